@@ -4,5 +4,11 @@
 //! Nothing here touches the disk, the network, a clock, the environment or a process: the same
 //! input gives the same bytes out on any machine. What acts lives in `wheelfarm-engine`.
 
+pub mod arch;
+pub mod compat;
+pub mod diagnostic;
 pub mod digest;
 pub mod ident;
+pub mod quantity;
+pub mod version;
+mod yaml;

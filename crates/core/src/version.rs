@@ -1,0 +1,328 @@
+//! Versions of the things a wheel is built against. None is ever a float: `3.10` is not `3.1`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use pep440_rs::{Version, VersionSpecifiers};
+use serde::{Serialize, Serializer};
+
+/// The text is not a version of the kind asked for.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{text}` is not a {what} version")]
+pub struct VersionError {
+    text: String,
+    what: &'static str,
+    hint: &'static str,
+}
+
+impl VersionError {
+    /// What to write instead.
+    pub fn hint(&self) -> &'static str {
+        self.hint
+    }
+}
+
+/// Serialises through `Display`.
+macro_rules! serialise_as_text {
+    ($($name:ident),*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )*};
+}
+serialise_as_text!(CudaVersion, TorchVersion, PythonVersion, PackageVersion);
+
+/// A CUDA toolkit by major and minor version: `13.0`. Its patch level is the image's or the pins'
+/// matter, for wheels of one minor version are binary compatible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CudaVersion {
+    major: u8,
+    minor: u8,
+}
+
+impl CudaVersion {
+    /// `cu130`, as in channels and local versions.
+    pub fn tag(self) -> String {
+        format!("cu{}{}", self.major, self.minor)
+    }
+
+    /// The major version.
+    pub fn major(self) -> u8 {
+        self.major
+    }
+}
+
+impl FromStr for CudaVersion {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (major, minor) = text.split_once('.')?;
+            Some(Self {
+                major: plain_number(major)?,
+                minor: plain_number(minor)?,
+            })
+        };
+        parse().ok_or_else(|| VersionError {
+            text: text.to_owned(),
+            what: "CUDA",
+            hint: "write major and minor, quoted: \"13.0\"",
+        })
+    }
+}
+
+impl fmt::Display for CudaVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// A released torch with its patch level: `2.11.0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TorchVersion {
+    major: u16,
+    minor: u16,
+    patch: u16,
+}
+
+impl TorchVersion {
+    /// `2.11`: what torch's C++ ABI, channels and local versions go by.
+    pub fn minor(self) -> String {
+        format!("{}.{}", self.major, self.minor)
+    }
+}
+
+impl FromStr for TorchVersion {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let mut parts = text.split('.').map(plain_number);
+            let (major, minor, patch) = (parts.next()??, parts.next()??, parts.next()??);
+            parts.next().is_none().then_some(Self {
+                major,
+                minor,
+                patch,
+            })
+        };
+        parse().ok_or_else(|| VersionError {
+            text: text.to_owned(),
+            what: "torch",
+            hint: "write all three parts, quoted: \"2.11.0\"",
+        })
+    }
+}
+
+impl fmt::Display for TorchVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+/// Which build of `CPython`: the usual one, or the one without the global lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Threading {
+    /// `3.13`.
+    Gil,
+    /// `3.13t`, PEP 703.
+    Free,
+}
+
+/// A `CPython` by minor version: `3.11`, or `3.13t` for the free-threaded build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PythonVersion {
+    minor: u8,
+    threading: Threading,
+}
+
+impl PythonVersion {
+    /// `cp311`, as in job ids; `cp313t` for the free-threaded build.
+    pub fn tag(self) -> String {
+        format!("cp3{}{}", self.minor, self.threading_text())
+    }
+
+    /// The folder of this Python in PyPA's manylinux images: `cp313-cp313t`.
+    pub fn manylinux_folder(self) -> String {
+        format!(
+            "cp3{}-cp3{}{}",
+            self.minor,
+            self.minor,
+            self.threading_text()
+        )
+    }
+
+    fn threading_text(self) -> &'static str {
+        match self.threading {
+            Threading::Gil => "",
+            Threading::Free => "t",
+        }
+    }
+}
+
+impl FromStr for PythonVersion {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (text, threading) = match text.strip_suffix('t') {
+                Some(text) => (text, Threading::Free),
+                None => (text, Threading::Gil),
+            };
+            let minor = plain_number(text.strip_prefix("3.")?)?;
+            Some(Self { minor, threading })
+        };
+        parse().ok_or_else(|| VersionError {
+            text: text.to_owned(),
+            what: "Python",
+            hint: "write major and minor, quoted: \"3.11\"",
+        })
+    }
+}
+
+impl fmt::Display for PythonVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "3.{}{}", self.minor, self.threading_text())
+    }
+}
+
+/// A package's public version by PEP 440, in normal form and without a local part: `2.8.3.post2`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PackageVersion(Version);
+
+impl FromStr for PackageVersion {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<Version>()
+            .ok()
+            .filter(|version| !version.is_local() && version.to_string() == text)
+            .map(Self)
+            .ok_or_else(|| VersionError {
+                text: text.to_owned(),
+                what: "package",
+                hint: "write a PEP 440 public version in normal form, without a local part: \
+                       \"2.8.3.post2\"",
+            })
+    }
+}
+
+impl fmt::Display for PackageVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A range of versions by PEP 440: `>=2.10`, `>=2.4,<2.14`; empty allows every version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionRange(VersionSpecifiers);
+
+impl VersionRange {
+    /// The range that holds every version.
+    pub fn any() -> Self {
+        Self(VersionSpecifiers::empty())
+    }
+
+    /// Whether `torch` lies in the range.
+    pub fn contains_torch(&self, torch: TorchVersion) -> bool {
+        self.contains(&[torch.major.into(), torch.minor.into(), torch.patch.into()])
+    }
+
+    /// Whether `python` lies in the range.
+    pub fn contains_python(&self, python: PythonVersion) -> bool {
+        self.contains(&[3, python.minor.into()])
+    }
+
+    /// Whether `cuda` lies in the range.
+    pub fn contains_cuda(&self, cuda: CudaVersion) -> bool {
+        self.contains(&[cuda.major.into(), cuda.minor.into()])
+    }
+
+    fn contains(&self, release: &[u64]) -> bool {
+        self.0.contains(&Version::new(release))
+    }
+}
+
+impl FromStr for VersionRange {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|_| VersionError {
+            text: text.to_owned(),
+            what: "range of a",
+            hint: "write PEP 440 specifiers: \">=2.10\", \">=2.4,<2.14\"",
+        })
+    }
+}
+
+impl fmt::Display for VersionRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Decimal digits without sign or leading zero.
+fn plain_number<T: FromStr>(text: &str) -> Option<T> {
+    let digits = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    let canonical = text == "0" || !text.starts_with('0');
+    (digits && canonical).then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_print_as_they_were_written() {
+        for text in ["3.10", "3.9", "3.13t"] {
+            assert_eq!(text.parse::<PythonVersion>().unwrap().to_string(), text);
+        }
+        for text in ["12.8", "13.0"] {
+            assert_eq!(text.parse::<CudaVersion>().unwrap().to_string(), text);
+        }
+        assert_eq!("2.11.0".parse::<TorchVersion>().unwrap().minor(), "2.11");
+        assert_eq!("13.0".parse::<CudaVersion>().unwrap().tag(), "cu130");
+        assert_eq!("3.13t".parse::<PythonVersion>().unwrap().tag(), "cp313t");
+        assert_eq!(
+            "3.13t"
+                .parse::<PythonVersion>()
+                .unwrap()
+                .manylinux_folder(),
+            "cp313-cp313t"
+        );
+    }
+
+    #[test]
+    fn python_3_10_is_later_than_3_9() {
+        let python = |text: &str| text.parse::<PythonVersion>().unwrap();
+        assert!(python("3.10") > python("3.9"));
+    }
+
+    #[test]
+    fn half_versions_and_local_versions_are_refused() {
+        for bad in ["13", "13.0.1", "13.x", "", "1 3.0", "+13.0", "013.0"] {
+            assert!(bad.parse::<CudaVersion>().is_err(), "{bad}");
+        }
+        for bad in ["2.11", "2.11.0.1", "2.11.0+cu130", "2.11.0rc1"] {
+            assert!(bad.parse::<TorchVersion>().is_err(), "{bad}");
+        }
+        for bad in ["3", "3.11.2", "2.7", "cp311"] {
+            assert!(bad.parse::<PythonVersion>().is_err(), "{bad}");
+        }
+        for bad in ["2.8.3+cu130", "v2.8", "2.8.3-post2", "main"] {
+            assert!(bad.parse::<PackageVersion>().is_err(), "{bad}");
+        }
+        assert!("2.8.3.post2".parse::<PackageVersion>().is_ok());
+    }
+
+    #[test]
+    fn ranges_hold_what_pep_440_says() {
+        let range: VersionRange = ">=2.10".parse().unwrap();
+        assert!(!range.contains_torch("2.9.1".parse().unwrap()));
+        assert!(range.contains_torch("2.10.0".parse().unwrap()));
+        let range: VersionRange = ">=3.10,<3.13".parse().unwrap();
+        assert!(range.contains_python("3.12".parse().unwrap()));
+        assert!(!range.contains_python("3.13".parse().unwrap()));
+    }
+}

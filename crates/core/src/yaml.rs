@@ -1,0 +1,165 @@
+//! Reads YAML that people write. The only module that names the YAML crate.
+//!
+//! `serde_yaml` silently keeps the last of two equal keys, so a package listed twice would lose its
+//! builds; this reader refuses duplicates, knows where things stand, and takes no unquoted number
+//! for a text: `3.10` unquoted is a float to every other YAML reader.
+
+use serde::de::DeserializeOwned;
+use serde_saphyr::{DuplicateKeyPolicy, Error, Options, Spanned};
+
+use crate::diagnostic::{Diagnostic, Located, Location};
+
+/// A value with its place, as the YAML crate gives it.
+pub(crate) type At<T> = Spanned<T>;
+
+/// Reads `text`, which the user knows as `file`.
+pub(crate) fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Diagnostic> {
+    let options = serde_saphyr::options! {
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        no_schema: true,
+        strict_booleans: true,
+        with_snippet: false,
+    };
+    parse_with(file, text, options)
+}
+
+fn parse_with<T: DeserializeOwned>(
+    file: &str,
+    text: &str,
+    options: Options,
+) -> Result<T, Diagnostic> {
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let location = match error.location() {
+            Some(place) => Location {
+                file: file.to_owned(),
+                line: place.line(),
+                column: place.column(),
+            },
+            None => start_of(file),
+        };
+        explain(location, &error)
+    })
+}
+
+/// The first character of a file: where a fault of the whole file is reported.
+pub(crate) fn start_of(file: &str) -> Location {
+    Location {
+        file: file.to_owned(),
+        line: 1,
+        column: 1,
+    }
+}
+
+/// Where `at` was written in `file`.
+pub(crate) fn place<T>(file: &str, at: &At<T>) -> Location {
+    Location {
+        file: file.to_owned(),
+        line: at.referenced.line(),
+        column: at.referenced.column(),
+    }
+}
+
+/// Parses the text at `at`; a text that is refused becomes a fault at its place.
+pub(crate) fn read<T, E>(
+    file: &str,
+    at: &At<String>,
+    rule: &'static str,
+    hint: impl Fn(&E) -> Option<String>,
+) -> Result<Located<T>, Diagnostic>
+where
+    T: std::str::FromStr<Err = E>,
+    E: std::error::Error,
+{
+    let location = place(file, at);
+    match at.value.parse() {
+        Ok(value) => Ok(Located { value, location }),
+        Err(error) => {
+            let fault = Diagnostic::new(location, rule, error.to_string());
+            Err(match hint(&error) {
+                Some(hint) => fault.with_hint(hint),
+                None => fault,
+            })
+        }
+    }
+}
+
+/// Gives the reader's message a rule's name and a hint, and takes out the place, which the
+/// diagnostic already has.
+fn explain(location: Location, error: &Error) -> Diagnostic {
+    if let Error::QuotingRequired { value, .. } = error {
+        return Diagnostic::new(
+            location,
+            "unquoted-number",
+            format!("`{value}` is a number to YAML, and a text is wanted here"),
+        )
+        .with_hint(format!("put it in quotes: \"{value}\""));
+    }
+    if let Error::DuplicateMappingKey { key, .. } = error {
+        let key = key.as_deref().unwrap_or("?");
+        return Diagnostic::new(location, "duplicate-key", format!("`{key}` stands here twice"))
+            .with_hint("merge the two entries: the second would replace the first");
+    }
+    let text = error.to_string();
+    let first_line = text.lines().next().unwrap_or_default();
+    let message = match first_line.rfind(" at line ") {
+        Some(end) => &first_line[..end],
+        None => first_line,
+    };
+    let rule = if message.starts_with("unknown field") || message.starts_with("unknown variant") {
+        "unknown-key"
+    } else if message.starts_with("missing field") {
+        "missing-key"
+    } else {
+        "yaml"
+    };
+    Diagnostic::new(location, rule, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[expect(dead_code, reason = "only read through Debug")]
+        python: Vec<String>,
+        #[expect(dead_code, reason = "only read through Debug")]
+        #[serde(default)]
+        packages: BTreeMap<String, Spanned<String>>,
+    }
+
+    #[track_caller]
+    fn fault(text: &str) -> String {
+        parse::<Sample>("matrix.yaml", text)
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn faults_say_where_what_and_what_to_do() {
+        insta::assert_snapshot!(
+            [
+                fault("python: [3.10]\n"),
+                fault("python: [\"3.10\"]\npackages:\n  a: x\n  a: y\n"),
+                fault("python: [\"3.10\"]\npyhton: []\n"),
+                fault("packages: {}\n"),
+                fault("python: [\"3.10\"\n"),
+                fault("python: 7\n"),
+            ]
+            .join("\n"),
+            @r#"
+        matrix.yaml:1:10: `3.10` is a number to YAML, and a text is wanted here [unquoted-number]
+          hint: put it in quotes: "3.10"
+        matrix.yaml:4:3: `a` stands here twice [duplicate-key]
+          hint: merge the two entries: the second would replace the first
+        matrix.yaml:2:1: unknown field `pyhton`, expected one of python, packages [unknown-key]
+        matrix.yaml:1:1: missing field `python` [missing-key]
+        matrix.yaml:1:9: unclosed bracket '[' [yaml]
+        matrix.yaml:1:9: expected sequence start [yaml]
+        "#
+        );
+    }
+}
