@@ -1,0 +1,3 @@
+//! Where a package's source comes from.
+mod spec;
+pub use spec::{PatchedTree, Source, SourceTree, TarOwner};
