@@ -81,7 +81,9 @@ pub enum FailureKind {
     /// An input or a wheel is not what the package says: a patch that does not apply, another
     /// digest, another name or version.
     Rejected,
-    /// The engine, a registry or the network did not do its part.
+    /// A source or a registry could not be reached: other jobs may not need it.
+    Unreachable,
+    /// The engine or the host did not do its part: other jobs would fail alike.
     Infrastructure,
 }
 
@@ -96,22 +98,35 @@ impl FailureKind {
             Self::DiskFull => "disk-full",
             Self::NothingCollected => "nothing-collected",
             Self::Rejected => "rejected",
+            Self::Unreachable => "unreachable",
             Self::Infrastructure => "infrastructure",
         }
     }
 
-    /// Whether the job itself is at fault, or the host that it ran on.
-    pub fn blames_host(&self) -> bool {
+    /// Whether the job itself is at fault, or what it ran on.
+    pub fn blame(&self) -> Blame {
         match self {
-            Self::DiskFull | Self::Infrastructure => true,
+            Self::DiskFull | Self::Infrastructure => Blame::Host,
+            Self::Unreachable => Blame::Network,
             Self::Script { .. }
             | Self::OutOfMemory
             | Self::TimedOut
             | Self::Stalled
             | Self::NothingCollected
-            | Self::Rejected => false,
+            | Self::Rejected => Blame::Job,
         }
     }
+}
+
+/// What has to be mended before a failed job can succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The package, its settings or its limits.
+    Job,
+    /// The way to a source or a registry.
+    Network,
+    /// The host or its engine: no other job is begun.
+    Host,
 }
 
 /// Why a job failed, and where.
