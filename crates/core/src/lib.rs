@@ -10,5 +10,6 @@ pub mod diagnostic;
 pub mod digest;
 pub mod ident;
 pub mod quantity;
+pub mod source;
 pub mod version;
 mod yaml;
