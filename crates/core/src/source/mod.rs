@@ -1,11 +1,14 @@
 //! A package's source: where it comes from, what it holds, and how it is patched.
 
 mod pack;
+pub mod simple_index;
+mod spec;
 mod tree;
 mod tree_path;
 mod unpack;
 
 pub use pack::TarLayout;
+pub use spec::{GitUrl, IndexUrl, Source, SourceUrlError, Submodules};
 pub use tree::{FileMode, SourceTree, TreeCaps, TreeEntry, TreeError};
 pub use tree_path::{TreePath, TreePathError};
 pub use unpack::TopFolder;
