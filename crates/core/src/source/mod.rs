@@ -1,6 +1,7 @@
 //! A package's source: where it comes from, what it holds, and how it is patched.
 
 mod pack;
+pub mod patch;
 pub mod simple_index;
 mod spec;
 mod tree;
