@@ -10,12 +10,9 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Located, Location};
 use crate::digest::Sha256Digest;
 use crate::ident::{GitCommit, IdentError, PackageName};
 use crate::quantity::{ByteSize, QuantityError, TimeLimit};
-use crate::source::Source;
+use crate::source::{GitUrl, IndexUrl, Source, SourceUrlError, Submodules};
 use crate::version::{PackageVersion, VersionError, VersionRange};
 use crate::yaml::{self, At};
-
-/// Where an sdist is looked up unless the package says otherwise.
-const PYPI: &str = "https://pypi.org/simple";
 
 /// One upstream project.
 #[derive(Debug, Clone)]
@@ -188,13 +185,13 @@ enum RawSource {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawSdist {
     sha256: At<String>,
-    index: Option<String>,
+    index: Option<At<String>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawGit {
-    url: String,
+    url: At<String>,
     commit: At<String>,
     #[serde(default)]
     submodules: bool,
@@ -366,21 +363,32 @@ impl Reader<'_> {
                 let sha256 = self.read::<Sha256Digest, _>(&raw.sha256, "sdist-sha256", |_| {
                     Some("copy it from the file's row at https://pypi.org/simple/<project>/".into())
                 });
+                let index = match &raw.index {
+                    None => Some(IndexUrl::default()),
+                    Some(index) => self
+                        .read(index, "source-url", |_: &SourceUrlError| None)
+                        .map(|index| index.value),
+                };
                 Some(Source::Sdist {
                     project: name?.clone(),
-                    version: version?.to_string(),
+                    version: version?.clone(),
                     sha256: sha256?.value,
-                    index: raw.index.unwrap_or_else(|| PYPI.to_owned()),
+                    index: index?,
                 })
             }
             RawSource::Git(raw) => {
                 let commit = self.read::<GitCommit, _>(&raw.commit, "floating-git-ref", |_| {
                     Some("pin the full commit: `git ls-remote <url> <branch or tag>`".into())
                 });
+                let url = self.read::<GitUrl, _>(&raw.url, "source-url", |_: &SourceUrlError| None);
                 Some(Source::Git {
-                    url: raw.url,
+                    url: url?.value,
                     commit: commit?.value,
-                    submodules: raw.submodules,
+                    submodules: if raw.submodules {
+                        Submodules::On
+                    } else {
+                        Submodules::Off
+                    },
                 })
             }
             RawSource::Folder(path) => Some(Source::Folder {

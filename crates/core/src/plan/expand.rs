@@ -270,10 +270,10 @@ impl<'a> Expansion<'a> {
 
     fn source_identity(&mut self, release: &PackageRelease) -> Option<Arc<str>> {
         let Source::Folder { path } = &release.source else {
-            return Some(release.source.identity().into());
+            return release.source.identity().map(Into::into);
         };
         if let Some(digest) = self.input.folders.get(path) {
-            return Some(format!("folder sha256:{digest}").into());
+            return Some(Source::folder_identity(*digest).into());
         }
         let message = format!("source folder `{path}` is not there");
         let hint = "the path is relative to the package's folder".to_owned();

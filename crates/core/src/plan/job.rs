@@ -191,6 +191,11 @@ impl Job {
         &self.patches
     }
 
+    /// The source as it is pinned: the same text, the same content.
+    pub fn source_identity(&self) -> &str {
+        &self.source_identity
+    }
+
     /// The time stamp of every file in the wheel: seconds since 1970.
     pub fn source_date_epoch_s(&self) -> u64 {
         self.source_date_epoch_s

@@ -5,33 +5,37 @@ use std::io::{self, Write};
 
 use super::{BUILD_SCRIPT, RenderError, template};
 use crate::plan::Job;
-use crate::source::{PatchedTree, SourceTree, TarOwner};
+use crate::source::patch::PatchedTree;
+use crate::source::{FileMode, SourceTree, TarLayout, TreeEntry, TreePath};
 use template::CaFile;
+
+/// The folder of the context that the source lies in.
+const SOURCE_FOLDER: &str = "source";
 
 /// The context of a shared stage: no source, because no shared stage copies any.
 #[derive(Debug, Clone)]
 pub struct StageContext {
     dockerfile: String,
-    ca_bundle: Option<Vec<u8>>,
+    files: SourceTree,
 }
 
 /// The whole context of a job. Only [`render`] makes one, from a tree that is wholly patched.
-#[derive(Debug)]
-pub struct BuildContext {
-    shared: StageContext,
-    source: SourceTree,
-}
+#[derive(Debug, Clone)]
+pub struct BuildContext(StageContext);
 
 /// Renders the context of `job`; `ca_bundle` is a PEM file that its containers shall trust.
 pub fn render(
     job: &Job,
-    patched: PatchedTree,
+    patched: &PatchedTree,
     ca_bundle: Option<&[u8]>,
 ) -> Result<BuildContext, RenderError> {
-    Ok(BuildContext {
-        shared: StageContext::new(job, ca_bundle)?,
-        source: patched.into_tree(),
-    })
+    let mut context = StageContext::new(job, ca_bundle)?;
+    context.add("build.sh", FileMode::Executable, BUILD_SCRIPT.as_bytes());
+    let folder = path(SOURCE_FOLDER);
+    for (path, entry) in patched.tree().iter() {
+        context.insert(path.below(&folder), entry.clone());
+    }
+    Ok(BuildContext(context))
 }
 
 impl StageContext {
@@ -41,10 +45,16 @@ impl StageContext {
             Some(_) => CaFile::Present,
             None => CaFile::Absent,
         };
-        Ok(Self {
-            dockerfile: template::dockerfile(job, ca_file)?,
-            ca_bundle: ca_bundle.map(<[u8]>::to_vec),
-        })
+        let dockerfile = template::dockerfile(job, ca_file)?;
+        let mut context = Self {
+            files: SourceTree::new(),
+            dockerfile: dockerfile.clone(),
+        };
+        context.add("Dockerfile", FileMode::Plain, dockerfile.as_bytes());
+        if let Some(ca_bundle) = ca_bundle {
+            context.add("ca-bundle.crt", FileMode::Plain, ca_bundle);
+        }
+        Ok(context)
     }
 
     /// The Dockerfile.
@@ -52,47 +62,35 @@ impl StageContext {
         &self.dockerfile
     }
 
-    /// Writes the context as a tar.
-    pub fn write_tar(&self, writer: impl Write) -> io::Result<()> {
-        let mut archive = tar::Builder::new(writer);
-        self.append(&mut archive)?;
-        archive.into_inner()?.flush()
+    /// Writes the context as a tar: the same job gives the same bytes.
+    pub fn write_tar<W: Write>(&self, writer: W) -> io::Result<W> {
+        self.files.write_tar(&TarLayout::default(), writer)
     }
 
-    fn append(&self, archive: &mut tar::Builder<impl Write>) -> io::Result<()> {
-        append_file(archive, "Dockerfile", 0o644, self.dockerfile.as_bytes())?;
-        if let Some(ca_bundle) = &self.ca_bundle {
-            append_file(archive, "ca-bundle.crt", 0o644, ca_bundle)?;
-        }
-        Ok(())
+    fn add(&mut self, name: &str, mode: FileMode, content: &[u8]) {
+        let bytes = content.into();
+        self.insert(path(name), TreeEntry::File { bytes, mode });
+    }
+
+    fn insert(&mut self, path: TreePath, entry: TreeEntry) {
+        self.files
+            .insert(path, entry)
+            .expect("the context's own names and the folder of the source do not collide");
     }
 }
 
 impl BuildContext {
     /// The Dockerfile.
     pub fn dockerfile(&self) -> &str {
-        self.shared.dockerfile()
+        self.0.dockerfile()
     }
 
     /// Writes the context as a tar: the same job gives the same bytes.
-    pub fn write_tar(&self, writer: impl Write) -> io::Result<()> {
-        let mut archive = tar::Builder::new(writer);
-        self.shared.append(&mut archive)?;
-        append_file(&mut archive, "build.sh", 0o755, BUILD_SCRIPT.as_bytes())?;
-        self.source
-            .append_to_tar(&mut archive, "source", TarOwner::ROOT)?;
-        archive.into_inner()?.flush()
+    pub fn write_tar<W: Write>(&self, writer: W) -> io::Result<W> {
+        self.0.write_tar(writer)
     }
 }
 
-fn append_file(
-    archive: &mut tar::Builder<impl Write>,
-    name: &str,
-    mode: u32,
-    content: &[u8],
-) -> io::Result<()> {
-    let mut header = tar::Header::new_ustar();
-    header.set_mode(mode);
-    header.set_size(u64::try_from(content.len()).map_err(io::Error::other)?);
-    archive.append_data(&mut header, name, content)
+fn path(name: &str) -> TreePath {
+    name.parse().expect("the context's own names are paths")
 }

@@ -1,3 +1,15 @@
-//! Where a package's source comes from.
+//! A package's source: where it comes from, what it holds, and how it is patched.
+
+mod pack;
+pub mod patch;
+pub mod simple_index;
 mod spec;
-pub use spec::{PatchedTree, Source, SourceTree, TarOwner};
+mod tree;
+mod tree_path;
+mod unpack;
+
+pub use pack::TarLayout;
+pub use spec::{GitUrl, IndexUrl, Source, SourceUrlError, Submodules};
+pub use tree::{FileMode, SourceTree, TreeCaps, TreeEntry, TreeError};
+pub use tree_path::{TreePath, TreePathError};
+pub use unpack::TopFolder;

@@ -1,0 +1,260 @@
+//! Text substitutions that say how often their text must be there.
+
+use serde::Deserialize;
+
+use super::super::tree_path::{TreePath, TreePathError};
+use super::error::PatchError;
+use super::failure::{CrlfNote, SubstFailure};
+use super::header::PatchHeader;
+use super::lines;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::yaml::{self, At};
+
+/// One text that is replaced by another.
+#[derive(Debug, Clone)]
+pub(super) struct Substitution {
+    pub(super) file: TreePath,
+    find: String,
+    replace: String,
+    count: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawPatch {
+    why: Option<String>,
+    upstream: Option<String>,
+    drop_when: Option<String>,
+    substitutions: Vec<RawSubstitution>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawSubstitution {
+    file: At<String>,
+    find: At<String>,
+    replace: String,
+    count: At<usize>,
+}
+
+pub(super) fn parse(
+    patch: &str,
+    text: &str,
+) -> Result<(PatchHeader, Vec<Substitution>), PatchError> {
+    let refused = |faults: Diagnostics| PatchError::Yaml {
+        patch: patch.to_owned(),
+        faults,
+    };
+    let raw: RawPatch = yaml::parse(patch, text).map_err(|fault| refused(fault.into()))?;
+    let header = PatchHeader::checked(patch, [raw.why, raw.upstream, raw.drop_when])?;
+    let mut faults = Vec::new();
+    let mut substitutions = Vec::new();
+    for raw in raw.substitutions {
+        substitutions.extend(checked(patch, raw, &mut faults));
+    }
+    if substitutions.is_empty() && faults.is_empty() {
+        let message = "there is no substitution in it";
+        faults.push(Diagnostic::new(
+            yaml::start_of(patch),
+            "empty-patch",
+            message,
+        ));
+    }
+    let substitutions = Diagnostics::check(substitutions, faults).map_err(refused)?;
+    Ok((header, substitutions))
+}
+
+fn checked(
+    patch: &str,
+    raw: RawSubstitution,
+    faults: &mut Vec<Diagnostic>,
+) -> Option<Substitution> {
+    let no_hint = |_: &TreePathError| None;
+    let file = match yaml::read(patch, &raw.file, "tree-path", no_hint) {
+        Ok(file) => file.value,
+        Err(fault) => {
+            faults.push(fault);
+            return None;
+        }
+    };
+    let mut refuse = |place, message: &str| {
+        faults.push(Diagnostic::new(place, "substitution", message));
+        None
+    };
+    if raw.find.value.is_empty() {
+        return refuse(yaml::place(patch, &raw.find), "the text to find is empty");
+    }
+    if raw.find.value == raw.replace {
+        let place = yaml::place(patch, &raw.find);
+        return refuse(place, "the text is replaced by itself");
+    }
+    if raw.count.value == 0 {
+        let place = yaml::place(patch, &raw.count);
+        return refuse(place, "a substitution at no place changes nothing");
+    }
+    Some(Substitution {
+        file,
+        find: raw.find.value,
+        replace: raw.replace,
+        count: raw.count.value,
+    })
+}
+
+/// Applies the substitution that is number `number` in `patch` to the content of its file.
+pub(super) fn apply(
+    patch: &str,
+    number: usize,
+    substitution: &Substitution,
+    bytes: &[u8],
+) -> Result<Vec<u8>, PatchError> {
+    let find = substitution.find.as_bytes();
+    let places = places(bytes, find);
+    if places.len() != substitution.count {
+        let failure = failure(patch, number, substitution, bytes, &places);
+        return Err(PatchError::CountDiffers(Box::new(failure)));
+    }
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut done = 0;
+    for place in places {
+        out.extend_from_slice(&bytes[done..place]);
+        out.extend_from_slice(substitution.replace.as_bytes());
+        done = place + find.len();
+    }
+    out.extend_from_slice(&bytes[done..]);
+    Ok(out)
+}
+
+/// Where `find` stands in `bytes`, from the left and without overlap.
+fn places(bytes: &[u8], find: &[u8]) -> Vec<usize> {
+    let mut places = Vec::new();
+    let mut start = 0;
+    while let Some(found) = bytes[start..].windows(find.len()).position(|w| w == find) {
+        places.push(start + found);
+        start += found + find.len();
+    }
+    places
+}
+
+fn failure(
+    patch: &str,
+    number: usize,
+    substitution: &Substitution,
+    bytes: &[u8],
+    places: &[usize],
+) -> SubstFailure {
+    let line_of = |place: &usize| bytes[..*place].split(|byte| *byte == b'\n').count();
+    let mut nearest = None;
+    let mut crlf = None;
+    if places.is_empty() {
+        let with_crlf = substitution.find.replace('\n', "\r\n");
+        let count = self::places(bytes, with_crlf.as_bytes()).len();
+        crlf = (count > 0).then_some(CrlfNote { count });
+        let file_lines = lines::split(bytes);
+        let wanted = substitution
+            .find
+            .lines()
+            .find(|line| !line.trim().is_empty());
+        nearest = wanted
+            .and_then(|wanted| lines::nearest(&file_lines, wanted.as_bytes()))
+            .map(|place| (place + 1, lines::shown(file_lines[place])));
+    }
+    SubstFailure {
+        patch: patch.to_owned(),
+        file: substitution.file.clone(),
+        substitution: number,
+        find: substitution.find.clone(),
+        wanted: substitution.count,
+        lines: places.iter().map(line_of).collect(),
+        nearest,
+        crlf,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "why: a\nupstream: b\ndrop-when: c\n";
+
+    fn substitution(find: &str, replace: &str, count: usize) -> Substitution {
+        Substitution {
+            file: "setup.py".parse().unwrap(),
+            find: find.to_owned(),
+            replace: replace.to_owned(),
+            count,
+        }
+    }
+
+    #[test]
+    fn every_place_is_replaced() {
+        let archs = substitution("8.0", "9.0a", 2);
+        let bytes = apply("1.subst.yaml", 1, &archs, b"8.0 \xff 8.0\n").unwrap();
+        assert_eq!(bytes, b"9.0a \xff 9.0a\n");
+        let lines = substitution("a\nb", "c", 1);
+        assert_eq!(apply("1.subst.yaml", 1, &lines, b"a\nb\n").unwrap(), b"c\n");
+    }
+
+    #[test]
+    fn another_count_is_said_with_its_lines() {
+        let file = b"import os\narchs = ['8.0']\nmore = ['8.0']\n";
+        let refused = |find: &str, count: usize, file: &[u8]| {
+            let substitution = substitution(find, "x", count);
+            apply("1.subst.yaml", 2, &substitution, file)
+                .unwrap_err()
+                .report()
+        };
+        let crlf = b"import os\r\narchs = ['8.0']\r\n";
+        insta::assert_snapshot!(
+            [
+                refused("'8.0'", 1, file),
+                refused("archs = ['9.0']", 1, file),
+                refused("nothing like it", 1, file),
+                refused("import os\narchs", 1, crlf),
+            ]
+            .join("\n"),
+            @"
+            substitution 2 of patch `1.subst.yaml` wants `'8.0'` once in `setup.py` and finds it twice, at lines 2, 3
+            substitution 2 of patch `1.subst.yaml` wants `archs = ['9.0']` once in `setup.py` and finds it nowhere; line 2 is like it: `archs = ['8.0']`
+            substitution 2 of patch `1.subst.yaml` wants `nothing like it` once in `setup.py` and finds it nowhere
+            substitution 2 of patch `1.subst.yaml` wants `import os` once in `setup.py` and finds it nowhere; with CRLF line ends it is there once
+            "
+        );
+    }
+
+    #[test]
+    fn files_that_say_something_else_are_refused() {
+        let refused = |text: &str| parse("1.subst.yaml", text).unwrap_err().report();
+        let entry = |text: &str| refused(&format!("{HEADER}substitutions:\n  - {text}\n"));
+        insta::assert_snapshot!(
+            [
+                refused("why: a\nsubstitutions: []\n"),
+                refused(&format!("{HEADER}substitutions: []\n")),
+                refused(&format!("{HEADER}regex: a\n")),
+                entry("{file: x, find: a, replace: b}"),
+                entry("{file: ../x, find: a, replace: b, count: 1}"),
+                entry("{file: x, find: '', replace: b, count: 1}"),
+                entry("{file: x, find: a, replace: a, count: 1}"),
+                entry("{file: x, find: a, replace: b, count: 0}"),
+            ]
+            .join("\n"),
+            @"
+            patch `1.subst.yaml` does not say `Upstream`, `Drop-when`
+            hint: say it in the keys `why`, `upstream` and `drop-when`
+            patch `1.subst.yaml` cannot be read
+              caused by: 1.subst.yaml:1:1: there is no substitution in it [empty-patch]
+            patch `1.subst.yaml` cannot be read
+              caused by: 1.subst.yaml:4:1: unknown field `regex`, expected one of why, upstream, drop-when, substitutions [unknown-key]
+            patch `1.subst.yaml` cannot be read
+              caused by: 1.subst.yaml:5:24: missing field `count` [missing-key]
+            patch `1.subst.yaml` cannot be read
+              caused by: 1.subst.yaml:5:12: `../x` is not a path inside a source tree: relative, `/` between the names, no `..`, no control characters [tree-path]
+            patch `1.subst.yaml` cannot be read
+              caused by: 1.subst.yaml:5:21: the text to find is empty [substitution]
+            patch `1.subst.yaml` cannot be read
+              caused by: 1.subst.yaml:5:21: the text is replaced by itself [substitution]
+            patch `1.subst.yaml` cannot be read
+              caused by: 1.subst.yaml:5:43: a substitution at no place changes nothing [substitution]
+            "
+        );
+    }
+}
