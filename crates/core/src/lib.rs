@@ -6,3 +6,4 @@
 
 pub mod digest;
 pub mod ident;
+pub mod wheel;
