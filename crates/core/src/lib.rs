@@ -4,6 +4,7 @@
 //! Nothing here touches the disk, the network, a clock, the environment or a process: the same
 //! input gives the same bytes out on any machine. What acts lives in `wheelfarm-engine`.
 
+pub mod collect;
 pub mod digest;
 pub mod ident;
 pub mod wheel;

@@ -16,6 +16,7 @@ mod normal_form;
 pub mod platform;
 pub mod record;
 pub mod requirement;
+mod rewrite;
 mod survey;
 pub mod version;
 mod wheel_file;

@@ -152,50 +152,68 @@ impl FromStr for WheelName {
     type Err = WheelNameError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let stem = name
-            .strip_suffix(".whl")
-            .ok_or_else(|| WheelNameError::NotAWheel {
-                name: name.to_owned(),
-            })?;
-        let parts: Vec<&str> = stem.split('-').collect();
-        let (distribution, version, build, tags) = match *parts.as_slice() {
-            [distribution, version, python, abi, platform] => {
-                (distribution, version, None, [python, abi, platform])
-            }
-            [distribution, version, build, python, abi, platform] => {
-                (distribution, version, Some(build), [python, abi, platform])
-            }
-            _ => {
-                return Err(WheelNameError::PartCount {
-                    name: name.to_owned(),
-                    parts: parts.len(),
-                });
-            }
-        };
+        let parts = split_name(name)?;
         let wrong = |part: &str, what| WheelNameError::Part {
             name: name.to_owned(),
             part: part.to_owned(),
             what,
         };
-        let [python, abi, platform] = tags;
-        let tag_set = |part| tag_set(part).ok_or_else(|| wrong(part, "set of tags"));
+        let tags = |part| tag_set(part).ok_or_else(|| wrong(part, "set of tags"));
+        let (distribution, version) = (parts.distribution, parts.version);
         let (public_version, local_version) =
             split_version(version).ok_or_else(|| wrong(version, "PEP 440 version"))?;
+        let [python, abi, platform] = parts.tags;
         Ok(Self {
             project: project(distribution).ok_or_else(|| wrong(distribution, "project name"))?,
             distribution: distribution.to_owned(),
             version: version.to_owned(),
             public_version,
             local_version,
-            build: match build {
+            build: match parts.build {
                 Some(build) if !is_build(build) => return Err(wrong(build, "build number")),
                 other => other.map(str::to_owned),
             },
-            python: tag_set(python)?,
-            abi: tag_set(abi)?,
-            platform: tag_set(platform)?,
+            python: tags(python)?,
+            abi: tags(abi)?,
+            platform: tags(platform)?,
         })
     }
+}
+
+/// The parts between the dashes, not yet looked at.
+struct Parts<'a> {
+    distribution: &'a str,
+    version: &'a str,
+    build: Option<&'a str>,
+    tags: [&'a str; 3],
+}
+
+fn split_name(name: &str) -> Result<Parts<'_>, WheelNameError> {
+    let Some(stem) = name.strip_suffix(".whl") else {
+        let name = name.to_owned();
+        return Err(WheelNameError::NotAWheel { name });
+    };
+    let parts: Vec<&str> = stem.split('-').collect();
+    let (distribution, version, build, tags) = match *parts.as_slice() {
+        [distribution, version, python, abi, platform] => {
+            (distribution, version, None, [python, abi, platform])
+        }
+        [distribution, version, build, python, abi, platform] => {
+            (distribution, version, Some(build), [python, abi, platform])
+        }
+        _ => {
+            return Err(WheelNameError::PartCount {
+                name: name.to_owned(),
+                parts: parts.len(),
+            });
+        }
+    };
+    Ok(Parts {
+        distribution,
+        version,
+        build,
+        tags,
+    })
 }
 
 /// Tools escape `-` to `_`; older ones leave dots and capitals as they are.
