@@ -34,5 +34,12 @@ if [ "$fitting" -lt 1 ]; then fitting=1; fi
 if [ "$fitting" -gt "$processors" ]; then fitting=$processors; fi
 export MAX_JOBS="${MAX_JOBS:-$fitting}"
 
+{
+    echo "nvcc $("$CUDA_HOME"/bin/nvcc --version | sed -n 's/.*release .*, V//p')"
+    echo "gcc $(gcc -dumpfullversion)"
+    echo "python $(python -c 'import platform; print(platform.python_version())')"
+    sed -n 's/^\([A-Za-z0-9._-]*\)==/\1 /p' /usr/share/wheelfarm/requirements.txt
+} > /build/tools.txt
+
 echo "wheelfarm: $processors processors, $memory_mib MiB, MAX_JOBS=$MAX_JOBS, NVCC_THREADS=${NVCC_THREADS:-1}"
 exec sh -euc "$BUILD_COMMAND"

@@ -11,7 +11,7 @@ use crate::digest::Sha256Digest;
 use crate::ident::{JobId, PackageName};
 use crate::plan::JobDigest;
 use crate::release::Channel;
-use crate::wheel::ModuleFacts;
+use crate::wheel::elf::ModuleFacts;
 
 /// The schema that this program writes, and the only one that it reads.
 pub const SCHEMA: u32 = 1;
@@ -126,6 +126,10 @@ pub struct PatchRecord {
     pub sha256: Sha256Digest,
     /// Why it is there.
     pub why: String,
+    /// Where upstream stands.
+    pub upstream: String,
+    /// When it can go.
+    pub drop_when: String,
     /// The files it changed.
     pub files: Vec<String>,
 }

@@ -89,7 +89,9 @@ impl FarmFolder {
             return Ok(None);
         };
         let path = self.package_folder(package).join(test);
-        fs_err::read_to_string(path).map(Some).map_err(FarmError::Io)
+        fs_err::read_to_string(path)
+            .map(Some)
+            .map_err(FarmError::Io)
     }
 
     /// The PEM file that containers shall trust, when the matrix names one.

@@ -4,5 +4,8 @@
 
 pub mod container;
 pub mod event;
+pub mod farm_folder;
+pub mod fetch;
 pub mod files;
 pub mod out_folder;
+pub mod run;

@@ -1,6 +1,6 @@
 //! Placeholder until the wheel branch lands.
 /// Channel.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Channel {
     cuda: String,
     torch: String,

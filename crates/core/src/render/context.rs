@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::{BUILD_SCRIPT, RenderError, template};
+use super::{BUILD_SCRIPT, RenderError, SharedStage, template};
 use crate::plan::Job;
 use crate::source::patch::PatchedTree;
 use crate::source::{FileMode, SourceTree, TarLayout, TreeEntry, TreePath};
@@ -60,6 +60,14 @@ impl StageContext {
     /// The Dockerfile.
     pub fn dockerfile(&self) -> &str {
         &self.dockerfile
+    }
+
+    /// The instructions that make `stage`: jobs whose instructions are equal share its image.
+    pub fn recipe(&self, stage: SharedStage) -> &str {
+        let start = self.dockerfile.find("\nARG BASE=").unwrap_or(0);
+        let next_stage = format!("\nFROM {} AS ", stage.target());
+        let end = self.dockerfile.find(&next_stage);
+        &self.dockerfile[start..end.unwrap_or(self.dockerfile.len())]
     }
 
     /// Writes the context as a tar: the same job gives the same bytes.

@@ -17,6 +17,9 @@ pub const BUILD_SCRIPT: &str = include_str!("../../../../dockerfiles/build.sh");
 /// The folder of a container where the wheel is left.
 pub const OUTPUT_FOLDER: &str = "/build/out";
 
+/// The file of a container that names the tools, one `name version` a line.
+pub const TOOLS_FILE: &str = "/build/tools.txt";
+
 /// The stages of the Dockerfile that are tagged on their own, because jobs share them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SharedStage {
@@ -34,6 +37,11 @@ impl SharedStage {
             Self::Toolkit => "toolkit",
         }
     }
+}
+
+/// The name of the image that everything of `job` starts from.
+pub fn base_reference(job: &Job) -> String {
+    template::base_reference(&job.environment().base)
 }
 
 /// The Dockerfile as far as it can change the wheel: without the host's certificates.

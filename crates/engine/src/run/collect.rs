@@ -3,25 +3,30 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use fs_err as fs;
 use tokio_util::io::SyncIoBridge;
 use wheelfarm_core::collect::{CollectCaps, CollectError, OutputRule, StagedWheel};
 use wheelfarm_core::outcome::{FailureKind, Stage};
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::render::{OUTPUT_FOLDER, TOOLS_FILE};
-use wheelfarm_core::wheel::{self, FinishRequest, FinishedWheel, WheelError};
+use wheelfarm_core::wheel::WheelCaps;
+use wheelfarm_core::wheel::finish::{self, FinishRequest, FinishedWheel, WheelError};
+use wheelfarm_core::wheel::name::WheelName;
 
 use super::job::{Halt, RunningJob, chain};
 use crate::container::{Engine, OwnedContainer};
-use crate::files::FileError;
+use crate::files::{FileError, is_disk_full};
 use crate::out_folder::StagedJob;
+
+/// Where the raw wheel lies in a staging folder.
+const RAW_FOLDER: &str = "raw";
 
 /// What came out of a container.
 #[derive(Debug)]
 pub(super) struct Collected {
-    /// The raw wheel, in the staging folder.
-    pub(super) wheel: Utf8PathBuf,
+    /// The raw wheel, in the staging folder's `raw/`.
+    pub(super) wheel: WheelName,
     /// What the image says of its tools.
     pub(super) tools: BTreeMap<String, String>,
 }
@@ -44,7 +49,7 @@ pub(super) async fn collect<E: Engine>(
         .output
         .parse()
         .map_err(|error| Halt::failed(Stage::Collect, FailureKind::Rejected, chain(&error)))?;
-    let folder = staged.path().join("raw");
+    let folder = staged.path().join(RAW_FOLDER);
     let reader = SyncIoBridge::new(archive);
     let taken = {
         let folder = folder.clone();
@@ -52,14 +57,14 @@ pub(super) async fn collect<E: Engine>(
             .await
             .expect("collecting does not panic")
     };
-    let wheel = taken.map_err(|error| collect_halt(&error, &folder))?;
+    let wheel = taken.map_err(|error| collect_halt(&error))?;
     let tools = container.download(TOOLS_FILE).await.map_err(engine_halt)?;
     let tools = tokio::task::spawn_blocking(move || read_tools(SyncIoBridge::new(tools)))
         .await
         .expect("reading a small text does not panic")
         .map_err(|error| Halt::file(Stage::Collect, &FileError::new(&folder, error)))?;
     Ok(Collected {
-        wheel: staged.path().join("raw").join(wheel.name),
+        wheel: wheel.name,
         tools,
     })
 }
@@ -69,22 +74,19 @@ fn take(
     rule: &OutputRule,
     folder: &Utf8Path,
 ) -> Result<StagedWheel, CollectError> {
-    wheelfarm_core::collect::collect(archive, rule, CollectCaps::default(), &mut |name| {
+    wheelfarm_core::collect::collect(archive, rule, &CollectCaps::default(), &mut |name| {
         fs::create_dir_all(folder)?;
-        let file: Box<dyn Write> = Box::new(BufWriter::new(fs::File::create(folder.join(name))?));
-        Ok(file)
+        let file = fs::File::create(folder.join(name.to_string()))?;
+        let writer: Box<dyn Write> = Box::new(BufWriter::new(file));
+        Ok(writer)
     })
 }
 
-fn collect_halt(error: &CollectError, folder: &Utf8Path) -> Halt {
-    if let Some(cause) = error.io_cause() {
-        let source = io::Error::new(cause.kind(), cause.to_string());
-        return Halt::file(Stage::Collect, &FileError::new(folder, source));
-    }
-    let kind = if error.is_nothing_matched() {
-        FailureKind::NothingCollected
-    } else {
-        FailureKind::Rejected
+fn collect_halt(error: &CollectError) -> Halt {
+    let kind = match error {
+        CollectError::NothingMatched { .. } => FailureKind::NothingCollected,
+        error if is_disk_full(error) => FailureKind::DiskFull,
+        _ => FailureKind::Rejected,
     };
     Halt::failed(Stage::Collect, kind, chain(error))
 }
@@ -110,14 +112,27 @@ fn read_tools(archive: impl Read) -> io::Result<BTreeMap<String, String>> {
 pub(super) async fn finish(
     job: &Job,
     staged: &StagedJob,
-    raw: Utf8PathBuf,
+    raw: WheelName,
 ) -> Result<FinishedWheel, Halt> {
+    let environment = job.environment();
+    let local_version = environment.local_version();
     let request = FinishRequest {
         project: job.package().clone(),
-        version: job.release().version.value.to_string(),
-        local_version: job.environment().local_version(),
-        torch_minor: job.environment().torch.minor(),
+        version: job
+            .release()
+            .version
+            .value
+            .to_string()
+            .parse()
+            .map_err(|error| unfit(&error))?,
+        local_version: local_version.parse().map_err(|error| unfit(&error))?,
+        torch_minor: environment
+            .torch
+            .minor()
+            .parse()
+            .map_err(|error| unfit(&error))?,
         source_date_epoch_s: job.source_date_epoch_s(),
+        caps: WheelCaps::default(),
     };
     let folder = staged.path().to_owned();
     tokio::task::spawn_blocking(move || finish_blocking(&request, &folder, &raw))
@@ -125,39 +140,41 @@ pub(super) async fn finish(
         .expect("finishing does not panic")
 }
 
+fn unfit(error: &(dyn std::error::Error + 'static)) -> Halt {
+    Halt::failed(Stage::Finish, FailureKind::Rejected, chain(error))
+}
+
 fn finish_blocking(
     request: &FinishRequest,
     folder: &Utf8Path,
-    raw: &Utf8Path,
+    raw: &WheelName,
 ) -> Result<FinishedWheel, Halt> {
-    let file_halt = |path: &Utf8Path, error: io::Error| {
-        Halt::file(Stage::Finish, &FileError::new(path, error))
-    };
+    let raw_folder = folder.join(RAW_FOLDER);
     let unnamed = folder.join("wheel.part");
-    let input = fs::File::open(raw).map_err(|error| file_halt(raw, error))?;
-    let mut output =
-        BufWriter::new(fs::File::create(&unnamed).map_err(|error| file_halt(&unnamed, error))?);
-    let file_name = raw.file_name().unwrap_or_default();
-    let wheel = wheel::finish(file_name, BufReader::new(input), request, &mut output)
-        .map_err(|error| wheel_halt(&error, &unnamed))?;
-    output.flush().map_err(|error| file_halt(&unnamed, error))?;
-    output
-        .get_ref()
-        .sync_all()
-        .map_err(|error| file_halt(&unnamed, error))?;
-    let place = folder.join(wheel.name.to_string());
-    fs::rename(&unnamed, &place).map_err(|error| file_halt(&place, error))?;
-    let raw_folder = raw.parent().unwrap_or(raw);
-    fs::remove_dir_all(raw_folder).map_err(|error| file_halt(raw_folder, error))?;
+    let file_halt = |error: io::Error| Halt::file(Stage::Finish, &FileError::new(folder, error));
+    let input = fs::File::open(raw_folder.join(raw.to_string())).map_err(file_halt)?;
+    let output = fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .read(true)
+        .write(true)
+        .open(&unnamed)
+        .map_err(file_halt)?;
+    let wheel = finish::finish(raw, BufReader::new(input), request, &output)
+        .map_err(|error| wheel_halt(&error))?;
+    output.sync_all().map_err(file_halt)?;
+    fs::rename(&unnamed, folder.join(wheel.name().to_string())).map_err(file_halt)?;
+    fs::remove_dir_all(&raw_folder).map_err(file_halt)?;
     Ok(wheel)
 }
 
-fn wheel_halt(error: &WheelError, path: &Utf8Path) -> Halt {
-    if let Some(cause) = error.io_cause() {
-        let source = io::Error::new(cause.kind(), cause.to_string());
-        return Halt::file(Stage::Finish, &FileError::new(path, source));
-    }
-    let halt = Halt::failed(Stage::Finish, FailureKind::Rejected, chain(error));
+fn wheel_halt(error: &WheelError) -> Halt {
+    let kind = if is_disk_full(error) {
+        FailureKind::DiskFull
+    } else {
+        FailureKind::Rejected
+    };
+    let halt = Halt::failed(Stage::Finish, kind, chain(error));
     match error.hint() {
         Some(hint) => halt.with_hint(hint),
         None => halt,

@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
 use wheelfarm_core::manifest::CostRecord;
 use wheelfarm_core::outcome::{Failure, FailureKind, Outcome, Stage};
 use wheelfarm_core::package::{GpuWish, Resources};
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::render;
-use wheelfarm_core::source::PatchedTree;
+use wheelfarm_core::source::SourceTree;
+use wheelfarm_core::source::patch::PatchedTree;
 
 use super::image::{BuilderImage, Images};
 use super::log::JobLog;
@@ -21,11 +23,11 @@ use crate::container::{
 };
 use crate::event::Event;
 use crate::fetch::{FetchError, Fetcher};
-use crate::files::FileError;
+use crate::files::{FileError, is_disk_full};
 use crate::out_folder::{OutFolder, StagedJob};
 
 /// How long a container may take to stop when it is asked to.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// What every job of a run shares.
 #[derive(Debug)]
@@ -37,7 +39,7 @@ pub(super) struct JobContext<E: Engine> {
     pub(super) facts: EngineFacts,
     pub(super) images: Images,
     pub(super) stop: StopSignal,
-    events: mpsc::Sender<Event>,
+    pub(super) events: mpsc::Sender<Event>,
 }
 
 /// Why a job did not go on.
@@ -109,27 +111,6 @@ pub(super) struct RunningJob<'a, E: Engine> {
 }
 
 impl<E: Engine> JobContext<E> {
-    pub(super) fn new(
-        engine: Arc<E>,
-        out: OutFolder,
-        fetcher: Fetcher,
-        settings: RunSettings,
-        facts: EngineFacts,
-        events: mpsc::Sender<Event>,
-        stop: StopSignal,
-    ) -> Self {
-        Self {
-            engine,
-            out,
-            fetcher,
-            settings,
-            facts,
-            images: Images::default(),
-            stop,
-            events,
-        }
-    }
-
     /// The labels of what the whole run creates.
     pub(super) fn labels(&self) -> Labels {
         farm_labels(&self.out.label(&self.settings.farm))
@@ -219,7 +200,10 @@ impl<E: Engine> JobContext<E> {
     fn share(&self, resources: &Resources) -> (u64, u64) {
         let slots = u64::try_from(self.settings.jobs).unwrap_or(1).max(1);
         let host = self.facts.memory_bytes;
-        let budget = self.settings.memory.map_or(host, |cap| cap.bytes().min(host));
+        let budget = self
+            .settings
+            .memory
+            .map_or(host, |cap| cap.bytes().min(host));
         let memory_bytes = resources.memory.bytes().min(budget / slots);
         let milli_cpus = (u64::from(self.facts.cpus) * 1000 / slots).max(1000);
         (memory_bytes, milli_cpus)
@@ -268,7 +252,9 @@ impl<E: Engine> RunningJob<'_, E> {
 
         let begun = self.begin(Stage::Compile).await?;
         let mut container = self.compile_container(&image).await?;
-        let res = self.compile_and_collect(&mut container, staged, begun).await;
+        let res = self
+            .compile_and_collect(&mut container, staged, begun)
+            .await;
         if let Err(error) = container.remove().await {
             tracing::warn!(job = %self.job.id(), %error, "container left for the next run to remove");
         }
@@ -276,10 +262,11 @@ impl<E: Engine> RunningJob<'_, E> {
 
         let begun = self.begin(Stage::Finish).await?;
         let wheel = collect::finish(self.job, staged, collected.wheel).await?;
+        super::image::remove_builder(self, self.job).await;
         self.finish(Stage::Finish, begun).await;
 
         let begun = self.begin(Stage::Record).await?;
-        let file_name = wheel.name.to_string();
+        let file_name = wheel.name().to_string();
         let cost = self.cost(&end);
         let facts = record::Facts {
             cost,
@@ -290,7 +277,8 @@ impl<E: Engine> RunningJob<'_, E> {
             tools: collected.tools,
             engine: format!("{} {}", self.cx.facts.name, self.cx.facts.version),
         };
-        record::write(self.job, staged, facts).map_err(|error| Halt::file(Stage::Record, &error))?;
+        record::write(self.job, staged, facts)
+            .map_err(|error| Halt::file(Stage::Record, &error))?;
         self.finish(Stage::Record, begun).await;
         Ok(file_name)
     }
@@ -322,7 +310,7 @@ impl<E: Engine> RunningJob<'_, E> {
         self.cx.say(Event::Note { job, text }).await;
     }
 
-    async fn fetch(&mut self) -> Result<wheelfarm_core::source::SourceTree, Halt> {
+    async fn fetch(&mut self) -> Result<SourceTree, Halt> {
         let cancel = self.cx.stop.stop.clone();
         let source = &self.job.release().source;
         let fetched = self.cx.fetcher.fetch(source, |_| ());
@@ -338,15 +326,13 @@ impl<E: Engine> RunningJob<'_, E> {
         &mut self,
         staged: &StagedJob,
         patched: PatchedTree,
-    ) -> Result<Arc<render::BuildContext>, Halt> {
+    ) -> Result<Utf8PathBuf, Halt> {
         let ca_bundle = self.cx.settings.ca_bundle.as_deref();
-        let context = render::render(self.job, patched, ca_bundle)
+        let context = render::render(self.job, &patched, ca_bundle)
             .map_err(|error| Halt::failed(Stage::Render, FailureKind::Rejected, chain(&error)))?;
-        let context = Arc::new(context);
-        record::write_context(Arc::clone(&context), staged)
+        record::write_context(context, staged)
             .await
-            .map_err(|error| Halt::file(Stage::Render, &error))?;
-        Ok(context)
+            .map_err(|error| Halt::file(Stage::Render, &error))
     }
 
     async fn compile_container(&mut self, image: &BuilderImage) -> Result<OwnedContainer<E>, Halt> {
@@ -394,7 +380,7 @@ impl<E: Engine> RunningJob<'_, E> {
         }
     }
 
-    fn labels(&self) -> Labels {
+    pub(super) fn labels(&self) -> Labels {
         self.cx
             .labels()
             .with(container::labels::JOB, self.job.id().as_str())
@@ -489,7 +475,7 @@ fn compile_verdict(end: &RunEnd, resources: &Resources) -> Result<(), Halt> {
 }
 
 fn fetch_halt(error: &FetchError) -> Halt {
-    let kind = if error.is_disk_full() {
+    let kind = if is_disk_full(error) {
         FailureKind::DiskFull
     } else if error.is_unreachable() {
         FailureKind::Unreachable

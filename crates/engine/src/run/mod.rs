@@ -31,6 +31,9 @@ use crate::out_folder::OutFolder;
 use image::Images;
 use job::JobContext;
 
+/// How many events may wait for the reporter before jobs wait for it.
+const EVENTS_AHEAD: usize = 1024;
+
 /// What a run is told besides its jobs.
 #[derive(Debug)]
 pub struct RunSettings {
@@ -109,7 +112,7 @@ pub enum RunError {
     },
 }
 
-/// Builds the jobs that need it, and says how each ended.
+/// Builds the jobs that need it, and says how each of `needs` ended.
 ///
 /// # Errors
 /// Only what keeps the run from beginning; a job that fails is in the summary.
@@ -128,40 +131,52 @@ pub async fn build<E: Engine>(
         .filter(|(_, need)| *need != Need::UpToDate)
         .map(|(job, need)| ((*job).clone(), *need))
         .collect();
-    let mut summaries: BTreeMap<JobId, JobSummary> = BTreeMap::new();
+    let facts = engine.describe().await.map_err(RunError::Engine)?;
+    refuse_missing_gpu(&work, &facts)?;
+    let (events, inbox) = mpsc::channel(EVENTS_AHEAD);
+    let cx = Arc::new(JobContext {
+        engine,
+        out,
+        fetcher,
+        settings,
+        facts,
+        images: Images::default(),
+        stop,
+        events,
+    });
+    cx.remove_leftovers().await.map_err(RunError::Engine)?;
+    let mut summary = up_to_date(needs, reporter);
+    reporter.report(&Event::RunStarted { jobs: work.len() });
+    let dispatcher = Dispatcher {
+        cx,
+        inbox,
+        waiting: work,
+        running: JoinSet::new(),
+        ended: BTreeMap::new(),
+        host_is_down: false,
+    };
+    let mut ended = dispatcher.run(reporter).await;
+    ended.extend(summary.jobs.into_iter().map(|job| (job.job.clone(), job)));
+    summary.jobs = needs
+        .iter()
+        .filter_map(|(job, _)| ended.remove(job.id()))
+        .collect();
+    summary.elapsed = started.elapsed();
+    Ok(summary)
+}
+
+/// The summary of the jobs that need nothing done. It needs no engine.
+pub fn up_to_date(needs: &[(&Job, Need)], reporter: &mut dyn Reporter) -> RunSummary {
+    let mut jobs = Vec::new();
     for (job, _) in needs.iter().filter(|(_, need)| *need == Need::UpToDate) {
-        reporter.report(&Event::JobUpToDate {
-            job: job.id().clone(),
-        });
-        let summary = JobSummary::without_work(job.id().clone(), Outcome::UpToDate);
-        summaries.insert(job.id().clone(), summary);
+        let job = job.id().clone();
+        reporter.report(&Event::JobUpToDate { job: job.clone() });
+        jobs.push(JobSummary::without_work(job, Outcome::UpToDate));
     }
-    if !work.is_empty() {
-        let facts = engine.describe().await.map_err(RunError::Engine)?;
-        refuse_missing_gpu(&work, &facts)?;
-        let (events, inbox) = mpsc::channel(1024);
-        let cx = Arc::new(JobContext::new(
-            engine, out, fetcher, settings, facts, events, stop,
-        ));
-        cx.remove_leftovers().await.map_err(RunError::Engine)?;
-        reporter.report(&Event::RunStarted { jobs: work.len() });
-        let dispatcher = Dispatcher {
-            cx,
-            inbox,
-            waiting: work,
-            running: JoinSet::new(),
-            summaries,
-            host_is_down: false,
-        };
-        summaries = dispatcher.run(reporter).await;
+    RunSummary {
+        jobs,
+        elapsed: Duration::ZERO,
     }
-    Ok(RunSummary {
-        jobs: needs
-            .iter()
-            .filter_map(|(job, _)| summaries.remove(job.id()))
-            .collect(),
-        elapsed: started.elapsed(),
-    })
 }
 
 fn refuse_missing_gpu(work: &VecDeque<(Job, Need)>, facts: &EngineFacts) -> Result<(), RunError> {
@@ -181,7 +196,7 @@ struct Dispatcher<E: Engine> {
     inbox: mpsc::Receiver<Event>,
     waiting: VecDeque<(Job, Need)>,
     running: JoinSet<JobSummary>,
-    summaries: BTreeMap<JobId, JobSummary>,
+    ended: BTreeMap<JobId, JobSummary>,
     /// Set when a job failed through no fault of its own: the rest would fail alike.
     host_is_down: bool,
 }
@@ -211,9 +226,9 @@ impl<E: Engine> Dispatcher<E> {
         }
         for (job, _) in std::mem::take(&mut self.waiting) {
             let summary = JobSummary::without_work(job.id().clone(), Outcome::NotStarted);
-            self.summaries.insert(job.id().clone(), summary);
+            self.ended.insert(job.id().clone(), summary);
         }
-        self.summaries
+        self.ended
     }
 
     fn start_what_fits(&mut self, reporter: &mut dyn Reporter) {
@@ -255,7 +270,7 @@ impl<E: Engine> Dispatcher<E> {
         if let Outcome::Failed(failure) = &summary.outcome {
             self.host_is_down |= failure.kind.blame() == Blame::Host;
         }
-        self.summaries.insert(summary.job.clone(), summary);
+        self.ended.insert(summary.job.clone(), summary);
     }
 }
 

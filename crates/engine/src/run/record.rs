@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
-use std::sync::Arc;
 
+use camino::Utf8PathBuf;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use fs_err as fs;
@@ -14,8 +14,8 @@ use wheelfarm_core::manifest::{
 };
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::render::BuildContext;
-use wheelfarm_core::source::PatchedTree;
-use wheelfarm_core::wheel::FinishedWheel;
+use wheelfarm_core::source::patch::PatchedTree;
+use wheelfarm_core::wheel::finish::FinishedWheel;
 
 use super::image::BuilderImage;
 use crate::files::{self, FileError};
@@ -35,9 +35,9 @@ pub(super) struct Facts {
 
 /// Writes the Dockerfile and the context, so that the wheel can be built again by hand.
 pub(super) async fn write_context(
-    context: Arc<BuildContext>,
+    context: BuildContext,
     staged: &StagedJob,
-) -> Result<(), FileError> {
+) -> Result<Utf8PathBuf, FileError> {
     let folder = staged.path().to_owned();
     let write = move || {
         files::write_atomic(&folder.join("Dockerfile"), context.dockerfile().as_bytes())?;
@@ -48,7 +48,8 @@ pub(super) async fn write_context(
             context.write_tar(&mut packed)?;
             packed.finish()?.flush()
         };
-        pack().map_err(|source| FileError::new(&path, source))
+        pack().map_err(|source| FileError::new(&path, source))?;
+        Ok(path)
     };
     tokio::task::spawn_blocking(write)
         .await
@@ -76,17 +77,23 @@ pub(super) fn patch_records(patched: &PatchedTree) -> Vec<PatchRecord> {
         .map(|patch| PatchRecord {
             name: patch.name.clone(),
             sha256: patch.sha256,
-            why: patch.why.clone(),
-            files: patch.files.clone(),
+            why: patch.header.why.clone(),
+            upstream: patch.header.upstream.clone(),
+            drop_when: patch.header.drop_when.clone(),
+            files: patch
+                .files
+                .iter()
+                .map(|file| file.path.to_string())
+                .collect(),
         })
         .collect()
 }
 
 /// Writes the manifest, last of all.
 pub(super) fn write(job: &Job, staged: &StagedJob, facts: Facts) -> Result<(), FileError> {
-    let wheel_name = facts.wheel.name.to_string();
+    let wheel_name = facts.wheel.name().to_string();
     let metadata = staged.path().join(format!("{wheel_name}.metadata"));
-    files::write_atomic(&metadata, &facts.wheel.metadata)?;
+    files::write_atomic(&metadata, facts.wheel.metadata())?;
     let manifest = manifest(job, facts);
     let path = staged.path().join(manifest::FILE_NAME);
     files::write_atomic(&path, manifest.to_text().as_bytes())
@@ -103,15 +110,15 @@ fn manifest(job: &Job, facts: Facts) -> Manifest {
         version: job.release().version.value.to_string(),
         archs: job.archs().map(ToString::to_string),
         wheel: WheelRecord {
-            file_name: wheel.name.to_string(),
-            sha256: wheel.sha256,
-            size_bytes: wheel.size_bytes,
-            requires_python: wheel.requires_python,
-            requires_dist: wheel.requires_dist,
-            metadata_sha256: wheel.metadata_sha256,
-            uses_torch_cxx_abi: wheel.uses_torch_cxx_abi,
-            platform_reason: wheel.platform_reason,
-            modules: wheel.modules,
+            file_name: wheel.name().to_string(),
+            sha256: wheel.sha256(),
+            size_bytes: wheel.size_bytes(),
+            requires_python: wheel.requires_python().map(str::to_owned),
+            requires_dist: wheel.requires_dist().to_vec(),
+            metadata_sha256: wheel.metadata_sha256(),
+            uses_torch_cxx_abi: wheel.uses_torch_cxx_abi(),
+            platform_reason: wheel.platform_reason().to_owned(),
+            modules: wheel.modules().to_vec(),
         },
         environment: EnvironmentRecord {
             name: environment.name.clone(),
