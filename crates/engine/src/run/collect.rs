@@ -62,7 +62,7 @@ pub(super) async fn collect<E: Engine>(
     let tools = tokio::task::spawn_blocking(move || read_tools(SyncIoBridge::new(tools)))
         .await
         .expect("reading a small text does not panic")
-        .map_err(|error| Halt::file(Stage::Collect, &FileError::new(&folder, error)))?;
+        .map_err(|error| Halt::file(Stage::Collect, &FileError::new("write", &folder, error)))?;
     Ok(Collected {
         wheel: wheel.name,
         tools,
@@ -151,7 +151,8 @@ fn finish_blocking(
 ) -> Result<FinishedWheel, Halt> {
     let raw_folder = folder.join(RAW_FOLDER);
     let unnamed = folder.join("wheel.part");
-    let file_halt = |error: io::Error| Halt::file(Stage::Finish, &FileError::new(folder, error));
+    let file_halt =
+        |error: io::Error| Halt::file(Stage::Finish, &FileError::new("write", folder, error));
     let input = fs::File::open(raw_folder.join(raw.to_string())).map_err(file_halt)?;
     let output = fs::OpenOptions::new()
         .create(true)
