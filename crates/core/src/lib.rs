@@ -7,4 +7,6 @@
 pub mod collect;
 pub mod digest;
 pub mod ident;
+pub mod output_rule;
+pub mod release;
 pub mod wheel;
