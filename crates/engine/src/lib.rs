@@ -8,4 +8,5 @@ pub mod farm_folder;
 pub mod fetch;
 pub mod files;
 pub mod out_folder;
+pub mod publish;
 pub mod run;

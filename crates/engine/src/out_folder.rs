@@ -4,7 +4,6 @@
 //! folder is renamed into place. `failed/<id>/` holds what a failed job left for a person to read.
 //! A lock keeps a second run out.
 
-use std::fs::TryLockError;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -12,13 +11,13 @@ use fs_err as fs;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::ident::JobId;
 
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, Lock};
 
 /// An `out/` folder, locked by this run until dropped.
 #[derive(Debug)]
 pub struct OutFolder {
     root: Utf8PathBuf,
-    _lock: std::fs::File,
+    _lock: Lock,
 }
 
 /// `out/` cannot be used.
@@ -59,18 +58,13 @@ impl OutFolder {
             fs::create_dir_all(root.join(folder)).map_err(prepare)?;
         }
         let root = root.canonicalize_utf8().map_err(prepare)?;
-        let lock = fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(root.join(".lock"))
-            .map_err(prepare)?
-            .into_file();
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OutError::Busy(root)),
-            Err(TryLockError::Error(source)) => return Err(prepare(source)),
-        }
+        let lock = files::lock(root.join(".lock")).map_err(|source| OutError::Prepare {
+            path: root.clone(),
+            source,
+        })?;
+        let Some(lock) = lock else {
+            return Err(OutError::Busy(root));
+        };
         let out = Self { root, _lock: lock };
         out.recover().map_err(prepare)?;
         Ok(out)
