@@ -77,8 +77,7 @@ impl OutFolder {
 
     /// A label value that tells this folder's containers from those of any other.
     pub fn label(&self, farm: &str) -> String {
-        let place = Sha256Digest::of(self.root.as_str().as_bytes());
-        format!("{farm}@{}", place.short())
+        folder_label(farm, &self.root)
     }
 
     /// Where a job's files are on record.
@@ -158,6 +157,12 @@ impl OutFolder {
     fn staging(&self, job: &JobId) -> Utf8PathBuf {
         self.root.join("staging").join(job.as_str())
     }
+}
+
+/// A label value that tells the containers of `farm` in a folder from those of any other.
+pub fn folder_label(farm: &str, folder: &Utf8Path) -> String {
+    let place = Sha256Digest::of(folder.as_str().as_bytes());
+    format!("{farm}@{}", place.short())
 }
 
 /// A folder under `staging/`, owned by one job.

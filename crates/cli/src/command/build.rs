@@ -11,7 +11,7 @@ use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::out_folder::OutFolder;
 use wheelfarm_engine::run::{self, RunSettings, RunSummary, StopSignal};
 
-use super::Selected;
+use super::{Selected, listen};
 use crate::args::{BuildArgs, Format};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -67,26 +67,6 @@ async fn build(
         res = run => Ok(res?),
         failure = listen(stop) => Err(failure),
     }
-}
-
-/// Turns the first Ctrl-C or SIGTERM into a kind stop, the second into one at once. Ends only when
-/// signals cannot be heard.
-async fn listen(stop: StopSignal) -> Failure {
-    use tokio::signal::unix::{SignalKind, signal};
-    let listeners = signal(SignalKind::interrupt())
-        .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
-    let (mut interrupt, mut terminate) = match listeners {
-        Ok(listeners) => listeners,
-        Err(error) => return Failure::infrastructure(error),
-    };
-    for token in [&stop.stop, &stop.at_once] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        token.cancel();
-    }
-    std::future::pending().await
 }
 
 /// Downloads are named by their digest, so every farm of a user may share them.

@@ -28,6 +28,8 @@ use crate::event::{Event, Reporter};
 use crate::fetch::Fetcher;
 use crate::out_folder::OutFolder;
 
+pub(crate) use image::shared_tag;
+
 use image::Images;
 use job::JobContext;
 
@@ -282,6 +284,6 @@ enum Told {
 }
 
 /// The labels of everything that a run creates in the engine.
-fn farm_labels(label: &str) -> Labels {
+pub(crate) fn farm_labels(label: &str) -> Labels {
     Labels::default().with(crate::container::labels::FARM, label)
 }
