@@ -1,1 +1,4 @@
 //! engine
+
+pub mod fetch;
+pub mod files;
