@@ -1,5 +1,6 @@
 //! Files that are complete or not there: written beside their place, synced, renamed into it.
 
+use std::error::Error;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -23,10 +24,10 @@ pub struct FileError {
 
 impl FileError {
     /// The error of `action` (`write`, `read`) on `path`.
-    pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+    pub fn new(action: &'static str, path: impl AsRef<Path>, source: io::Error) -> Self {
         Self {
             action,
-            path: path.to_owned(),
+            path: path.as_ref().to_owned(),
             source,
         }
     }
@@ -43,17 +44,22 @@ impl FileError {
     }
 }
 
-/// Whether an error says that the disk or the user's share of it is full.
-pub fn is_disk_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+/// Whether an error, or what is behind it, says that the disk or the user's share of it is full.
+pub fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            )
+        })
 }
 
 /// Writes `bytes` to `path`, replacing what is there: a reader sees the old file or the new one,
 /// also after a crash. The folder must exist.
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
+    let path = path.as_ref();
     let mut staged = StagedFile::beside(path)?;
     staged
         .write_all(bytes)
@@ -62,14 +68,16 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 }
 
 /// Makes the names in a folder survive a power cut.
-pub fn sync_folder(path: &Path) -> Result<(), FileError> {
+pub fn sync_folder(path: impl AsRef<Path>) -> Result<(), FileError> {
+    let path = path.as_ref();
     open(path)?
         .sync_all()
         .map_err(|source| FileError::new("sync", path, source))
 }
 
 /// Creates a folder and those above it.
-pub fn create_folder(path: &Path) -> Result<(), FileError> {
+pub fn create_folder(path: impl AsRef<Path>) -> Result<(), FileError> {
+    let path = path.as_ref();
     std::fs::create_dir_all(path).map_err(|source| FileError::new("create", path, source))
 }
 

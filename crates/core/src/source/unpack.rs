@@ -401,7 +401,7 @@ mod tests {
         check_refused(&[("p/a", file, ""), ("q/b", file, "")], want);
         check_refused(
             &[("p/", EntryType::Directory, "")],
-            "the archive holds no file",
+            "it holds no file",
         );
     }
 

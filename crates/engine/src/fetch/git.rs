@@ -19,7 +19,7 @@ use super::git_command::{Git, LocalRepositories};
 use super::{FetchError, FetchProgress, Fetcher, Progress, run_blocking};
 use crate::files::{self, FileError, write_atomic};
 
-/// More submodules than any package has: `PyTorch` has about 60 with those of its submodules.
+/// How many submodules are fetched, with those of submodules: a repository can go on for ever.
 const SUBMODULE_CAP: usize = 500;
 
 /// `git archive` leaves files out and fills texts in where a repository's attributes say so. Set
@@ -150,7 +150,7 @@ impl Repository<'_> {
             let fault = |source| FileError::new("create", &path, source);
             let info = staged.path().join("info");
             files::create_folder(&info)?;
-            write_atomic(&info.join("attributes"), ATTRIBUTES)?;
+            write_atomic(info.join("attributes"), ATTRIBUTES)?;
             fs_err::rename(staged.keep(), &path).map_err(fault)
         })
         .await?;

@@ -171,3 +171,8 @@ async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
+
+/// Reads a folder of this machine as a source. Blocks.
+pub fn read_folder(path: &camino::Utf8Path) -> Result<SourceTree, FetchError> {
+    folder::read(path.as_std_path(), &TreeCaps::default())
+}

@@ -19,7 +19,7 @@ use crate::files::{self, FileError, StagedFile};
 const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, \
                       application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
 
-/// The longest project page: the largest of PyPI have about 30 MB.
+/// The longest project page. Projects with nightly releases list many thousands of files.
 const PAGE_CAP_BYTES: u64 = 128 << 20;
 
 /// How much comes in between two reports.
