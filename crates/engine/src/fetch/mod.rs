@@ -8,6 +8,7 @@ mod error;
 mod folder;
 mod git;
 mod git_command;
+mod gitmodules;
 mod http;
 mod sdist;
 #[cfg(test)]
