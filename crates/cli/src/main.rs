@@ -1,2 +1,23 @@
-//! cli
-fn main() {}
+//! The `wheelfarm` command: arguments in, a picture or JSON out, and an exit code.
+
+mod args;
+mod command;
+mod exit_code;
+mod failure;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    render::start_log(args.verbose);
+    match command::run(args) {
+        Ok(code) => code.into(),
+        Err(failure) => {
+            render::failure(&failure);
+            failure.exit_code().into()
+        }
+    }
+}

@@ -3,7 +3,7 @@
 //! The data is `data/compat.yaml`. A version without a row is newer than the file: unknown, which
 //! is not the same as impossible.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
@@ -49,8 +49,8 @@ struct RawToolkit {
 struct RawTorch {
     pypi_cuda: String,
     cuda: Vec<String>,
-    python: BTreeSet<String>,
-    archs: BTreeSet<Arch>,
+    python: Vec<String>,
+    archs: Vec<Arch>,
     source: String,
 }
 
@@ -140,8 +140,11 @@ pub fn torch_on_pypi_is_for(torch: TorchVersion, cuda: CudaVersion) -> Verdict {
 /// Whether `torch` has wheels for `python`.
 pub fn torch_has_python(torch: TorchVersion, python: PythonVersion) -> Verdict {
     torch_row(torch, |row| {
-        let pythons: Vec<_> = row.python.iter().cloned().collect();
-        let known = format!("torch {} is for Python {}", torch.minor(), pythons.join(", "));
+        let known = format!(
+            "torch {} is for Python {}",
+            torch.minor(),
+            row.python.join(", ")
+        );
         (row.python.contains(&python.to_string()), known)
     })
 }
@@ -175,7 +178,11 @@ mod tests {
     #[track_caller]
     fn check_toolkit(cuda: &str, arch: &str, works: bool) {
         let verdict = toolkit_compiles(cuda.parse().unwrap(), arch.parse().unwrap());
-        assert_eq!(verdict == Verdict::Works, works, "{cuda} {arch}: {verdict:?}");
+        assert_eq!(
+            verdict == Verdict::Works,
+            works,
+            "{cuda} {arch}: {verdict:?}"
+        );
     }
 
     #[test]
@@ -209,12 +216,30 @@ mod tests {
     fn torch_rows_know_cuda_python_and_arch() {
         let torch = |text: &str| text.parse::<TorchVersion>().unwrap();
         let works = |verdict: Verdict| verdict == Verdict::Works;
-        assert!(works(torch_has_cuda(torch("2.11.0"), "13.0".parse().unwrap())));
-        assert!(!works(torch_has_cuda(torch("2.8.0"), "13.0".parse().unwrap())));
-        assert!(works(torch_on_pypi_is_for(torch("2.11.0"), "13.0".parse().unwrap())));
-        assert!(!works(torch_has_python(torch("2.9.1"), "3.9".parse().unwrap())));
-        assert!(!works(torch_takes_arch(torch("2.6.0"), "12.0".parse().unwrap())));
-        assert!(!works(torch_takes_arch(torch("2.11.0"), "12.0f".parse().unwrap())));
+        assert!(works(torch_has_cuda(
+            torch("2.11.0"),
+            "13.0".parse().unwrap()
+        )));
+        assert!(!works(torch_has_cuda(
+            torch("2.8.0"),
+            "13.0".parse().unwrap()
+        )));
+        assert!(works(torch_on_pypi_is_for(
+            torch("2.11.0"),
+            "13.0".parse().unwrap()
+        )));
+        assert!(!works(torch_has_python(
+            torch("2.9.1"),
+            "3.9".parse().unwrap()
+        )));
+        assert!(!works(torch_takes_arch(
+            torch("2.6.0"),
+            "12.0".parse().unwrap()
+        )));
+        assert!(!works(torch_takes_arch(
+            torch("2.11.0"),
+            "12.0f".parse().unwrap()
+        )));
         assert_eq!(
             torch_has_cuda(torch("2.99.0"), "13.0".parse().unwrap()),
             Verdict::Unknown

@@ -5,11 +5,20 @@
 //! input gives the same bytes out on any machine. What acts lives in `wheelfarm-engine`.
 
 pub mod arch;
+pub mod collect;
 pub mod compat;
 pub mod diagnostic;
 pub mod digest;
 pub mod ident;
+pub mod manifest;
+pub mod matrix;
+pub mod outcome;
+pub mod package;
+pub mod plan;
 pub mod quantity;
+pub mod release;
+pub mod render;
 pub mod source;
 pub mod version;
+pub mod wheel;
 mod yaml;

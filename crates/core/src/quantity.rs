@@ -144,7 +144,14 @@ mod tests {
 
     #[test]
     fn amounts_without_a_unit_are_refused() {
-        for bad in ["12", "0GiB", "1.5GiB", "GiB", "-1GiB", "99999999999999999GiB"] {
+        for bad in [
+            "12",
+            "0GiB",
+            "1.5GiB",
+            "GiB",
+            "-1GiB",
+            "99999999999999999GiB",
+        ] {
             assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
         }
         for bad in ["12", "0s", "1h30m", "-1m"] {

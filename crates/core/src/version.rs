@@ -285,10 +285,7 @@ mod tests {
         assert_eq!("13.0".parse::<CudaVersion>().unwrap().tag(), "cu130");
         assert_eq!("3.13t".parse::<PythonVersion>().unwrap().tag(), "cp313t");
         assert_eq!(
-            "3.13t"
-                .parse::<PythonVersion>()
-                .unwrap()
-                .manylinux_folder(),
+            "3.13t".parse::<PythonVersion>().unwrap().manylinux_folder(),
             "cp313-cp313t"
         );
     }

@@ -96,8 +96,12 @@ fn explain(location: Location, error: &Error) -> Diagnostic {
     }
     if let Error::DuplicateMappingKey { key, .. } = error {
         let key = key.as_deref().unwrap_or("?");
-        return Diagnostic::new(location, "duplicate-key", format!("`{key}` stands here twice"))
-            .with_hint("merge the two entries: the second would replace the first");
+        return Diagnostic::new(
+            location,
+            "duplicate-key",
+            format!("`{key}` stands here twice"),
+        )
+        .with_hint("merge the two entries: the second would replace the first");
     }
     let text = error.to_string();
     let first_line = text.lines().next().unwrap_or_default();

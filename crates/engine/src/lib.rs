@@ -1,4 +1,11 @@
-//! engine
+//! The part of wheelfarm that acts: container engines, stages, dispatcher, publishers, proofs.
+//!
+//! It never prints, parses no flags and does not end the process: that is the command line's.
 
+pub mod container;
+pub mod event;
+pub mod farm_folder;
 pub mod fetch;
 pub mod files;
+pub mod out_folder;
+pub mod run;

@@ -1,0 +1,119 @@
+//! The command line.
+
+use camino::Utf8PathBuf;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// A build farm for CUDA Python wheels: from one matrix to wheels that install and run.
+///
+/// Data goes to standard output, talk to standard error. Exit codes: 0 all done, 1 a job failed or a
+/// wheel was refused, 2 the input is wrong, 3 the engine, the network or a disk failed, 130 stopped.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub(crate) struct Args {
+    /// Say more on standard error; twice for the engine's traffic.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show the jobs of a matrix: what is built and why, what is up to date, what is left out.
+    Plan(PlanArgs),
+    /// Print the Dockerfile of one job.
+    Dockerfile(DockerfileArgs),
+    /// Build the wheels of a matrix.
+    Build(BuildArgs),
+    /// Publish the wheels on record to a folder that pip and uv install from.
+    Publish(PublishArgs),
+}
+
+/// Which matrix, and which of its jobs.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Selection {
+    /// The matrix.
+    #[arg(long, value_name = "FILE", default_value = "matrix.yaml")]
+    pub(crate) matrix: Utf8PathBuf,
+    /// Only jobs whose id matches this glob; may be given several times.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) only: Vec<String>,
+    /// No jobs whose id matches this glob; may be given several times.
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) skip: Vec<String>,
+    /// Where wheels and manifests are kept.
+    #[arg(long, value_name = "FOLDER", default_value = "out")]
+    pub(crate) out: Utf8PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Plan as if nothing were on record.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// How the plan is printed; `github` is a `strategy.matrix` for `fromJSON`.
+    #[arg(long, value_enum, default_value_t = PlanFormat::Human)]
+    pub(crate) format: PlanFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// For people.
+    Human,
+    /// Schema 1, sorted keys.
+    Json,
+    /// `{"include": […]}`, at most 256 jobs.
+    Github,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Human,
+    /// Schema 1, sorted keys; progress is one JSON object a line on standard error.
+    Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DockerfileArgs {
+    /// The job's id, as `wheelfarm plan` shows it.
+    pub(crate) job: String,
+    /// The matrix.
+    #[arg(long, value_name = "FILE", default_value = "matrix.yaml")]
+    pub(crate) matrix: Utf8PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BuildArgs {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Build even what is up to date.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Jobs at a time, instead of the matrix's `build.jobs`.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) jobs: Option<u32>,
+    /// How progress and summary are printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+    /// Where downloads are kept between runs.
+    #[arg(long, value_name = "FOLDER", env = "WHEELFARM_CACHE")]
+    pub(crate) cache: Option<Utf8PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PublishArgs {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// The folder to publish to.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) to: Utf8PathBuf,
+    /// Install every published wheel with pip in a clean container, and run its test.
+    #[arg(long)]
+    pub(crate) prove: bool,
+    /// How the summary is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}

@@ -1,0 +1,87 @@
+//! The commands, one file each: arguments in, the engine crate does the work, `render` shows it.
+
+mod build;
+mod dockerfile;
+mod plan;
+//mod publish;
+
+use wheelfarm_core::plan::{Job, Need, Plan, Selector};
+use wheelfarm_engine::farm_folder::{self, FarmFolder};
+
+use crate::args::{Args, Command, Selection};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::render;
+
+/// Runs the command that the arguments name.
+pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
+    match args.command {
+        Command::Plan(args) => plan::run(&args),
+        Command::Dockerfile(args) => dockerfile::run(&args),
+        Command::Build(args) => build::run(args),
+        Command::Publish(_args) => unimplemented!(),
+    }
+}
+
+/// A farm and the jobs of it that a command is about.
+struct Selected {
+    farm: FarmFolder,
+    plan: Plan,
+}
+
+impl Selected {
+    fn read(selection: &Selection) -> Result<Self, Failure> {
+        let selector =
+            Selector::new(&selection.only, &selection.skip).map_err(Failure::bad_input)?;
+        let farm = FarmFolder::read(&selection.matrix)?;
+        let mut plan = farm.plan()?;
+        render::warnings(&plan.warnings);
+        let all = plan.jobs.len();
+        plan.select(&selector);
+        if plan.jobs.is_empty() && all > 0 {
+            let error = anyhow::anyhow!("no job matches --only and --skip");
+            return Err(Failure::bad_input(error)
+                .with_hint("`wheelfarm plan` lists the ids; the globs match whole ids"));
+        }
+        Ok(Self { farm, plan })
+    }
+
+    fn needs(&self, selection: &Selection, force: bool) -> Result<Vec<(&Job, Need)>, Failure> {
+        let on_record = farm_folder::on_record(&selection.out)?;
+        let mut needs = self.plan.needs(&on_record);
+        if force {
+            for (_, need) in &mut needs {
+                if *need == Need::UpToDate {
+                    *need = Need::Forced;
+                }
+            }
+        }
+        Ok(needs)
+    }
+}
+
+/// The job of that id, or the ids that come near it.
+fn find_job<'a>(plan: &'a Plan, id: &str) -> Result<&'a Job, Failure> {
+    if let Some(job) = plan.jobs.iter().find(|job| job.id().as_str() == id) {
+        return Ok(job);
+    }
+    let excluded = plan.excluded.iter().find(|job| job.id.as_str() == id);
+    if let Some(excluded) = excluded {
+        let error = anyhow::anyhow!("job `{id}` is left out: {}", excluded.reason);
+        return Err(Failure::bad_input(error));
+    }
+    let start = id.split('-').next().unwrap_or(id);
+    let near: Vec<_> = plan
+        .jobs
+        .iter()
+        .map(|job| job.id().as_str())
+        .filter(|other| other.starts_with(start))
+        .take(5)
+        .collect();
+    let failure = Failure::bad_input(anyhow::anyhow!("no job `{id}` in this matrix"));
+    Err(if near.is_empty() {
+        failure.with_hint("`wheelfarm plan` lists the ids")
+    } else {
+        failure.with_hint(format!("it has {}", near.join(", ")))
+    })
+}

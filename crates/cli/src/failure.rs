@@ -1,0 +1,101 @@
+//! Why a command could not do what was asked, with its exit code and what to type.
+
+use std::fmt::Display;
+
+use wheelfarm_engine::container::EngineError;
+use wheelfarm_engine::farm_folder::FarmError;
+use wheelfarm_engine::files::is_disk_full;
+use wheelfarm_engine::out_folder::OutError;
+use wheelfarm_engine::run::RunError;
+
+use crate::exit_code::ExitCode;
+
+/// A command's failure.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: ExitCode,
+    error: anyhow::Error,
+    hint: Option<String>,
+}
+
+const DISK_HINT: &str = "free some space and run again; nothing half-written is kept";
+
+impl Failure {
+    pub(crate) fn new(code: ExitCode, error: impl Into<anyhow::Error>) -> Self {
+        Self {
+            code,
+            error: error.into(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn bad_input(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(ExitCode::BadInput, error)
+    }
+
+    pub(crate) fn infrastructure(error: impl Into<anyhow::Error>) -> Self {
+        let error = error.into();
+        let hint = is_disk_full(error.as_ref()).then(|| DISK_HINT.to_owned());
+        Self {
+            code: ExitCode::Infrastructure,
+            error,
+            hint,
+        }
+    }
+
+    pub(crate) fn with_hint(mut self, hint: impl Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        self.code
+    }
+
+    pub(crate) fn error(&self) -> &anyhow::Error {
+        &self.error
+    }
+
+    pub(crate) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl From<FarmError> for Failure {
+    fn from(error: FarmError) -> Self {
+        Self::bad_input(error)
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let hint = error.hint();
+        let failure = Self::infrastructure(error);
+        match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<OutError> for Failure {
+    fn from(error: OutError) -> Self {
+        match &error {
+            OutError::Busy(_) => Self::infrastructure(error)
+                .with_hint("wait for it, or give this run a folder of its own with --out"),
+            OutError::Prepare { .. } => Self::infrastructure(error),
+        }
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Engine(error) => error.into(),
+            RunError::NoGpu { .. } => Self::infrastructure(error).with_hint(
+                "run where the engine has NVIDIA's container toolkit, leave the job out with \
+                 --skip, or set `gpu: auto` in the package",
+            ),
+        }
+    }
+}

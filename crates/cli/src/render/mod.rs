@@ -1,0 +1,88 @@
+//! The only place that prints: data to standard output, talk to standard error.
+#![expect(
+    clippy::print_stderr,
+    reason = "this module is where the program prints"
+)]
+
+pub(crate) mod plan;
+pub(crate) mod progress;
+//pub(crate) mod publish;
+pub(crate) mod summary;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use wheelfarm_core::diagnostic::Diagnostic;
+
+use crate::failure::Failure;
+
+/// Sends the log to standard error: warnings, and more with `-v`.
+pub(crate) fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "wheelfarm=info,wheelfarm_engine=debug,warn",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_env("WHEELFARM_LOG").unwrap_or_else(|_| level.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .without_time()
+        .init();
+}
+
+/// Prints a line of data. A reader that has seen enough (`| head`) is no error.
+pub(crate) fn data(text: &str) {
+    if let Err(error) = writeln!(io::stdout(), "{text}")
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        eprintln!("error: failed to write to standard output: {error}");
+    }
+}
+
+/// Prints what the compatibility table does not know.
+pub(crate) fn warnings(warnings: &[Diagnostic]) {
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+}
+
+/// Prints why a command failed: the error, its causes, and what to type.
+pub(crate) fn failure(failure: &Failure) {
+    let mut causes = failure.error().chain();
+    if let Some(error) = causes.next() {
+        eprintln!("error: {error}");
+    }
+    for cause in causes {
+        eprintln!("  caused by: {cause}");
+    }
+    if let Some(hint) = failure.hint() {
+        eprintln!("hint: {hint}");
+    }
+}
+
+/// A time as people read it: `0.8s`, `42s`, `3m07s`, `2h05m`.
+pub(crate) fn elapsed(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..10 => format!("{}.{}s", seconds, time.subsec_millis() / 100),
+        10..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short() {
+        let text = |ms| elapsed(Duration::from_millis(ms));
+        assert_eq!(text(840), "0.8s");
+        assert_eq!(text(42_999), "42s");
+        assert_eq!(text(187_000), "3m07s");
+        assert_eq!(text(7_500_000), "2h05m");
+    }
+}

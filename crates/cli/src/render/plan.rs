@@ -1,0 +1,82 @@
+//! A plan for people and for programs.
+
+use serde_json::json;
+use wheelfarm_core::plan::{ExcludedJob, Job, Need};
+
+use super::data;
+
+/// A table of the jobs, then what is left out and why.
+pub(crate) fn human(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) {
+    data(&human_text(needs, excluded));
+}
+
+fn human_text(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) -> String {
+    let ids = needs.iter().map(|(job, _)| job.id().as_str().len());
+    let width = ids
+        .chain(excluded.iter().map(|job| job.id.as_str().len()))
+        .max();
+    let width = width.unwrap_or(0);
+    let mut lines = Vec::new();
+    for (job, need) in needs {
+        let archs = match job.archs() {
+            Some(archs) => archs.to_string(),
+            None => "compiled on the user's GPU".to_owned(),
+        };
+        let mark = if *need == Need::UpToDate {
+            "ok   "
+        } else {
+            "build"
+        };
+        lines.push(format!("{mark}  {:width$}  {}", job.id(), need.reason()));
+        lines.push(format!("       archs    {archs}"));
+        for patch in job.patches() {
+            lines.push(format!("       patch    {}", patch.name));
+        }
+    }
+    for job in excluded {
+        lines.push(format!("skip   {:width$}  {}", job.id, job.reason));
+    }
+    let to_build = needs
+        .iter()
+        .filter(|(_, need)| *need != Need::UpToDate)
+        .count();
+    lines.push(format!(
+        "{to_build} to build, {} up to date, {} left out",
+        needs.len() - to_build,
+        excluded.len()
+    ));
+    lines.join("\n")
+}
+
+/// Schema 1.
+pub(crate) fn json(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) {
+    let jobs: Vec<_> = needs
+        .iter()
+        .map(|(job, need)| {
+            let environment = job.environment();
+            json!({
+                "id": job.id().as_str(),
+                "digest": job.digest().to_string(),
+                "package": job.package().as_str(),
+                "version": job.release().version.value.to_string(),
+                "environment": environment.name,
+                "cuda": environment.cuda.to_string(),
+                "torch": environment.torch.to_string(),
+                "python": environment.python.to_string(),
+                "archs": job.archs().map(ToString::to_string),
+                "patches": job.patches().iter().map(|patch| json!({
+                    "name": patch.name,
+                    "sha256": patch.sha256.to_string(),
+                })).collect::<Vec<_>>(),
+                "need": need.as_str(),
+                "reason": need.reason(),
+            })
+        })
+        .collect();
+    let excluded: Vec<_> = excluded
+        .iter()
+        .map(|job| json!({ "id": job.id.as_str(), "reason": job.reason }))
+        .collect();
+    let plan = json!({ "schema": 1, "jobs": jobs, "excluded": excluded });
+    data(&format!("{plan:#}"));
+}

@@ -1,0 +1,131 @@
+//! The end of a run: what was built, what was not, and why.
+
+use std::time::Duration;
+
+use serde_json::json;
+use wheelfarm_core::outcome::{Failure, Outcome};
+use wheelfarm_engine::run::{JobSummary, RunSummary};
+
+use super::{data, elapsed};
+
+/// A line for each job, the story of each failure, and a last line with the counts.
+pub(crate) fn human(summary: &RunSummary) {
+    data(&human_text(summary));
+}
+
+fn human_text(summary: &RunSummary) -> String {
+    let width = summary
+        .jobs
+        .iter()
+        .map(|job| job.job.as_str().len())
+        .max()
+        .unwrap_or(0);
+    let mut lines: Vec<_> = summary
+        .jobs
+        .iter()
+        .map(|job| job_line(job, width))
+        .collect();
+    for job in &summary.jobs {
+        if let Outcome::Failed(failure) = &job.outcome {
+            lines.push(String::new());
+            lines.extend(failure_lines(job, failure));
+        }
+    }
+    let count = |name: &str| {
+        let jobs = summary.jobs.iter();
+        jobs.filter(|job| job.outcome.as_str() == name).count()
+    };
+    let counts: Vec<_> = ["built", "up-to-date", "failed", "cancelled", "not-started"]
+        .into_iter()
+        .filter(|name| count(name) > 0)
+        .map(|name| format!("{} {}", count(name), name.replace('-', " ")))
+        .collect();
+    lines.push(format!(
+        "{} in {}",
+        counts.join(", "),
+        elapsed(summary.elapsed)
+    ));
+    lines.join("\n")
+}
+
+fn job_line(job: &JobSummary, width: usize) -> String {
+    let outcome = match &job.outcome {
+        Outcome::Failed(failure) => format!("failed at {}", failure.stage),
+        other => other.as_str().replace('-', " "),
+    };
+    let mut line = format!("{:width$}  {outcome}", job.job);
+    if job.elapsed > Duration::ZERO {
+        line.push_str(&format!(" in {}", elapsed(job.elapsed)));
+        let stages: Vec<_> = job
+            .stages
+            .iter()
+            .filter(|(_, time)| *time >= Duration::from_secs(1))
+            .map(|(stage, time)| format!("{stage} {}", elapsed(*time)))
+            .collect();
+        if !stages.is_empty() {
+            line.push_str(&format!(" ({})", stages.join(", ")));
+        }
+    }
+    if let (Some(folder), Some(wheel)) = (&job.folder, &job.wheel) {
+        line.push_str(&format!("\n  {folder}/{wheel}"));
+    }
+    line
+}
+
+fn failure_lines(job: &JobSummary, failure: &Failure) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{} failed at {} ({}): {}",
+        job.job,
+        failure.stage,
+        failure.kind.as_str(),
+        failure.detail
+    )];
+    lines.extend(job.last_lines.iter().map(|line| format!("  | {line}")));
+    if let Some(hint) = &failure.hint {
+        lines.push(format!("  hint: {hint}"));
+    }
+    if let Some(folder) = &job.folder {
+        lines.push(format!("  log: {folder}/build.log"));
+    }
+    lines
+}
+
+/// Schema 1.
+pub(crate) fn json(summary: &RunSummary) {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let jobs: Vec<_> = summary
+        .jobs
+        .iter()
+        .map(|job| {
+            let failure = match &job.outcome {
+                Outcome::Failed(failure) => Some(json!({
+                    "stage": failure.stage,
+                    "kind": failure.kind.as_str(),
+                    "detail": failure.detail,
+                    "hint": failure.hint,
+                    "last_lines": job.last_lines,
+                })),
+                Outcome::Built | Outcome::UpToDate | Outcome::Cancelled | Outcome::NotStarted => {
+                    None
+                }
+            };
+            json!({
+                "job": job.job,
+                "outcome": job.outcome.as_str(),
+                "elapsed_ms": ms(job.elapsed),
+                "stages_ms": job.stages.iter()
+                    .map(|(stage, time)| (stage.to_string(), json!(ms(*time))))
+                    .collect::<serde_json::Map<_, _>>(),
+                "folder": job.folder,
+                "wheel": job.wheel,
+                "failure": failure,
+            })
+        })
+        .collect();
+    let summary = json!({
+        "schema": 1,
+        "jobs": jobs,
+        "elapsed_ms": ms(summary.elapsed),
+    });
+    data(&format!("{summary:#}"));
+}

@@ -1,0 +1,199 @@
+//! What is known of one wheel: a versioned JSON file beside it.
+//!
+//! Readers of schema 1 must accept keys they do not know; a writer that takes a key away or changes
+//! its meaning raises the schema.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256Digest;
+use crate::ident::{JobId, PackageName};
+use crate::plan::JobDigest;
+use crate::release::Channel;
+use crate::wheel::elf::ModuleFacts;
+
+/// The schema that this program writes, and the only one that it reads.
+pub const SCHEMA: u32 = 1;
+
+/// The file's name beside the wheel.
+pub const FILE_NAME: &str = "manifest.json";
+
+/// Everything on record of a wheel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Always [`SCHEMA`].
+    pub schema: u32,
+    /// The job that made the wheel.
+    pub job: JobId,
+    /// The digest of everything that could change its bytes.
+    pub job_digest: JobDigest,
+    /// The package.
+    pub package: PackageName,
+    /// The upstream version.
+    pub version: String,
+    /// The archs that were asked for; absent for a package that compiles on the user's GPU.
+    pub archs: Option<String>,
+    /// The wheel itself.
+    pub wheel: WheelRecord,
+    /// What it was built against.
+    pub environment: EnvironmentRecord,
+    /// Where the source came from.
+    pub source: SourceRecord,
+    /// What was changed in it.
+    pub patches: Vec<PatchRecord>,
+    /// What built it.
+    pub tools: ToolsRecord,
+    /// What building it took.
+    pub cost: CostRecord,
+    /// What has been checked of the wheel's content against its contract.
+    pub gate: CheckState,
+    /// What has been run of the wheel.
+    pub proof: CheckState,
+}
+
+/// Whether a check has been made. What was not checked never reads as passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckState {
+    /// It was made and held.
+    Passed,
+    /// It was not made.
+    NotChecked,
+}
+
+/// A wheel as a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WheelRecord {
+    /// Its name.
+    pub file_name: String,
+    /// Its digest.
+    pub sha256: Sha256Digest,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its `Requires-Python`.
+    pub requires_python: Option<String>,
+    /// Its `Requires-Dist`, in order.
+    pub requires_dist: Vec<String>,
+    /// The digest of its METADATA.
+    pub metadata_sha256: Sha256Digest,
+    /// Whether it works with one torch minor version alone.
+    pub uses_torch_cxx_abi: bool,
+    /// Why its platform tag is what it is.
+    pub platform_reason: String,
+    /// Its compiled modules.
+    pub modules: Vec<ModuleFacts>,
+}
+
+/// What a wheel was built against.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnvironmentRecord {
+    /// Its name in the matrix.
+    pub name: String,
+    /// CUDA's version.
+    pub cuda: String,
+    /// torch's version.
+    pub torch: String,
+    /// Python's version.
+    pub python: String,
+    /// Where the wheel belongs.
+    pub channel: Channel,
+    /// The image that everything started from, as it was named.
+    pub base: String,
+    /// The engine's id of that image.
+    pub base_image: String,
+    /// The engine's id of the image that the wheel was compiled in.
+    pub builder_image: String,
+}
+
+/// Where a source came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// The source as it is pinned.
+    pub identity: String,
+    /// The digest of the tree before patching.
+    pub tree_sha256: Sha256Digest,
+    /// The digest of the tree that was compiled.
+    pub patched_tree_sha256: Sha256Digest,
+}
+
+/// A patch that was applied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PatchRecord {
+    /// Its file.
+    pub name: String,
+    /// The digest of its text.
+    pub sha256: Sha256Digest,
+    /// Why it is there.
+    pub why: String,
+    /// Where upstream stands.
+    pub upstream: String,
+    /// When it can go.
+    pub drop_when: String,
+    /// The files it changed.
+    pub files: Vec<String>,
+}
+
+/// What built a wheel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolsRecord {
+    /// This program's version.
+    pub wheelfarm: String,
+    /// The engine and its version.
+    pub engine: String,
+    /// What the image says of itself: compilers and Python packages, by name.
+    pub image: BTreeMap<String, String>,
+}
+
+/// What building a wheel took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CostRecord {
+    /// When it was finished, RFC 3339 in UTC. In no digest.
+    pub finished_at: String,
+    /// Wall time of each stage in milliseconds.
+    pub stages_ms: BTreeMap<String, u64>,
+    /// Processor time of the compile container in milliseconds, when the engine could tell.
+    pub compile_cpu_ms: Option<u64>,
+    /// The most memory that the compile container held, when the engine could tell.
+    pub peak_memory_bytes: Option<u64>,
+}
+
+/// A manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The text is not a manifest.
+    #[error("failed to read the manifest")]
+    Malformed(#[source] serde_json::Error),
+    /// It was written by another version of this program.
+    #[error("the manifest has schema {found}, and this program reads {SCHEMA}")]
+    OtherSchema {
+        /// What it says.
+        found: u64,
+    },
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        let value: serde_json::Value =
+            serde_json::from_str(text).map_err(ManifestError::Malformed)?;
+        let found = value.get("schema").and_then(serde_json::Value::as_u64);
+        match found {
+            Some(schema) if schema == u64::from(SCHEMA) => {
+                serde_json::from_value(value).map_err(ManifestError::Malformed)
+            }
+            found => Err(ManifestError::OtherSchema {
+                found: found.unwrap_or(0),
+            }),
+        }
+    }
+
+    /// Writes a manifest: sorted keys, a newline at the end.
+    pub fn to_text(&self) -> String {
+        // Through a Value, whose maps are sorted, so that the order of the fields above is free.
+        let value = serde_json::to_value(self).expect("plain texts and numbers serialise");
+        let mut text = serde_json::to_string_pretty(&value).expect("a Value serialises");
+        text.push('\n');
+        text
+    }
+}

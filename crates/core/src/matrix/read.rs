@@ -1,0 +1,318 @@
+//! From the raw matrix to the checked one, gathering every fault instead of the first.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use super::raw::{
+    RawBase, RawBuildPolicy, RawEnvironment, RawExclusion, RawFolders, RawMatrix, RawMatrixPackage,
+};
+use super::{
+    Base, BuildPolicy, CaBundle, EnvironmentAxes, Exclusion, Folders, Matrix, MatrixPackage,
+    TorchIndex,
+};
+use crate::arch::{ArchError, ArchTarget};
+use crate::diagnostic::{Diagnostic, Diagnostics, Located, Location};
+use crate::ident::{IdentError, JobId};
+use crate::quantity::QuantityError;
+use crate::version::VersionError;
+use crate::yaml::{self, At};
+
+/// 1980-01-01: the earliest time that a zip can hold.
+const ZIP_EPOCH_S: u64 = 315_532_800;
+
+pub(super) fn matrix(file: &str, text: &str) -> Result<Matrix, Diagnostics> {
+    let raw: RawMatrix = yaml::parse(file, text)?;
+    let mut reader = Reader {
+        file,
+        faults: Vec::new(),
+    };
+    let matrix = reader.matrix(raw);
+    Diagnostics::check(matrix, reader.faults)
+}
+
+struct Reader<'a> {
+    file: &'a str,
+    faults: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn matrix(&mut self, raw: RawMatrix) -> Matrix {
+        if raw.schema.value != 1 {
+            let message = format!("schema {} is not known", raw.schema.value);
+            let location = yaml::place(self.file, &raw.schema);
+            self.fault(
+                location,
+                "schema",
+                message,
+                "this program reads `schema: 1`",
+            );
+        }
+        if raw.farm.value.parse::<JobId>().is_err() {
+            let message = format!("farm name `{}` is not a plain word", raw.farm.value);
+            let location = yaml::place(self.file, &raw.farm);
+            let hint = "letters, digits and `-._` only: it labels containers and images";
+            self.fault(location, "farm-name", message, hint);
+        }
+        let environments = self.environments(raw.environments);
+        let packages = self.packages(raw.packages, &environments);
+        let exclusions = raw
+            .exclude
+            .into_iter()
+            .map(|exclusion| self.exclusion(exclusion))
+            .collect();
+        Matrix {
+            file: self.file.to_owned(),
+            farm: raw.farm.value,
+            folders: folders(raw.folders),
+            archs: self.archs(&raw.archs),
+            packages,
+            environments,
+            exclusions,
+            build: self.build(raw.build),
+        }
+    }
+
+    fn environments(&mut self, raw: Vec<RawEnvironment>) -> Vec<EnvironmentAxes> {
+        let environments: Vec<_> = raw
+            .into_iter()
+            .filter_map(|environment| self.environment(environment))
+            .collect();
+        self.refuse_twice("environment", environments.iter().map(|env| &env.name));
+        environments
+    }
+
+    fn environment(&mut self, raw: RawEnvironment) -> Option<EnvironmentAxes> {
+        let name = self.located(&raw.name);
+        let cuda = self.read(&raw.cuda, "cuda-version", version_hint);
+        let torch = self.read_all(&raw.torch, "torch-version", version_hint);
+        let python = self.read_all(&raw.python, "python-version", version_hint);
+        self.refuse_twice("torch", &torch);
+        self.refuse_twice("python", &python);
+        Some(EnvironmentAxes {
+            name,
+            base: base(raw.base),
+            toolkit: raw.toolkit,
+            cuda: cuda?,
+            torch_index: self.torch_index(raw.torch_index)?,
+            torch,
+            python,
+        })
+    }
+
+    fn torch_index(&mut self, raw: Option<At<String>>) -> Option<TorchIndex> {
+        let Some(raw) = raw else {
+            return Some(TorchIndex::Pypi);
+        };
+        if raw.value.starts_with("https://") || raw.value.starts_with("http://") {
+            return Some(TorchIndex::Url(raw.value));
+        }
+        let message = format!("torch-index `{}` is not a URL", raw.value);
+        let location = yaml::place(self.file, &raw);
+        let hint = "leave it out for PyPI, or write `https://download.pytorch.org/whl/cu128`";
+        self.fault(location, "torch-index", message, hint);
+        None
+    }
+
+    fn packages(
+        &mut self,
+        raw: Vec<RawMatrixPackage>,
+        environments: &[EnvironmentAxes],
+    ) -> Vec<MatrixPackage> {
+        let packages: Vec<_> = raw
+            .into_iter()
+            .filter_map(|package| self.package(package, environments))
+            .collect();
+        self.refuse_twice("package", packages.iter().map(|package| &package.name));
+        packages
+    }
+
+    fn package(
+        &mut self,
+        raw: RawMatrixPackage,
+        environments: &[EnvironmentAxes],
+    ) -> Option<MatrixPackage> {
+        let name = self.read(&raw.name, "package-name", |_: &IdentError| None);
+        let versions = self.read_all(&raw.versions, "package-version", version_hint);
+        self.refuse_twice("version", &versions);
+        for wanted in &raw.environments {
+            if !environments
+                .iter()
+                .any(|env| env.name.value == wanted.value)
+            {
+                let known: Vec<_> = environments
+                    .iter()
+                    .map(|env| env.name.value.as_str())
+                    .collect();
+                let message = format!("environment `{}` is not in this matrix", wanted.value);
+                let hint = format!("the environments are: {}", known.join(", "));
+                let location = yaml::place(self.file, wanted);
+                self.fault(location, "unknown-environment", message, &hint);
+            }
+        }
+        Some(MatrixPackage {
+            name: name?,
+            versions,
+            environments: raw.environments.iter().map(|at| self.located(at)).collect(),
+            archs: self.archs(&raw.archs),
+        })
+    }
+
+    fn exclusion(&mut self, at: At<RawExclusion>) -> Exclusion {
+        let location = yaml::place(self.file, &at);
+        let raw = at.value;
+        if raw.reason.trim().is_empty() {
+            let message = "an exclusion has no reason".to_owned();
+            self.fault(
+                location.clone(),
+                "no-reason",
+                message,
+                "say why, in one line",
+            );
+        }
+        Exclusion {
+            packages: self.values(&raw.packages, "package-name", |_: &IdentError| None),
+            versions: self.values(&raw.versions, "package-version", version_hint),
+            environments: raw.environments.into_iter().map(|at| at.value).collect(),
+            cuda: self.values(&raw.cuda, "cuda-version", version_hint),
+            torch: self.values(&raw.torch, "torch-version", version_hint),
+            python: self.values(&raw.python, "python-version", version_hint),
+            reason: raw.reason,
+            location,
+        }
+    }
+
+    fn build(&mut self, raw: RawBuildPolicy) -> BuildPolicy {
+        let memory = raw.memory.and_then(|memory| {
+            self.read(&memory, "amount", |error: &QuantityError| {
+                Some(error.hint().to_owned())
+            })
+        });
+        BuildPolicy {
+            ca_bundle: match raw.ca_bundle.as_deref() {
+                None | Some("image") => CaBundle::Image,
+                Some("host") => CaBundle::Host,
+                Some(path) => CaBundle::File(path.into()),
+            },
+            jobs: raw.jobs.unwrap_or(1).max(1),
+            memory: memory.map(|memory| memory.value),
+            package_index: raw
+                .package_index
+                .unwrap_or_else(|| "https://pypi.org/simple".to_owned()),
+            source_date_epoch_s: raw
+                .source_date_epoch
+                .unwrap_or(ZIP_EPOCH_S)
+                .max(ZIP_EPOCH_S),
+        }
+    }
+
+    fn archs(&mut self, raw: &[At<String>]) -> Vec<Located<ArchTarget>> {
+        self.read_all(raw, "unknown-arch", |error: &ArchError| Some(error.hint()))
+    }
+
+    fn located(&self, at: &At<String>) -> Located<String> {
+        Located {
+            value: at.value.clone(),
+            location: yaml::place(self.file, at),
+        }
+    }
+
+    fn read<T, E>(
+        &mut self,
+        at: &At<String>,
+        rule: &'static str,
+        hint: impl Fn(&E) -> Option<String>,
+    ) -> Option<Located<T>>
+    where
+        T: FromStr<Err = E>,
+        E: std::error::Error,
+    {
+        yaml::read(self.file, at, rule, hint)
+            .map_err(|fault| self.faults.push(fault))
+            .ok()
+    }
+
+    fn read_all<T, E>(
+        &mut self,
+        raw: &[At<String>],
+        rule: &'static str,
+        hint: impl Fn(&E) -> Option<String> + Copy,
+    ) -> Vec<Located<T>>
+    where
+        T: FromStr<Err = E>,
+        E: std::error::Error,
+    {
+        raw.iter()
+            .filter_map(|at| self.read(at, rule, hint))
+            .collect()
+    }
+
+    fn values<T, E>(
+        &mut self,
+        raw: &[At<String>],
+        rule: &'static str,
+        hint: impl Fn(&E) -> Option<String> + Copy,
+    ) -> Vec<T>
+    where
+        T: FromStr<Err = E>,
+        E: std::error::Error,
+    {
+        self.read_all(raw, rule, hint)
+            .into_iter()
+            .map(|located| located.value)
+            .collect()
+    }
+
+    fn refuse_twice<'v, T: PartialEq + Display + 'v>(
+        &mut self,
+        what: &str,
+        values: impl IntoIterator<Item = &'v Located<T>>,
+    ) {
+        let mut seen: Vec<&Located<T>> = Vec::new();
+        for value in values {
+            if let Some(first) = seen.iter().find(|other| other.value == value.value) {
+                let message = format!(
+                    "{what} `{}` stands here twice; first in line {}",
+                    value.value, first.location.line
+                );
+                let hint = "merge the two entries";
+                self.fault(value.location.clone(), "duplicate-entry", message, hint);
+            }
+            seen.push(value);
+        }
+    }
+
+    fn fault(&mut self, location: Location, rule: &'static str, message: String, hint: &str) {
+        self.faults
+            .push(Diagnostic::new(location, rule, message).with_hint(hint));
+    }
+}
+
+fn folders(raw: Option<RawFolders>) -> Folders {
+    let (packages, patches) = match raw {
+        Some(raw) => (raw.packages, raw.patches),
+        None => ("packages".to_owned(), "patches".to_owned()),
+    };
+    Folders {
+        packages: packages.into(),
+        patches: patches.into(),
+    }
+}
+
+fn base(raw: RawBase) -> Base {
+    match raw {
+        RawBase::Debootstrap(raw) => Base::Debootstrap {
+            suite: raw.suite,
+            mirror: raw
+                .mirror
+                .unwrap_or_else(|| "http://deb.debian.org/debian".to_owned()),
+        },
+        RawBase::Image(raw) => Base::Image {
+            reference: raw.reference,
+            interpreter: raw.interpreter,
+        },
+    }
+}
+
+fn version_hint(error: &VersionError) -> Option<String> {
+    Some(error.hint().to_owned())
+}

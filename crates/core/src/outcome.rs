@@ -1,0 +1,171 @@
+//! How a job ends. A build that fails is a value, not an error of the farm.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A step of a job; a failure names its stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// The source is brought here and checked against its digest.
+    Fetch,
+    /// The patches are applied.
+    Patch,
+    /// The Dockerfile and the context are made.
+    Render,
+    /// The image is built.
+    Image,
+    /// The wheel is compiled, without a network.
+    Compile,
+    /// The wheel is taken out of the container.
+    Collect,
+    /// The wheel gets its version, tags, requirements and normal form.
+    Finish,
+    /// Wheel and manifest are put into place.
+    Record,
+}
+
+impl Stage {
+    /// Every stage, in order.
+    pub const ALL: [Self; 8] = [
+        Self::Fetch,
+        Self::Patch,
+        Self::Render,
+        Self::Image,
+        Self::Compile,
+        Self::Collect,
+        Self::Finish,
+        Self::Record,
+    ];
+
+    /// The stable name, stored and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetch => "fetch",
+            Self::Patch => "patch",
+            Self::Render => "render",
+            Self::Image => "image",
+            Self::Compile => "compile",
+            Self::Collect => "collect",
+            Self::Finish => "finish",
+            Self::Record => "record",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Why a job failed, as far as someone would act on the difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The build, or a patch script, ended with this exit code.
+    Script {
+        /// Never zero.
+        exit_code: i64,
+    },
+    /// The engine killed a process of the build at the memory limit, whatever the exit code.
+    OutOfMemory,
+    /// The build ran past its total limit.
+    TimedOut,
+    /// The build printed nothing for longer than its limit.
+    Stalled,
+    /// A disk is full: the engine's or the farm's.
+    DiskFull,
+    /// The build ended well and left no wheel.
+    NothingCollected,
+    /// An input or a wheel is not what the package says: a patch that does not apply, another
+    /// digest, another name or version.
+    Rejected,
+    /// A source or a registry could not be reached: other jobs may not need it.
+    Unreachable,
+    /// The engine or the host did not do its part: other jobs would fail alike.
+    Infrastructure,
+}
+
+impl FailureKind {
+    /// The stable name, stored and shown.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Script { .. } => "script",
+            Self::OutOfMemory => "out-of-memory",
+            Self::TimedOut => "timed-out",
+            Self::Stalled => "stalled",
+            Self::DiskFull => "disk-full",
+            Self::NothingCollected => "nothing-collected",
+            Self::Rejected => "rejected",
+            Self::Unreachable => "unreachable",
+            Self::Infrastructure => "infrastructure",
+        }
+    }
+
+    /// Whether the job itself is at fault, or what it ran on.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::DiskFull | Self::Infrastructure => Blame::Host,
+            Self::Unreachable => Blame::Network,
+            Self::Script { .. }
+            | Self::OutOfMemory
+            | Self::TimedOut
+            | Self::Stalled
+            | Self::NothingCollected
+            | Self::Rejected => Blame::Job,
+        }
+    }
+}
+
+/// What has to be mended before a failed job can succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The package, its settings or its limits.
+    Job,
+    /// The way to a source or a registry.
+    Network,
+    /// The host or its engine: no other job is begun.
+    Host,
+}
+
+/// Why a job failed, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The step it failed in.
+    pub stage: Stage,
+    /// What kind of failure it is.
+    pub kind: FailureKind,
+    /// What happened, in a lowercase fragment; may have several lines.
+    pub detail: String,
+    /// What to type or change.
+    pub hint: Option<String>,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its wheel is on record.
+    Built,
+    /// Its wheel was already on record.
+    UpToDate,
+    /// It failed.
+    Failed(Failure),
+    /// It was stopped while it ran.
+    Cancelled,
+    /// It was never begun: the run was stopped first, or the host failed.
+    NotStarted,
+}
+
+impl Outcome {
+    /// The stable name, stored and shown.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Built => "built",
+            Self::UpToDate => "up-to-date",
+            Self::Failed(_) => "failed",
+            Self::Cancelled => "cancelled",
+            Self::NotStarted => "not-started",
+        }
+    }
+}

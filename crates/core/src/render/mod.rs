@@ -1,0 +1,50 @@
+//! Dockerfiles and build contexts.
+//!
+//! The Dockerfile is a product: people read it, and rebuild a wheel from it with `docker build` and
+//! `docker run` alone. One template serves every environment; it lies in `dockerfiles/`.
+
+mod context;
+mod template;
+
+pub use context::{BuildContext, StageContext, render};
+pub use template::RenderError;
+
+use crate::plan::Job;
+
+/// The script that compiles, inside the container.
+pub const BUILD_SCRIPT: &str = include_str!("../../../../dockerfiles/build.sh");
+
+/// The folder of a container where the wheel is left.
+pub const OUTPUT_FOLDER: &str = "/build/out";
+
+/// The file of a container that names the tools, one `name version` a line.
+pub const TOOLS_FILE: &str = "/build/tools.txt";
+
+/// The stages of the Dockerfile that are tagged on their own, because jobs share them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SharedStage {
+    /// Base, Python and torch: what a proof starts from.
+    Torch,
+    /// The same with the compilers.
+    Toolkit,
+}
+
+impl SharedStage {
+    /// Its name in the Dockerfile.
+    pub fn target(self) -> &'static str {
+        match self {
+            Self::Torch => "torch",
+            Self::Toolkit => "toolkit",
+        }
+    }
+}
+
+/// The name of the image that everything of `job` starts from.
+pub fn base_reference(job: &Job) -> String {
+    template::base_reference(&job.environment().base)
+}
+
+/// The Dockerfile as far as it can change the wheel: without the host's certificates.
+pub(crate) fn recipe(job: &Job) -> Result<String, RenderError> {
+    template::dockerfile(job, template::CaFile::Absent)
+}

@@ -1,0 +1,258 @@
+//! Fills the Dockerfile's template.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use minijinja::{Environment as Templates, UndefinedBehavior, context};
+use serde::Deserialize;
+
+use super::OUTPUT_FOLDER;
+use crate::arch::ArchList;
+use crate::matrix::{Base, Interpreter, Toolkit, TorchIndex};
+use crate::plan::Job;
+use crate::version::CudaVersion;
+use crate::yaml;
+
+const TEMPLATE: &str = include_str!("../../../../dockerfiles/wheel.Dockerfile.j2");
+const TOOLKITS: &str = include_str!("../../../../dockerfiles/toolkits.yaml");
+
+/// The pip that builds and installs in every image.
+const PIP: &str = "25.3";
+
+/// The build command unless the package has its own. No isolation, because isolation would install
+/// the newest torch; no index, because there is no network.
+const BUILD_COMMAND: &str = "python -m pip wheel --no-build-isolation --no-deps --no-cache-dir \
+                             --no-index --verbose --wheel-dir \"$OUT\" .";
+
+/// Whether the Dockerfile copies the host's certificates in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CaFile {
+    /// The image's own certificates are used.
+    Absent,
+    /// `ca-bundle.crt` lies in the context.
+    Present,
+}
+
+/// A template in a package's settings does not hold.
+#[derive(Debug, thiserror::Error)]
+#[error("environment variable `{variable}` of job `{job}` cannot be rendered: {why}")]
+pub struct RenderError {
+    job: String,
+    variable: String,
+    why: String,
+}
+
+impl RenderError {
+    /// What may stand in a template.
+    pub fn hint(&self) -> &'static str {
+        "a value may use {{ archs.torch }}, {{ archs.numbers }}, {{ archs.gencode }}, \
+         {{ cuda.version }}, {{ cuda.tag }}, {{ torch.version }}, {{ torch.minor }}, \
+         {{ python.version }}, {{ version }} and {{ local_version }}"
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToolkitTable {
+    schema: u32,
+    toolkits: BTreeMap<String, Vec<String>>,
+}
+
+static TOOLKIT_PINS: LazyLock<BTreeMap<String, Vec<String>>> = LazyLock::new(|| {
+    let table: ToolkitTable =
+        yaml::parse("toolkits.yaml", TOOLKITS).expect("a test reads the built-in table");
+    assert_eq!(
+        table.schema, 1,
+        "the built-in table has the reader's schema"
+    );
+    table.toolkits
+});
+
+/// The CUDA versions whose PyPI wheels are known by their pins.
+pub(crate) fn pinned_toolkit(cuda: CudaVersion) -> Option<&'static [String]> {
+    TOOLKIT_PINS.get(&cuda.to_string()).map(Vec::as_slice)
+}
+
+/// The reference of the image that an environment starts from.
+pub(super) fn base_reference(base: &Base) -> String {
+    match base {
+        Base::Debootstrap { suite, .. } => format!("wheelfarm/debian:{suite}"),
+        Base::Image { reference, .. } => reference.clone(),
+    }
+}
+
+/// Renders the Dockerfile of `job`.
+pub(super) fn dockerfile(job: &Job, ca: CaFile) -> Result<String, RenderError> {
+    let environment = job.environment();
+    let build = &job.release().build;
+    let variables = environment_variables(job)?;
+    let values = context! {
+        job => context! { id => job.id().as_str() },
+        base => base_values(&environment.base),
+        ca_bundle => ca == CaFile::Present,
+        interpreter => match interpreter(&environment.base) {
+            Interpreter::Apt => "apt",
+            Interpreter::Manylinux => "manylinux",
+        },
+        toolkit => match environment.toolkit {
+            Toolkit::Image => "image",
+            Toolkit::Pypi => "pypi",
+        },
+        toolkit_pins => pinned_toolkit(environment.cuda).unwrap_or_default().join(" "),
+        cuda => context! { major => environment.cuda.major() },
+        python => context! {
+            folder => environment.python.manylinux_folder(),
+            tuple => environment.python.to_string().trim_end_matches('t').replace('.', ", "),
+        },
+        torch => context! { version => environment.torch.to_string() },
+        torch_index => match &environment.torch_index {
+            TorchIndex::Pypi => &environment.package_index,
+            TorchIndex::Url(url) => url,
+        },
+        package_index => &environment.package_index,
+        pip => PIP,
+        system_packages => build.system_packages.join(" "),
+        requirements => build.requirements.iter().map(|one| shell_word(one)).collect::<Vec<_>>().join(" "),
+        env => variables.into_iter().map(|(name, value)| (name, dockerfile_word(&value))).collect::<Vec<_>>(),
+    };
+    let mut text = strict_templates()
+        .render_str(TEMPLATE, values)
+        .expect("a test renders the built-in template in every environment");
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn base_values(base: &Base) -> minijinja::Value {
+    let reference = base_reference(base);
+    match base {
+        Base::Debootstrap { suite, mirror } => {
+            context! { kind => "debootstrap", reference, suite, mirror }
+        }
+        Base::Image { .. } => context! { kind => "image", reference },
+    }
+}
+
+fn interpreter(base: &Base) -> Interpreter {
+    match base {
+        Base::Debootstrap { .. } => Interpreter::Apt,
+        Base::Image { interpreter, .. } => *interpreter,
+    }
+}
+
+/// What a package's `env` values may use; `RenderError::hint` lists the same names.
+fn template_values(job: &Job) -> minijinja::Value {
+    let environment = job.environment();
+    let archs = |text: fn(&ArchList) -> String| job.archs().map(text).unwrap_or_default();
+    context! {
+        archs => context! {
+            torch => archs(ArchList::torch_list),
+            numbers => archs(ArchList::numbers),
+            gencode => archs(ArchList::gencode),
+        },
+        cuda => context! {
+            version => environment.cuda.to_string(),
+            tag => environment.cuda.tag(),
+        },
+        torch => context! {
+            version => environment.torch.to_string(),
+            minor => environment.torch.minor(),
+        },
+        python => context! { version => environment.python.to_string() },
+        version => job.release().version.value.to_string(),
+        local_version => environment.local_version(),
+    }
+}
+
+/// The compile container's environment: the package's own, then what every build gets.
+fn environment_variables(job: &Job) -> Result<BTreeMap<String, String>, RenderError> {
+    let build = &job.release().build;
+    let epoch = job.source_date_epoch_s().to_string();
+    let command = build.command.as_deref().unwrap_or(BUILD_COMMAND);
+    // nvcc takes the last of two `--threads`, so this overrules a setup.py that hard-codes eight.
+    let mut variables: BTreeMap<String, String> = [
+        ("HOME", "/tmp"),
+        ("NVCC_APPEND_FLAGS", "--threads=1"),
+        ("NVCC_THREADS", "1"),
+        ("OUT", OUTPUT_FOLDER),
+        ("PYTHONHASHSEED", "0"),
+        ("SOURCE_DATE_EPOCH", &epoch),
+        ("TMPDIR", "/build/tmp"),
+        ("BUILD_COMMAND", command),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    let templates = strict_templates();
+    let values = template_values(job);
+    for (name, template) in &build.env {
+        let refuse = |why: String| RenderError {
+            job: job.id().to_string(),
+            variable: name.clone(),
+            why,
+        };
+        let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if !is_name || name.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(refuse("it is not a variable's name".to_owned()));
+        }
+        let value = templates
+            .render_str(template, values.clone())
+            .map_err(|error| refuse(error.to_string()))?;
+        if value.chars().any(char::is_control) {
+            return Err(refuse("its value holds a control character".to_owned()));
+        }
+        variables.insert(name.clone(), value);
+    }
+    Ok(variables)
+}
+
+fn strict_templates() -> Templates<'static> {
+    let mut templates = Templates::new();
+    templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    templates
+}
+
+/// A value as one word of a Dockerfile's `ENV`.
+fn dockerfile_word(value: &str) -> String {
+    let mut word = String::with_capacity(value.len() + 2);
+    word.push('"');
+    for c in value.chars() {
+        if matches!(c, '"' | '\\' | '$') {
+            word.push('\\');
+        }
+        word.push(c);
+    }
+    word.push('"');
+    word
+}
+
+/// A text as one word of a shell command.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.=+!~/:@,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_cannot_break_out() {
+        assert_eq!(dockerfile_word("a b"), "\"a b\"");
+        assert_eq!(dockerfile_word("\"$OUT\" \\"), "\"\\\"\\$OUT\\\" \\\\\"");
+        assert_eq!(shell_word("ninja==1.13.0"), "ninja==1.13.0");
+        assert_eq!(shell_word("x; rm -rf '/'"), "'x; rm -rf '\\''/'\\'''");
+    }
+
+    #[test]
+    fn pinned_toolkits_are_whole() {
+        let pins = pinned_toolkit("13.0".parse().unwrap()).unwrap();
+        for part in ["nvcc", "crt", "nvvm", "cccl"] {
+            assert!(pins.iter().any(|pin| pin.contains(part)), "{part}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Wheels: their names, what stands in them, and the one form in which the farm hands them on.
+//!
+//! The input is hostile until proven otherwise: it comes out of a container that ran a stranger's
+//! build. The steps are `archive` (open and check), `survey` (hash everything, look into every
+//! ELF file), `platform` (the tag that the ELF files allow) and `finish` (write the result).
+
+mod archive;
+pub mod elf;
+pub mod finish;
+#[cfg(test)]
+mod fixture;
+mod headers;
+pub mod metadata;
+pub mod name;
+mod normal_form;
+pub mod platform;
+pub mod record;
+pub mod requirement;
+mod rewrite;
+mod survey;
+pub mod version;
+mod wheel_file;
+
+pub use archive::{ArchiveError, WheelCaps};
+pub use survey::SurveyError;
+pub use wheel_file::WheelFileError;

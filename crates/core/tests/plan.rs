@@ -1,0 +1,238 @@
+//! From the text of a matrix and its packages to the plan, with the real files of this repository.
+
+use std::collections::BTreeMap;
+
+use wheelfarm_core::diagnostic::Diagnostics;
+use wheelfarm_core::digest::Sha256Digest;
+use wheelfarm_core::matrix::Matrix;
+use wheelfarm_core::package;
+use wheelfarm_core::plan::{
+    GITHUB_JOB_LIMIT, Need, OnRecord, PatchKey, Plan, PlanInput, Selector, WheelPresence, expand,
+    github_matrix,
+};
+use wheelfarm_core::render::StageContext;
+
+const SPLINE_CONV: &str = include_str!("../../../packages/torch-spline-conv/package.yaml");
+const SAGE: &str = include_str!("../../../packages/sageattention/package.yaml");
+const QUICKSTART: &str = include_str!("../../../examples/quickstart/matrix.yaml");
+const PATCH: &str = "0001-cu-without-python-h.patch";
+
+fn plan(matrix: &str, patch: &str) -> Result<Plan, Diagnostics> {
+    let matrix = Matrix::parse("matrix.yaml", matrix)?;
+    let packages = [SPLINE_CONV, SAGE]
+        .map(|text| package::parse("package.yaml", text).unwrap())
+        .map(|package| (package.name.clone(), package));
+    let patches = [(
+        PatchKey {
+            package: "torch-spline-conv".parse().unwrap(),
+            version: "1.2.2".to_owned(),
+            file: PATCH.to_owned(),
+        },
+        patch.to_owned(),
+    )];
+    expand(&PlanInput {
+        matrix: &matrix,
+        packages: &packages.into(),
+        patches: &patches.into(),
+        folders: &BTreeMap::new(),
+    })
+}
+
+fn quickstart() -> Plan {
+    plan(QUICKSTART, "Why: a test\n").unwrap()
+}
+
+/// A matrix of torch-spline-conv alone, with one line replaced.
+fn spline_conv_matrix(from: &str, to: &str) -> String {
+    let text = "schema: 1\nfarm: test\narchs: [\"9.0\", \"12.0+PTX\"]\npackages:\n  \
+                - name: torch-spline-conv\n    versions: [\"1.2.2\"]\nenvironments:\n  \
+                - name: builder\n    base:\n      image:\n        \
+                reference: pytorch/manylinux2_28-builder:cuda12.8\n        \
+                interpreter: manylinux\n    toolkit: image\n    cuda: \"12.8\"\n    \
+                torch-index: https://download.pytorch.org/whl/cu128\n    \
+                torch: [\"2.8.0\", \"2.9.1\"]\n    python: [\"3.10\", \"3.13\"]\nexclude: []\n";
+    assert!(text.contains(from), "{from}");
+    text.replacen(from, to, 1)
+}
+
+fn ids(plan: &Plan) -> Vec<&str> {
+    plan.jobs.iter().map(|job| job.id().as_str()).collect()
+}
+
+#[track_caller]
+fn refusal(from: &str, to: &str) -> String {
+    plan(&spline_conv_matrix(from, to), "")
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn the_quickstart_is_two_jobs() {
+    let plan = quickstart();
+    assert_eq!(
+        ids(&plan),
+        [
+            "sageattention-1.0.6-cu130-torch2.11-cp311",
+            "torch-spline-conv-1.2.2-cu130-torch2.11-cp311",
+        ]
+    );
+    assert_eq!(plan.jobs[0].archs(), None);
+    assert_eq!(plan.jobs[1].archs().unwrap().to_string(), "9.0 12.0+PTX");
+    assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
+}
+
+#[test]
+fn the_dockerfile_of_a_debian_base_and_a_toolkit_from_pypi() {
+    let plan = quickstart();
+    let context = StageContext::new(&plan.jobs[1], Some(b"PEM")).unwrap();
+    insta::assert_snapshot!(context.dockerfile());
+}
+
+#[test]
+fn the_dockerfile_of_a_manylinux_image() {
+    let plan = plan(&spline_conv_matrix("exclude: []", "exclude: []"), "").unwrap();
+    let context = StageContext::new(&plan.jobs[0], None).unwrap();
+    insta::assert_snapshot!(context.dockerfile());
+}
+
+#[test]
+fn the_digest_changes_with_what_can_change_the_wheel_and_nothing_else() {
+    let first = quickstart();
+    let digest = |plan: &Plan| plan.jobs[1].digest();
+    assert_eq!(digest(&first), digest(&quickstart()));
+
+    let other_patch = plan(QUICKSTART, "Why: another\n").unwrap();
+    assert_ne!(digest(&first), digest(&other_patch));
+    assert_eq!(first.jobs[0].digest(), other_patch.jobs[0].digest());
+
+    let changed = |from: &str, to: &str| {
+        assert!(QUICKSTART.contains(from), "{from}");
+        digest(&plan(&QUICKSTART.replacen(from, to, 1), "Why: a test\n").unwrap())
+    };
+    assert_ne!(digest(&first), changed("\"9.0\", ", "\"9.0+PTX\", "));
+    assert_eq!(
+        digest(&first),
+        changed("\"9.0\", \"12.0+PTX\"", "\"12.0+PTX\", \"9.0\"")
+    );
+    assert_eq!(
+        digest(&first),
+        changed("ca-bundle: host", "ca-bundle: image")
+    );
+    assert_eq!(digest(&first), changed("farm: quickstart", "farm: other"));
+}
+
+#[test]
+fn what_is_on_record_decides_what_is_built() {
+    let plan = quickstart();
+    let job = &plan.jobs[1];
+    let record = |digest, wheel| BTreeMap::from([(job.id().clone(), OnRecord { digest, wheel })]);
+    let need = |on_record| plan.needs(&on_record)[1].1;
+    assert_eq!(need(BTreeMap::new()), Need::New);
+    assert_eq!(
+        need(record(job.digest(), WheelPresence::Present)),
+        Need::UpToDate
+    );
+    assert_eq!(
+        need(record(job.digest(), WheelPresence::Missing)),
+        Need::WheelMissing
+    );
+    assert_eq!(
+        need(record(plan.jobs[0].digest(), WheelPresence::Present)),
+        Need::InputsChanged
+    );
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_place_rule_and_source() {
+    let refusals = [
+        refusal("cuda: \"12.8\"", "cuda: \"12.6\""),
+        refusal("\"3.10\", \"3.13\"", "\"3.10\", \"3.14\""),
+        refusal("archs: [\"9.0\"", "archs: [\"5.0\""),
+        refusal("archs: [\"9.0\"", "archs: [\"9.0a\""),
+        refusal("torch: [\"2.8.0\"", "torch: [\"2.5.1\""),
+        refusal("toolkit: image", "toolkit: pypi"),
+        refusal(
+            "    torch-index: https://download.pytorch.org/whl/cu128\n    torch: [\"2.8.0\"",
+            "    torch: [\"2.11.0\"",
+        ),
+        refusal(
+            "pytorch/manylinux2_28-builder:cuda12.8\n        interpreter: manylinux",
+            "nvidia/cuda:12.8.1-devel-ubuntu22.04\n        interpreter: apt",
+        ),
+    ];
+    insta::assert_snapshot!(refusals.join("\n\n"));
+}
+
+#[test]
+fn an_exclusion_takes_a_job_out_and_says_why() {
+    let text = spline_conv_matrix(
+        "exclude: []",
+        "exclude:\n  - torch: [\"2.8.0\"]\n    python: [\"3.13\"]\n    reason: not wanted\n",
+    );
+    let plan = plan(&text, "").unwrap();
+    assert_eq!(plan.jobs.len(), 3);
+    assert_eq!(plan.excluded.len(), 1);
+    assert_eq!(
+        plan.excluded[0].id.as_str(),
+        "torch-spline-conv-1.2.2-cu128-torch2.8-cp313"
+    );
+    assert_eq!(plan.excluded[0].reason, "not wanted");
+}
+
+#[test]
+fn an_exclusion_that_takes_nothing_out_is_refused() {
+    insta::assert_snapshot!(
+        refusal("exclude: []", "exclude:\n  - torch: [\"2.7.0\"]\n    reason: not wanted\n"),
+        @r"
+    matrix.yaml:19:5: this exclusion takes no job out [idle-exclusion]
+      hint: remove it, or mend the axis that does not match
+    "
+    );
+}
+
+#[test]
+fn one_wheel_serves_what_its_stable_abi_reaches() {
+    let text = spline_conv_matrix(
+        "name: torch-spline-conv\n    versions: [\"1.2.2\"]",
+        "name: sageattention\n    versions: [\"1.0.6\"]",
+    );
+    let plan = plan(&text, "").unwrap();
+    assert_eq!(ids(&plan), ["sageattention-1.0.6-cu128-torch2.8-cp310"]);
+    assert_eq!(plan.excluded.len(), 3);
+    assert_eq!(
+        plan.excluded[0].reason,
+        "the wheel of `sageattention-1.0.6-cu128-torch2.8-cp310` serves it too"
+    );
+}
+
+#[test]
+fn selection_takes_globs() {
+    let mut plan = quickstart();
+    plan.select(&Selector::new(&["sage*".to_owned()], &[]).unwrap());
+    assert_eq!(plan.jobs.len(), 1);
+}
+
+#[test]
+fn github_takes_what_must_be_built_up_to_its_limit() {
+    let plan = quickstart();
+    let needs: Vec<_> = plan.jobs.iter().map(|job| (job, Need::New)).collect();
+    insta::assert_snapshot!(github_matrix(&needs).unwrap(), @r#"{"include":[{"archs":"","cuda":"13.0","job":"sageattention-1.0.6-cu130-torch2.11-cp311","package":"sageattention","python":"3.11","torch":"2.11.0","version":"1.0.6"},{"archs":"9.0 12.0+PTX","cuda":"13.0","job":"torch-spline-conv-1.2.2-cu130-torch2.11-cp311","package":"torch-spline-conv","python":"3.11","torch":"2.11.0","version":"1.2.2"}]}"#);
+    let up_to_date: Vec<_> = plan.jobs.iter().map(|job| (job, Need::UpToDate)).collect();
+    assert_eq!(github_matrix(&up_to_date).unwrap(), r#"{"include":[]}"#);
+    let many: Vec<_> = needs
+        .iter()
+        .copied()
+        .cycle()
+        .take(GITHUB_JOB_LIMIT + 1)
+        .collect();
+    let error = github_matrix(&many).unwrap_err();
+    assert!(error.to_string().starts_with("257 jobs"), "{error}");
+    assert!(error.hint().contains("--only"));
+}
+
+#[test]
+fn the_patch_digest_is_of_its_text() {
+    let plan = quickstart();
+    let patch = &plan.jobs[1].patches()[0];
+    assert_eq!(patch.sha256, Sha256Digest::of(b"Why: a test\n"));
+}

@@ -1,0 +1,191 @@
+//! Images: find, pull, import, build, remove.
+
+use bollard::Docker;
+use bollard::errors::Error as ClientError;
+use bollard::query_parameters::{
+    BuildImageOptionsBuilder, CreateImageOptionsBuilder, RemoveImageOptions,
+};
+use futures_util::{Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
+
+use super::{label_map, tar_stream, translate};
+use crate::container::{
+    EngineError, EngineErrorKind, ImageBuild, ImageFacts, ImageId, ImageRef, Labels, LineSink,
+    Lines, TarSource,
+};
+
+pub(super) async fn find(
+    client: &Docker,
+    reference: &ImageRef,
+) -> Result<Option<ImageFacts>, EngineError> {
+    match client.inspect_image(reference.as_str()).await {
+        Ok(image) => {
+            let labels = image.config.and_then(|config| config.labels);
+            let labels = labels
+                .unwrap_or_default()
+                .iter()
+                .fold(Labels::default(), |all, (key, value)| all.with(key, value));
+            Ok(Some(ImageFacts {
+                id: ImageId::new(image.id.unwrap_or_default()),
+                labels,
+            }))
+        }
+        Err(ClientError::DockerResponseServerError {
+            status_code: 404, ..
+        }) => Ok(None),
+        Err(error) => Err(translate(format!("look for image `{reference}`"), error)),
+    }
+}
+
+pub(super) async fn pull(
+    client: &Docker,
+    reference: &ImageRef,
+    stop: &CancellationToken,
+) -> Result<(), EngineError> {
+    let operation = format!("pull image `{reference}`");
+    let options = CreateImageOptionsBuilder::new()
+        .from_image(reference.as_str())
+        .build();
+    let mut items = Box::pin(client.create_image(Some(options), None, None));
+    while let Some(item) = next(&mut items, stop, &operation).await? {
+        let item = item.map_err(|error| {
+            let error = translate(&operation, error);
+            match error.kind() {
+                // A registry that is not reached or has no such image: not the engine's fault.
+                EngineErrorKind::Other => {
+                    EngineError::new(&operation, EngineErrorKind::NoSuchImage).with_source(error)
+                }
+                _ => error,
+            }
+        })?;
+        if let Some(detail) = item.error_detail {
+            return Err(EngineError::new(operation, EngineErrorKind::NoSuchImage)
+                .with_source(detail.message.unwrap_or_default()));
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn import(
+    client: &Docker,
+    root: TarSource,
+    reference: &ImageRef,
+    labels: &Labels,
+) -> Result<ImageId, EngineError> {
+    let operation = format!("import image `{reference}`");
+    let changes = labels
+        .iter()
+        .map(|(key, value)| format!("LABEL {key}={value}"))
+        .chain(["CMD [\"/bin/sh\"]".to_owned()])
+        .collect();
+    let (repository, tag) = split_tag(reference);
+    let options = CreateImageOptionsBuilder::new()
+        .from_src("-")
+        .repo(repository)
+        .tag(tag)
+        .changes(changes)
+        .build();
+    let body = bollard::body_try_stream(tar_stream(root).await?);
+    let mut items = Box::pin(client.create_image(Some(options), Some(body), None));
+    while let Some(item) = items.next().await {
+        let item = item.map_err(|error| translate(&operation, error))?;
+        if let Some(detail) = item.error_detail {
+            let message = detail.message.unwrap_or_default();
+            return Err(EngineError::new(operation, EngineErrorKind::Other).with_source(message));
+        }
+    }
+    match find(client, reference).await? {
+        Some(image) => Ok(image.id),
+        None => Err(EngineError::new(operation, EngineErrorKind::Other)),
+    }
+}
+
+fn split_tag(reference: &ImageRef) -> (&str, &str) {
+    match reference.as_str().rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+        _ => (reference.as_str(), "latest"),
+    }
+}
+
+pub(super) async fn build(
+    client: &Docker,
+    build: ImageBuild,
+    stop: &CancellationToken,
+    on_line: LineSink<'_>,
+) -> Result<ImageId, EngineError> {
+    let operation = format!("build image `{}`", build.tag);
+    let mut options = BuildImageOptionsBuilder::new()
+        .dockerfile("Dockerfile")
+        .t(build.tag.as_str())
+        .labels(&label_map(&build.labels))
+        .rm(true)
+        .forcerm(true);
+    if let Some(target) = &build.target {
+        options = options.target(target);
+    }
+    let body = bollard::body_try_stream(tar_stream(build.context).await?);
+    let mut items = Box::pin(client.build_image(options.build(), None, Some(body)));
+    let mut lines = Lines::default();
+    let mut id = None;
+    // Every item is looked at: the failure of a step comes as the last item of a good answer.
+    while let Some(item) = next(&mut items, stop, &operation).await? {
+        let item = match item {
+            Ok(item) => item,
+            Err(ClientError::DockerStreamError { error }) => {
+                lines.finish(on_line);
+                on_line(error.as_bytes());
+                return Err(step_error(&operation, error));
+            }
+            Err(error) => return Err(translate(&operation, error)),
+        };
+        if let Some(text) = item.stream {
+            lines.push(text.as_bytes(), on_line);
+        }
+        if let Some(aux) = item.aux {
+            id = aux.id;
+        }
+    }
+    lines.finish(on_line);
+    match id {
+        Some(id) => Ok(ImageId::new(id)),
+        None => Err(EngineError::new(operation, EngineErrorKind::Other)
+            .with_source("the engine named no image")),
+    }
+}
+
+fn step_error(operation: &str, message: String) -> EngineError {
+    let kind = if message.contains("no space left on device") {
+        EngineErrorKind::DiskFull
+    } else if message.contains("pull access denied") || message.contains("no such host") {
+        EngineErrorKind::NoSuchImage
+    } else {
+        EngineErrorKind::BuildFailed
+    };
+    EngineError::new(operation, kind).with_source(message)
+}
+
+pub(super) async fn remove(client: &Docker, reference: &ImageRef) -> Result<(), EngineError> {
+    let options = Some(RemoveImageOptions::default());
+    match client.remove_image(reference.as_str(), options, None).await {
+        Ok(_)
+        | Err(ClientError::DockerResponseServerError {
+            status_code: 404, ..
+        }) => Ok(()),
+        Err(error) => Err(translate(format!("remove image `{reference}`"), error)),
+    }
+}
+
+/// The next item, unless the caller stops first; dropping the stream then cancels the work.
+async fn next<T>(
+    items: &mut (impl Stream<Item = T> + Unpin),
+    stop: &CancellationToken,
+    operation: &str,
+) -> Result<Option<T>, EngineError> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {
+            Err(EngineError::new(operation, EngineErrorKind::Cancelled))
+        }
+        item = items.next() => Ok(item),
+    }
+}

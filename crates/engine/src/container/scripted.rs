@@ -1,0 +1,380 @@
+//! An engine that does as a test tells it: for faults that a real one cannot be made to have.
+//!
+//! It keeps account of what exists, so that a test can see what a run left behind. The tests in
+//! `tests/docker_engine.rs` hold it against the real engine where both can do the same.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Cursor;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ContainerId, ContainerSpec, Engine, EngineError, EngineErrorKind, EngineFacts, Exit, GpuOffer,
+    ImageBuild, ImageFacts, ImageId, ImageRef, Labels, LineSink, Owned, TarSource, Usage,
+};
+
+/// The operations that a script can make fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// `describe`.
+    Describe,
+    /// `import_image`.
+    ImportImage,
+    /// `build_image`.
+    BuildImage,
+    /// `create`.
+    Create,
+    /// `start`.
+    Start,
+    /// `wait`.
+    Wait,
+    /// `download`.
+    Download,
+    /// `remove`.
+    Remove,
+}
+
+/// What a container does once it is started.
+#[derive(Debug, Clone, Default)]
+pub struct ScriptedRun {
+    /// Its output, each line after a pause.
+    pub lines: Vec<(Duration, String)>,
+    /// Whether it then says nothing for ever.
+    pub hangs: bool,
+    /// Its exit code.
+    pub exit_code: i64,
+    /// Whether a process of it is killed at the memory limit.
+    pub out_of_memory: bool,
+    /// What `download` gives, by path.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Container {
+    spec: ContainerSpec,
+    run: ScriptedRun,
+    /// `Some(code)` once it has ended.
+    ended: watch::Sender<Option<i64>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    images: BTreeMap<ImageRef, ImageFacts>,
+    containers: BTreeMap<String, Container>,
+    volumes: BTreeMap<String, Labels>,
+    runs: VecDeque<ScriptedRun>,
+    faults: BTreeMap<Operation, VecDeque<EngineErrorKind>>,
+    created: u32,
+}
+
+/// A scripted engine.
+#[derive(Debug, Clone)]
+pub struct ScriptedEngine {
+    state: Arc<Mutex<State>>,
+    gpu: GpuOffer,
+}
+
+impl Default for ScriptedEngine {
+    fn default() -> Self {
+        Self {
+            state: Arc::default(),
+            gpu: GpuOffer::None,
+        }
+    }
+}
+
+impl ScriptedEngine {
+    /// An engine that offers GPUs in this way.
+    #[must_use]
+    pub fn with_gpu(mut self, gpu: GpuOffer) -> Self {
+        self.gpu = gpu;
+        self
+    }
+
+    /// Makes the next call of `operation` fail. Several are used up in order.
+    pub fn fail_next(&self, operation: Operation, kind: EngineErrorKind) {
+        let mut state = self.state();
+        state.faults.entry(operation).or_default().push_back(kind);
+    }
+
+    /// Says what the next created container does. One without a script ends well at once.
+    pub fn script_next(&self, run: ScriptedRun) {
+        self.state().runs.push_back(run);
+    }
+
+    /// The names of the containers and volumes that are there.
+    pub fn left_behind(&self) -> Vec<String> {
+        let state = self.state();
+        let containers = state
+            .containers
+            .values()
+            .map(|container| container.spec.name.clone());
+        containers.chain(state.volumes.keys().cloned()).collect()
+    }
+
+    /// The specs of the containers that are there.
+    pub fn specs(&self) -> Vec<ContainerSpec> {
+        let state = self.state();
+        state
+            .containers
+            .values()
+            .map(|container| container.spec.clone())
+            .collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("no test panics while it holds the state")
+    }
+
+    fn check(&self, operation: Operation) -> Result<(), EngineError> {
+        let fault = self
+            .state()
+            .faults
+            .get_mut(&operation)
+            .and_then(VecDeque::pop_front);
+        match fault {
+            Some(kind) => Err(EngineError::new(
+                format!("do {operation:?} by script"),
+                kind,
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn end(&self, id: &ContainerId, code: i64) {
+        if let Some(container) = self.state().containers.get(id.as_str()) {
+            container.ended.send_if_modified(|ended| {
+                let is_first = ended.is_none();
+                if is_first {
+                    *ended = Some(code);
+                }
+                is_first
+            });
+        }
+    }
+
+    fn ended(&self, id: &ContainerId) -> Result<watch::Receiver<Option<i64>>, EngineError> {
+        let state = self.state();
+        let container = state.containers.get(id.as_str());
+        container
+            .map(|container| container.ended.subscribe())
+            .ok_or_else(|| EngineError::new("find a container", EngineErrorKind::Other))
+    }
+
+    fn add_image(&self, reference: &ImageRef, labels: &Labels) -> ImageId {
+        let id = ImageId::new(format!("scripted:{reference}"));
+        let facts = ImageFacts {
+            id: id.clone(),
+            labels: labels.clone(),
+        };
+        self.state().images.insert(reference.clone(), facts);
+        id
+    }
+}
+
+impl Engine for ScriptedEngine {
+    type Download = Cursor<Vec<u8>>;
+
+    async fn describe(&self) -> Result<EngineFacts, EngineError> {
+        self.check(Operation::Describe)?;
+        Ok(EngineFacts {
+            name: "scripted".to_owned(),
+            version: "1".to_owned(),
+            cpus: 4,
+            memory_bytes: 16 << 30,
+            gpu: self.gpu,
+        })
+    }
+
+    async fn image(&self, reference: &ImageRef) -> Result<Option<ImageFacts>, EngineError> {
+        Ok(self.state().images.get(reference).cloned())
+    }
+
+    async fn pull(
+        &self,
+        reference: &ImageRef,
+        _stop: &CancellationToken,
+    ) -> Result<(), EngineError> {
+        self.add_image(reference, &Labels::default());
+        Ok(())
+    }
+
+    async fn import_image(
+        &self,
+        _root: TarSource,
+        reference: &ImageRef,
+        labels: &Labels,
+    ) -> Result<ImageId, EngineError> {
+        self.check(Operation::ImportImage)?;
+        Ok(self.add_image(reference, labels))
+    }
+
+    async fn build_image(
+        &self,
+        build: ImageBuild,
+        stop: &CancellationToken,
+        on_line: LineSink<'_>,
+    ) -> Result<ImageId, EngineError> {
+        if stop.is_cancelled() {
+            return Err(EngineError::new("build", EngineErrorKind::Cancelled));
+        }
+        on_line(format!("Step 1/1 : {}", build.tag).as_bytes());
+        self.check(Operation::BuildImage)?;
+        Ok(self.add_image(&build.tag, &build.labels))
+    }
+
+    async fn remove_image(&self, reference: &ImageRef) -> Result<(), EngineError> {
+        self.state().images.remove(reference);
+        Ok(())
+    }
+
+    async fn create(&self, spec: &ContainerSpec) -> Result<ContainerId, EngineError> {
+        self.check(Operation::Create)?;
+        let mut state = self.state();
+        if state
+            .containers
+            .values()
+            .any(|other| other.spec.name == spec.name)
+        {
+            return Err(EngineError::new("create", EngineErrorKind::NameTaken));
+        }
+        state.created += 1;
+        let id = format!("container-{}", state.created);
+        for volume in &spec.volumes {
+            state
+                .volumes
+                .insert(volume.name.clone(), spec.labels.clone());
+        }
+        let container = Container {
+            spec: spec.clone(),
+            run: state.runs.pop_front().unwrap_or_default(),
+            ended: watch::Sender::new(None),
+        };
+        state.containers.insert(id.clone(), container);
+        Ok(ContainerId::new(id))
+    }
+
+    async fn start(&self, _id: &ContainerId) -> Result<(), EngineError> {
+        self.check(Operation::Start)
+    }
+
+    fn logs(&self, id: &ContainerId) -> impl Stream<Item = Result<Bytes, EngineError>> + Send {
+        let run = self
+            .state()
+            .containers
+            .get(id.as_str())
+            .map(|container| container.run.clone())
+            .unwrap_or_default();
+        let (engine, id) = (self.clone(), id.clone());
+        let killed = {
+            let (engine, id) = (engine.clone(), id.clone());
+            async move {
+                if let Ok(mut ended) = engine.ended(&id) {
+                    // The sender lives as long as the container does.
+                    drop(ended.wait_for(Option::is_some).await);
+                }
+            }
+        };
+        let lines = stream::iter(run.lines).then(|(pause, line)| async move {
+            tokio::time::sleep(pause).await;
+            Ok(Bytes::from(line + "\n"))
+        });
+        let end = stream::once(async move {
+            if run.hangs {
+                std::future::pending::<()>().await;
+            }
+            engine.end(&id, run.exit_code);
+            Ok(Bytes::new())
+        });
+        lines.chain(end).take_until(killed)
+    }
+
+    async fn wait(&self, id: &ContainerId) -> Result<Exit, EngineError> {
+        self.check(Operation::Wait)?;
+        let mut ended = self.ended(id)?;
+        let code = ended
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|_| EngineError::new("wait", EngineErrorKind::Gone))?
+            .unwrap_or(-1);
+        let state = self.state();
+        let container = state.containers.get(id.as_str());
+        Ok(Exit {
+            code,
+            out_of_memory: container.is_some_and(|container| container.run.out_of_memory),
+        })
+    }
+
+    async fn usage(&self, _id: &ContainerId) -> Result<Usage, EngineError> {
+        Ok(Usage {
+            memory_bytes: 1 << 20,
+            cpu_time: Duration::from_secs(1),
+        })
+    }
+
+    async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<(), EngineError> {
+        tokio::time::sleep(grace).await;
+        self.end(id, 143);
+        Ok(())
+    }
+
+    async fn kill(&self, id: &ContainerId) -> Result<(), EngineError> {
+        self.end(id, 137);
+        Ok(())
+    }
+
+    async fn remove(&self, id: &ContainerId) -> Result<(), EngineError> {
+        self.check(Operation::Remove)?;
+        self.state().containers.remove(id.as_str());
+        Ok(())
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        self.state().volumes.remove(name);
+        Ok(())
+    }
+
+    async fn upload(
+        &self,
+        _id: &ContainerId,
+        _folder: &str,
+        _archive: TarSource,
+    ) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn download(&self, id: &ContainerId, path: &str) -> Result<Self::Download, EngineError> {
+        self.check(Operation::Download)?;
+        let state = self.state();
+        let container = state.containers.get(id.as_str());
+        container
+            .and_then(|container| container.run.files.get(path))
+            .map(|archive| Cursor::new(archive.clone()))
+            .ok_or_else(|| EngineError::new(format!("take `{path}` out"), EngineErrorKind::Other))
+    }
+
+    async fn owned(&self, labels: &Labels) -> Result<Owned, EngineError> {
+        let state = self.state();
+        Ok(Owned {
+            containers: state
+                .containers
+                .iter()
+                .filter(|(_, container)| container.spec.labels.contain(labels))
+                .map(|(id, _)| ContainerId::new(id.clone()))
+                .collect(),
+            volumes: state
+                .volumes
+                .iter()
+                .filter(|(_, own)| own.contain(labels))
+                .map(|(name, _)| name.clone())
+                .collect(),
+        })
+    }
+}

@@ -1,0 +1,247 @@
+//! Reads a farm from the disk: the matrix, the packages and patches it names, the folders that they
+//! take source from, and what is on record in `out/`.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use wheelfarm_core::diagnostic::{Diagnostic, Diagnostics, Location};
+use wheelfarm_core::digest::Sha256Digest;
+use wheelfarm_core::ident::{JobId, PackageName};
+use wheelfarm_core::manifest::{self, Manifest};
+use wheelfarm_core::matrix::{CaBundle, Matrix};
+use wheelfarm_core::package::{self, Package};
+use wheelfarm_core::plan::{self, OnRecord, PatchKey, Plan, PlanInput, WheelPresence};
+use wheelfarm_core::source::Source;
+
+use crate::fetch;
+
+/// A farm as it lies on the disk.
+#[derive(Debug)]
+pub struct FarmFolder {
+    /// The checked matrix.
+    pub matrix: Matrix,
+    root: Utf8PathBuf,
+    packages: BTreeMap<PackageName, Package>,
+    patches: BTreeMap<PatchKey, String>,
+    folders: BTreeMap<Utf8PathBuf, Sha256Digest>,
+}
+
+/// A farm cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FarmError {
+    /// The files say something that cannot be.
+    #[error("{0}")]
+    Faults(Diagnostics),
+    /// A file cannot be read.
+    #[error("failed to read the farm")]
+    Io(#[source] io::Error),
+    /// A source folder cannot be read.
+    #[error("failed to read a source folder")]
+    Folder(#[source] fetch::FetchError),
+}
+
+impl From<Diagnostics> for FarmError {
+    fn from(faults: Diagnostics) -> Self {
+        Self::Faults(faults)
+    }
+}
+
+impl FarmFolder {
+    /// Reads the farm of the matrix at `path`.
+    pub fn read(path: &Utf8Path) -> Result<Self, FarmError> {
+        let text = fs_err::read_to_string(path).map_err(FarmError::Io)?;
+        let matrix = Matrix::parse(path.as_str(), &text)?;
+        let root = path.parent().unwrap_or(Utf8Path::new("")).to_owned();
+        let mut farm = Self {
+            root,
+            packages: BTreeMap::new(),
+            patches: BTreeMap::new(),
+            folders: BTreeMap::new(),
+            matrix,
+        };
+        farm.read_packages()?;
+        farm.read_patches()?;
+        farm.read_folders()?;
+        Ok(farm)
+    }
+
+    /// Expands the matrix.
+    pub fn plan(&self) -> Result<Plan, FarmError> {
+        Ok(plan::expand(&PlanInput {
+            matrix: &self.matrix,
+            packages: &self.packages,
+            patches: &self.patches,
+            folders: &self.folders,
+        })?)
+    }
+
+    /// The folder of `package`.
+    pub fn package_folder(&self, package: &PackageName) -> Utf8PathBuf {
+        self.root
+            .join(&self.matrix.folders.packages)
+            .join(package.as_str())
+    }
+
+    /// The text of the test that proves `package`, with its file's path.
+    pub fn package_test(&self, package: &PackageName) -> Result<Option<String>, FarmError> {
+        let Some(test) = self.packages.get(package).and_then(|p| p.test.as_ref()) else {
+            return Ok(None);
+        };
+        let path = self.package_folder(package).join(test);
+        fs_err::read_to_string(path)
+            .map(Some)
+            .map_err(FarmError::Io)
+    }
+
+    /// The PEM file that containers shall trust, when the matrix names one.
+    pub fn ca_bundle(&self) -> Result<Option<Vec<u8>>, FarmError> {
+        let path = match &self.matrix.build.ca_bundle {
+            CaBundle::Image => return Ok(None),
+            CaBundle::Host => host_ca_bundle(),
+            CaBundle::File(path) => self.root.join(path),
+        };
+        fs_err::read(path).map(Some).map_err(FarmError::Io)
+    }
+
+    fn read_packages(&mut self) -> Result<(), FarmError> {
+        for entry in &self.matrix.packages {
+            let name = &entry.name.value;
+            let path = self.package_folder(name).join("package.yaml");
+            let Some(text) = read_if_there(&path)? else {
+                continue;
+            };
+            let package = package::parse(path.as_str(), &text)?;
+            if package.name != *name {
+                let message = format!("`{}` lies in the folder of `{name}`", package.name);
+                let location = Location {
+                    file: path.into_string(),
+                    line: 1,
+                    column: 1,
+                };
+                let fault = Diagnostic::new(location, "package-folder", message)
+                    .with_hint("the folder has the package's name");
+                return Err(Diagnostics::from(fault).into());
+            }
+            self.packages.insert(name.clone(), package);
+        }
+        Ok(())
+    }
+
+    fn read_patches(&mut self) -> Result<(), FarmError> {
+        for package in self.packages.values() {
+            for release in &package.releases {
+                let version = release.version.value.to_string();
+                let folder = self
+                    .root
+                    .join(&self.matrix.folders.patches)
+                    .join(package.name.as_str())
+                    .join(&version);
+                for patch in &release.patches {
+                    let Some(text) = read_if_there(&folder.join(&patch.value))? else {
+                        continue;
+                    };
+                    let key = PatchKey {
+                        package: package.name.clone(),
+                        version: version.clone(),
+                        file: patch.value.clone(),
+                    };
+                    self.patches.insert(key, text);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_folders(&mut self) -> Result<(), FarmError> {
+        let mut folders = BTreeMap::new();
+        for package in self.packages.values_mut() {
+            let base = self
+                .root
+                .join(&self.matrix.folders.packages)
+                .join(package.name.as_str());
+            for release in &mut package.releases {
+                if let Source::Folder { path } = &mut release.source {
+                    *path = base.join(&*path);
+                    if path.is_dir() {
+                        let tree = fetch::read_folder(path).map_err(FarmError::Folder)?;
+                        folders.insert(path.clone(), tree.digest());
+                    }
+                }
+            }
+        }
+        self.folders = folders;
+        Ok(())
+    }
+}
+
+/// What is on record under `out/jobs/`. A manifest that cannot be read is no record: its job is
+/// built again.
+pub fn on_record(out: &Utf8Path) -> Result<BTreeMap<JobId, OnRecord>, FarmError> {
+    let mut records = BTreeMap::new();
+    for (folder, manifest) in manifests(out)? {
+        let wheel = folder.join(&manifest.wheel.file_name);
+        let size_bytes = fs_err::metadata(&wheel).map(|metadata| metadata.len()).ok();
+        let wheel = if size_bytes == Some(manifest.wheel.size_bytes) {
+            WheelPresence::Present
+        } else {
+            WheelPresence::Missing
+        };
+        let digest = manifest.job_digest;
+        records.insert(manifest.job, OnRecord { digest, wheel });
+    }
+    Ok(records)
+}
+
+/// The manifests under `out/jobs/`, each with its folder, sorted by folder.
+pub fn manifests(out: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Manifest)>, FarmError> {
+    let jobs = out.join("jobs");
+    if !jobs.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in jobs.read_dir_utf8().map_err(FarmError::Io)? {
+        let folder = entry.map_err(FarmError::Io)?.into_path();
+        let Some(text) = read_if_there(&folder.join(manifest::FILE_NAME))? else {
+            continue;
+        };
+        match Manifest::parse(&text) {
+            Ok(manifest) if folder.file_name() == Some(manifest.job.as_str()) => {
+                found.push((folder, manifest));
+            }
+            Ok(manifest) => {
+                tracing::warn!(folder = %folder, job = %manifest.job, "manifest of another job");
+            }
+            Err(error) => {
+                tracing::warn!(folder = %folder, error = %error, "unreadable manifest");
+            }
+        }
+    }
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(found)
+}
+
+fn read_if_there(path: &Utf8Path) -> Result<Option<String>, FarmError> {
+    match fs_err::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FarmError::Io(error)),
+    }
+}
+
+/// The bundle of certificates that the host trusts: the one that the environment names, as OpenSSL
+/// and Python read it, else the distribution's.
+fn host_ca_bundle() -> Utf8PathBuf {
+    let named = std::env::var("SSL_CERT_FILE").ok().map(Utf8PathBuf::from);
+    let usual = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+    ];
+    named
+        .into_iter()
+        .chain(usual.map(Utf8PathBuf::from))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| Utf8PathBuf::from(usual[0]))
+}

@@ -1,0 +1,261 @@
+//! The layout of `out/`, and the one way in which files get there.
+//!
+//! `jobs/<id>/` holds complete files only: they are written under `staging/<id>/`, synced, and the
+//! folder is renamed into place. `failed/<id>/` holds what a failed job left for a person to read.
+//! A lock keeps a second run out.
+
+use std::fs::TryLockError;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
+use wheelfarm_core::digest::Sha256Digest;
+use wheelfarm_core::ident::JobId;
+
+use crate::files::{self, FileError};
+
+/// An `out/` folder, locked by this run until dropped.
+#[derive(Debug)]
+pub struct OutFolder {
+    root: Utf8PathBuf,
+    _lock: std::fs::File,
+}
+
+/// `out/` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OutError {
+    /// Another run holds it.
+    #[error("another run of wheelfarm works in `{0}`")]
+    Busy(Utf8PathBuf),
+    /// A file or folder of it cannot be written.
+    #[error("failed to prepare `{path}`")]
+    Prepare {
+        /// The folder.
+        path: Utf8PathBuf,
+        /// Why.
+        #[source]
+        source: FileError,
+    },
+}
+
+impl OutError {
+    /// Whether a full disk is the cause.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Busy(_) => false,
+            Self::Prepare { source, .. } => source.is_disk_full(),
+        }
+    }
+}
+
+impl OutFolder {
+    /// Opens `root`, making it if need be, and undoes what a killed run left half done.
+    pub fn open(root: &Utf8Path) -> Result<Self, OutError> {
+        let prepare = |source: io::Error| OutError::Prepare {
+            path: root.to_owned(),
+            source: FileError::new("write", root, source),
+        };
+        for folder in ["jobs", "failed", "staging"] {
+            fs::create_dir_all(root.join(folder)).map_err(prepare)?;
+        }
+        let root = root.canonicalize_utf8().map_err(prepare)?;
+        let lock = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(root.join(".lock"))
+            .map_err(prepare)?
+            .into_file();
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OutError::Busy(root)),
+            Err(TryLockError::Error(source)) => return Err(prepare(source)),
+        }
+        let out = Self { root, _lock: lock };
+        out.recover().map_err(prepare)?;
+        Ok(out)
+    }
+
+    /// The folder itself, absolute.
+    pub fn root(&self) -> &Utf8Path {
+        &self.root
+    }
+
+    /// A label value that tells this folder's containers from those of any other.
+    pub fn label(&self, farm: &str) -> String {
+        let place = Sha256Digest::of(self.root.as_str().as_bytes());
+        format!("{farm}@{}", place.short())
+    }
+
+    /// Where a job's files are on record.
+    pub fn job(&self, job: &JobId) -> Utf8PathBuf {
+        self.root.join("jobs").join(job.as_str())
+    }
+
+    /// Where a failed job's files lie.
+    pub fn failed(&self, job: &JobId) -> Utf8PathBuf {
+        self.root.join("failed").join(job.as_str())
+    }
+
+    /// A new, empty folder for a job's files while they are made.
+    pub fn stage(&self, job: &JobId) -> Result<StagedJob, FileError> {
+        let path = self.staging(job);
+        let prepare = |source| FileError::new("write", &path, source);
+        remove_folder(&path).map_err(prepare)?;
+        fs::create_dir_all(&path).map_err(prepare)?;
+        Ok(StagedJob {
+            path: path.clone(),
+            job: job.clone(),
+        })
+    }
+
+    /// Puts a complete staged job on record, in the place of what was there.
+    pub fn record(&self, staged: StagedJob) -> Result<Utf8PathBuf, FileError> {
+        let place = self.job(&staged.job);
+        self.put(&staged.path, &place, &staged.job)?;
+        remove_folder(&self.failed(&staged.job))
+            .map_err(|source| FileError::new("write", &self.failed(&staged.job), source))?;
+        Ok(place)
+    }
+
+    /// Keeps what a failed job left, for a person to read.
+    pub fn keep_failed(&self, staged: StagedJob) -> Result<Utf8PathBuf, FileError> {
+        let place = self.failed(&staged.job);
+        remove_folder(&place).map_err(|source| FileError::new("write", &place, source))?;
+        self.put(&staged.path, &place, &staged.job)?;
+        Ok(place)
+    }
+
+    /// Throws a staged job away.
+    pub fn discard(&self, staged: StagedJob) -> Result<(), FileError> {
+        remove_folder(&staged.path).map_err(|source| FileError::new("write", &staged.path, source))
+    }
+
+    fn put(&self, from: &Utf8Path, to: &Utf8Path, job: &JobId) -> Result<(), FileError> {
+        files::sync_folder(from)?;
+        let old = self.root.join("staging").join(format!("{job}.old"));
+        let rename = |from: &Utf8Path, to: &Utf8Path| {
+            fs::rename(from, to).map_err(|source| FileError::new("write", to, source))
+        };
+        if to.exists() {
+            remove_folder(&old).map_err(|source| FileError::new("write", &old, source))?;
+            // Killed between these two renames, `recover` brings the old folder back.
+            rename(to, &old)?;
+        }
+        rename(from, to)?;
+        files::sync_folder(to.parent().unwrap_or(to))?;
+        remove_folder(&old).map_err(|source| FileError::new("write", &old, source))
+    }
+
+    /// Brings back a record that a killed run had moved aside, and empties `staging/`.
+    fn recover(&self) -> io::Result<()> {
+        for entry in self.root.join("staging").read_dir_utf8()? {
+            let entry = entry?;
+            let job = entry.file_name().strip_suffix(".old");
+            let place = job.map(|job| self.root.join("jobs").join(job));
+            match place {
+                Some(place) if !place.exists() => fs::rename(entry.path(), place)?,
+                _ => remove_folder(entry.path())?,
+            }
+        }
+        Ok(())
+    }
+
+    fn staging(&self, job: &JobId) -> Utf8PathBuf {
+        self.root.join("staging").join(job.as_str())
+    }
+}
+
+/// A folder under `staging/`, owned by one job.
+#[derive(Debug)]
+pub struct StagedJob {
+    path: Utf8PathBuf,
+    job: JobId,
+}
+
+impl StagedJob {
+    /// Where its files are written.
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+}
+
+fn remove_folder(path: &Utf8Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => fs::remove_file(path),
+        res => res,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn temporary() -> (tempfile::TempDir, Utf8PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(folder.path().join("out")).unwrap();
+        (folder, path)
+    }
+
+    fn job() -> JobId {
+        "demo-1.0-cu130-torch2.11-cp311".parse().unwrap()
+    }
+
+    fn stage(out: &OutFolder, text: &str) -> StagedJob {
+        let staged = out.stage(&job()).unwrap();
+        files::write_atomic(&staged.path().join("manifest.json"), text.as_bytes()).unwrap();
+        staged
+    }
+
+    fn on_record(out: &OutFolder) -> String {
+        fs::read_to_string(out.job(&job()).join("manifest.json")).unwrap()
+    }
+
+    #[test]
+    fn a_second_run_is_kept_out() {
+        let (_folder, path) = temporary();
+        let first = OutFolder::open(&path).unwrap();
+        assert!(matches!(OutFolder::open(&path), Err(OutError::Busy(_))));
+        drop(first);
+        assert!(OutFolder::open(&path).is_ok());
+    }
+
+    #[test]
+    fn a_record_replaces_the_one_before() {
+        let (_folder, path) = temporary();
+        let out = OutFolder::open(&path).unwrap();
+        out.record(stage(&out, "one")).unwrap();
+        out.record(stage(&out, "two")).unwrap();
+        assert_eq!(on_record(&out), "two");
+        assert_eq!(path.join("staging").read_dir_utf8().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_failed_job_leaves_the_record_alone_and_success_clears_it() {
+        let (_folder, path) = temporary();
+        let out = OutFolder::open(&path).unwrap();
+        out.record(stage(&out, "good")).unwrap();
+        out.keep_failed(stage(&out, "bad")).unwrap();
+        out.keep_failed(stage(&out, "bad again")).unwrap();
+        assert_eq!(on_record(&out), "good");
+        assert!(out.failed(&job()).exists());
+        out.record(stage(&out, "better")).unwrap();
+        assert!(!out.failed(&job()).exists());
+    }
+
+    #[test]
+    fn a_run_killed_at_any_rename_is_recovered() {
+        let (_folder, path) = temporary();
+        let out = OutFolder::open(&path).unwrap();
+        out.record(stage(&out, "good")).unwrap();
+        let staged = stage(&out, "half");
+        let old = path.join("staging").join(format!("{}.old", job()));
+        fs::rename(out.job(&job()), &old).unwrap();
+        drop((out, staged));
+
+        let out = OutFolder::open(&path).unwrap();
+        assert_eq!(on_record(&out), "good");
+        assert_eq!(path.join("staging").read_dir_utf8().unwrap().count(), 0);
+    }
+}

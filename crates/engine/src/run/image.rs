@@ -1,0 +1,255 @@
+//! The images that a job needs: the base that everything starts from, the stages that jobs share,
+//! and the job's own.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use camino::Utf8Path;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+use wheelfarm_core::digest::Sha256Digest;
+use wheelfarm_core::matrix::Base;
+use wheelfarm_core::outcome::{FailureKind, Stage};
+use wheelfarm_core::plan::Job;
+use wheelfarm_core::render::{self, SharedStage, StageContext};
+
+use super::job::{Halt, RunningJob, chain};
+use crate::container::{Engine, ImageBuild, ImageId, ImageRef, Labels, TarSource, labels};
+use crate::files::FileError;
+
+/// How the base image of a Debian suite is made. A change of this text makes the image again.
+///
+/// What is deleted is not needed to compile, or differs from host to host: debootstrap copies the
+/// host's name and resolver into the root.
+const DEBOOTSTRAP_SCRIPT: &str = include_str!("../../../../dockerfiles/debootstrap.sh");
+
+/// The image that a wheel is compiled in.
+#[derive(Debug, Clone)]
+pub(super) struct BuilderImage {
+    pub(super) id: ImageId,
+    pub(super) base: ImageRef,
+    pub(super) base_id: ImageId,
+}
+
+/// One lock for each image that jobs share, so that two jobs do not build it side by side.
+#[derive(Debug, Default)]
+pub(super) struct Images {
+    locks: Mutex<BTreeMap<ImageRef, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Images {
+    fn lock(&self, image: &ImageRef) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self
+            .locks
+            .lock()
+            .expect("no code panics while it holds the locks");
+        Arc::clone(locks.entry(image.clone()).or_default())
+    }
+}
+
+/// Makes the job's own image, from the context that lies in its staging folder.
+pub(super) async fn builder<E: Engine>(
+    running: &mut RunningJob<'_, E>,
+    context: &Utf8Path,
+) -> Result<BuilderImage, Halt> {
+    let base = ImageRef::new(render::base_reference(running.job));
+    let base_id = ensure_base(running, &base).await?;
+    for stage in [SharedStage::Torch, SharedStage::Toolkit] {
+        shared_stage(running, stage).await?;
+    }
+    let digest = running.job.digest();
+    let tag = ImageRef::new(format!("wheelfarm/job:{}", digest.short()));
+    let build = ImageBuild {
+        context: TarSource::File(context.to_owned()),
+        target: None,
+        tag,
+        labels: running.labels(),
+    };
+    let id = build_image(running, build).await?;
+    Ok(BuilderImage { id, base, base_id })
+}
+
+/// Makes a stage that jobs share, unless it is there. Its name is the digest of its recipe, so
+/// that two environments never take each other's.
+pub(super) async fn shared_stage<E: Engine>(
+    running: &mut RunningJob<'_, E>,
+    stage: SharedStage,
+) -> Result<ImageId, Halt> {
+    let base = ImageRef::new(render::base_reference(running.job));
+    let base_id = ensure_base(running, &base).await?;
+    let ca_bundle = running.cx.settings.ca_bundle.as_deref();
+    let context = StageContext::new(running.job, ca_bundle)
+        .map_err(|error| Halt::failed(Stage::Image, FailureKind::Rejected, chain(&error)))?;
+    let tag = shared_tag(&context, stage, &base_id);
+    let lock = running.cx.images.lock(&tag);
+    let _held = lock.lock().await;
+    let found = running.cx.engine.image(&tag).await;
+    if let Some(image) = found.map_err(|error| Halt::engine(Stage::Image, &error))? {
+        return Ok(image.id);
+    }
+    let tar = context
+        .write_tar(Vec::new())
+        .expect("writing into memory does not fail");
+    let build = ImageBuild {
+        context: TarSource::Memory(Bytes::from(tar)),
+        target: Some(stage.target().to_owned()),
+        tag,
+        labels: running.cx.labels(),
+    };
+    build_image(running, build).await
+}
+
+/// The name of a shared stage's image.
+pub(crate) fn shared_tag(context: &StageContext, stage: SharedStage, base: &ImageId) -> ImageRef {
+    let recipe = format!("{base}\n{}", context.recipe(stage));
+    let recipe = Sha256Digest::of(recipe.as_bytes());
+    ImageRef::new(format!("wheelfarm/{}:{}", stage.target(), recipe.short()))
+}
+
+async fn build_image<E: Engine>(
+    running: &mut RunningJob<'_, E>,
+    build: ImageBuild,
+) -> Result<ImageId, Halt> {
+    let log = &mut running.log;
+    let stop = &running.cx.stop.stop;
+    let mut on_line = |line: &[u8]| log.line(line);
+    running
+        .cx
+        .engine
+        .build_image(build, stop, &mut on_line)
+        .await
+        .map_err(|error| Halt::engine(Stage::Image, &error))
+}
+
+async fn ensure_base<E: Engine>(
+    running: &mut RunningJob<'_, E>,
+    base: &ImageRef,
+) -> Result<ImageId, Halt> {
+    let lock = running.cx.images.lock(base);
+    let _held = lock.lock().await;
+    let job = running.job;
+    match &job.environment().base {
+        Base::Image { .. } => pulled_base(running, base).await,
+        Base::Debootstrap { suite, mirror } => {
+            bootstrapped_base(running, base, suite, mirror).await
+        }
+    }
+}
+
+async fn pulled_base<E: Engine>(
+    running: &mut RunningJob<'_, E>,
+    base: &ImageRef,
+) -> Result<ImageId, Halt> {
+    let engine = &running.cx.engine;
+    let fail = |error| Halt::engine(Stage::Image, &error);
+    if let Some(image) = engine.image(base).await.map_err(fail)? {
+        return Ok(image.id);
+    }
+    running.log.line(format!("pulling {base}").as_bytes());
+    engine
+        .pull(base, &running.cx.stop.stop)
+        .await
+        .map_err(fail)?;
+    match engine.image(base).await.map_err(fail)? {
+        Some(image) => Ok(image.id),
+        None => {
+            let detail = format!("image `{base}` was pulled and is not there");
+            Err(Halt::failed(
+                Stage::Image,
+                FailureKind::Infrastructure,
+                detail,
+            ))
+        }
+    }
+}
+
+async fn bootstrapped_base<E: Engine>(
+    running: &mut RunningJob<'_, E>,
+    base: &ImageRef,
+    suite: &str,
+    mirror: &str,
+) -> Result<ImageId, Halt> {
+    let engine = Arc::clone(&running.cx.engine);
+    let fail = |error| Halt::engine(Stage::Image, &error);
+    let recipe = format!("{suite} {mirror}\n{DEBOOTSTRAP_SCRIPT}");
+    let recipe = Sha256Digest::of(recipe.as_bytes()).to_string();
+    let wanted = Labels::default().with(labels::RECIPE, &recipe);
+    if let Some(image) = engine.image(base).await.map_err(fail)?
+        && image.labels.contain(&wanted)
+    {
+        return Ok(image.id);
+    }
+    let folder = tempfile::Builder::new()
+        .prefix("wheelfarm-debootstrap-")
+        .tempdir()
+        .map_err(|error| {
+            Halt::file(
+                Stage::Image,
+                &FileError::new("write", Utf8Path::new("/tmp"), error),
+            )
+        })?;
+    let folder_path = Utf8Path::from_path(folder.path()).unwrap_or(Utf8Path::new("/tmp"));
+    debootstrap(running, folder_path, suite, mirror).await?;
+    let root = TarSource::File(folder_path.join("root.tar"));
+    engine.import_image(root, base, &wanted).await.map_err(fail)
+}
+
+/// Runs debootstrap on the host: it needs root there, as the engine does.
+async fn debootstrap<E: Engine>(
+    running: &mut RunningJob<'_, E>,
+    folder: &Utf8Path,
+    suite: &str,
+    mirror: &str,
+) -> Result<(), Halt> {
+    let fail = |detail: String| {
+        Halt::failed(Stage::Image, FailureKind::Infrastructure, detail).with_hint(
+            "run as root with debootstrap installed: `apt-get install debootstrap`; \
+             or use a registry image as the environment's base",
+        )
+    };
+    let mut child = Command::new("sh")
+        .args(["-c", DEBOOTSTRAP_SCRIPT, "debootstrap", suite, mirror])
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| fail(format!("failed to start a shell: {error}")))?;
+    let stdout = child
+        .stdout
+        .take()
+        .ok_or_else(|| fail("no output".to_owned()))?;
+    let mut lines = BufReader::new(stdout).lines();
+    loop {
+        tokio::select! {
+            biased;
+            () = running.cx.stop.stop.cancelled() => return Err(Halt::Cancelled),
+            line = lines.next_line() => match line {
+                Ok(Some(line)) => running.log.line(line.as_bytes()),
+                Ok(None) => break,
+                Err(error) => return Err(fail(format!("failed to read debootstrap's output: {error}"))),
+            },
+        }
+    }
+    let status = child
+        .wait()
+        .await
+        .map_err(|error| fail(format!("failed to wait for debootstrap: {error}")))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(fail(format!(
+        "debootstrap of Debian {suite} ended with {status}"
+    )))
+}
+
+/// Removes the job's own image; the stages that it shares with other jobs stay.
+pub(super) async fn remove_builder<E: Engine>(running: &RunningJob<'_, E>, job: &Job) {
+    let tag = ImageRef::new(format!("wheelfarm/job:{}", job.digest().short()));
+    if let Err(error) = running.cx.engine.remove_image(&tag).await {
+        tracing::warn!(job = %job.id(), %error, "image left in the engine");
+    }
+}

@@ -1,0 +1,287 @@
+//! A run: the dispatcher starts jobs, hears what they say, and sees them to their end.
+//!
+//! The dispatcher alone talks to the reporter and hears the user's wish to stop; jobs are tasks of
+//! one `JoinSet`, so nothing outlives the run.
+
+mod collect;
+mod image;
+mod job;
+mod log;
+mod patch;
+mod record;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use wheelfarm_core::ident::JobId;
+use wheelfarm_core::outcome::{Blame, Outcome, Stage};
+use wheelfarm_core::package::GpuWish;
+use wheelfarm_core::plan::{Job, Need};
+use wheelfarm_core::quantity::ByteSize;
+
+use crate::container::{Engine, EngineError, EngineFacts, GpuOffer, Labels};
+use crate::event::{Event, Reporter};
+use crate::fetch::Fetcher;
+use crate::out_folder::OutFolder;
+
+use image::Images;
+use job::JobContext;
+
+/// How many events may wait for the reporter before jobs wait for it.
+const EVENTS_AHEAD: usize = 1024;
+
+/// What a run is told besides its jobs.
+#[derive(Debug)]
+pub struct RunSettings {
+    /// The farm's name.
+    pub farm: String,
+    /// Jobs at a time.
+    pub jobs: usize,
+    /// The most memory that all jobs together may be given.
+    pub memory: Option<ByteSize>,
+    /// A PEM file that containers shall trust.
+    pub ca_bundle: Option<Vec<u8>>,
+}
+
+/// The user's wish to stop: first kindly, then at once.
+#[derive(Debug, Clone, Default)]
+pub struct StopSignal {
+    /// Stop starting; ask containers to stop.
+    pub stop: CancellationToken,
+    /// Kill them.
+    pub at_once: CancellationToken,
+}
+
+/// What became of every job.
+#[derive(Debug)]
+pub struct RunSummary {
+    /// By job, in the order of the plan.
+    pub jobs: Vec<JobSummary>,
+    /// The whole run.
+    pub elapsed: Duration,
+}
+
+/// What became of one job.
+#[derive(Debug)]
+pub struct JobSummary {
+    /// Which.
+    pub job: JobId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Wall time of each finished stage.
+    pub stages: Vec<(Stage, Duration)>,
+    /// The lines of the log that tell most, when it failed.
+    pub last_lines: Vec<String>,
+    /// The folder with its log, and with its wheel when it was built.
+    pub folder: Option<camino::Utf8PathBuf>,
+    /// The wheel's file name, when there is one.
+    pub wheel: Option<String>,
+}
+
+impl JobSummary {
+    fn without_work(job: JobId, outcome: Outcome) -> Self {
+        Self {
+            job,
+            outcome,
+            elapsed: Duration::ZERO,
+            stages: Vec::new(),
+            last_lines: Vec::new(),
+            folder: None,
+            wheel: None,
+        }
+    }
+}
+
+/// A run cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The engine does not answer.
+    #[error("failed to reach the container engine")]
+    Engine(#[source] EngineError),
+    /// A package needs a GPU and the engine offers none.
+    #[error("job `{job}` needs a GPU, and the engine offers none")]
+    NoGpu {
+        /// The first such job.
+        job: JobId,
+    },
+}
+
+/// Builds the jobs that need it, and says how each of `needs` ended.
+///
+/// # Errors
+/// Only what keeps the run from beginning; a job that fails is in the summary.
+pub async fn build<E: Engine>(
+    engine: Arc<E>,
+    out: OutFolder,
+    fetcher: Fetcher,
+    needs: &[(&Job, Need)],
+    settings: RunSettings,
+    stop: StopSignal,
+    reporter: &mut dyn Reporter,
+) -> Result<RunSummary, RunError> {
+    let started = Instant::now();
+    let work: VecDeque<(Job, Need)> = needs
+        .iter()
+        .filter(|(_, need)| *need != Need::UpToDate)
+        .map(|(job, need)| ((*job).clone(), *need))
+        .collect();
+    let facts = engine.describe().await.map_err(RunError::Engine)?;
+    refuse_missing_gpu(&work, &facts)?;
+    let (events, inbox) = mpsc::channel(EVENTS_AHEAD);
+    let cx = Arc::new(JobContext {
+        engine,
+        out,
+        fetcher,
+        settings,
+        facts,
+        images: Images::default(),
+        stop,
+        events,
+    });
+    cx.remove_leftovers().await.map_err(RunError::Engine)?;
+    let mut summary = up_to_date(needs, reporter);
+    reporter.report(&Event::RunStarted { jobs: work.len() });
+    let dispatcher = Dispatcher {
+        cx,
+        inbox,
+        waiting: work,
+        running: JoinSet::new(),
+        ended: BTreeMap::new(),
+        host_is_down: false,
+    };
+    let mut ended = dispatcher.run(reporter).await;
+    ended.extend(summary.jobs.into_iter().map(|job| (job.job.clone(), job)));
+    summary.jobs = needs
+        .iter()
+        .filter_map(|(job, _)| ended.remove(job.id()))
+        .collect();
+    summary.elapsed = started.elapsed();
+    Ok(summary)
+}
+
+/// The summary of the jobs that need nothing done. It needs no engine.
+pub fn up_to_date(needs: &[(&Job, Need)], reporter: &mut dyn Reporter) -> RunSummary {
+    let mut jobs = Vec::new();
+    for (job, _) in needs.iter().filter(|(_, need)| *need == Need::UpToDate) {
+        let job = job.id().clone();
+        reporter.report(&Event::JobUpToDate { job: job.clone() });
+        jobs.push(JobSummary::without_work(job, Outcome::UpToDate));
+    }
+    RunSummary {
+        jobs,
+        elapsed: Duration::ZERO,
+    }
+}
+
+fn refuse_missing_gpu(work: &VecDeque<(Job, Need)>, facts: &EngineFacts) -> Result<(), RunError> {
+    let needy = work
+        .iter()
+        .find(|(job, _)| job.release().gpu == GpuWish::Required);
+    match (needy, facts.gpu) {
+        (Some((job, _)), GpuOffer::None) => Err(RunError::NoGpu {
+            job: job.id().clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+struct Dispatcher<E: Engine> {
+    cx: Arc<JobContext<E>>,
+    inbox: mpsc::Receiver<Event>,
+    waiting: VecDeque<(Job, Need)>,
+    running: JoinSet<JobSummary>,
+    ended: BTreeMap<JobId, JobSummary>,
+    /// Set when a job failed through no fault of its own: the rest would fail alike.
+    host_is_down: bool,
+}
+
+impl<E: Engine> Dispatcher<E> {
+    async fn run(mut self, reporter: &mut dyn Reporter) -> BTreeMap<JobId, JobSummary> {
+        let stop = self.cx.stop.clone();
+        let mut told = Told::Nothing;
+        loop {
+            self.start_what_fits(reporter);
+            if self.running.is_empty() {
+                break;
+            }
+            tokio::select! {
+                biased;
+                () = stop.at_once.cancelled(), if told != Told::AtOnce => {
+                    told = Told::AtOnce;
+                    reporter.report(&Event::Stopping { at_once: true });
+                }
+                () = stop.stop.cancelled(), if told == Told::Nothing => {
+                    told = Told::Stop;
+                    reporter.report(&Event::Stopping { at_once: false });
+                }
+                Some(event) = self.inbox.recv() => reporter.report(&event),
+                Some(ended) = self.running.join_next() => self.take(ended, reporter),
+            }
+        }
+        for (job, _) in std::mem::take(&mut self.waiting) {
+            let summary = JobSummary::without_work(job.id().clone(), Outcome::NotStarted);
+            self.ended.insert(job.id().clone(), summary);
+        }
+        self.ended
+    }
+
+    fn start_what_fits(&mut self, reporter: &mut dyn Reporter) {
+        while self.running.len() < self.cx.settings.jobs
+            && !self.host_is_down
+            && !self.cx.stop.stop.is_cancelled()
+        {
+            let Some((job, need)) = self.waiting.pop_front() else {
+                return;
+            };
+            reporter.report(&Event::JobStarted {
+                job: job.id().clone(),
+                why: need.reason(),
+            });
+            let cx = Arc::clone(&self.cx);
+            self.running.spawn(async move { cx.run(job).await });
+        }
+    }
+
+    fn take(
+        &mut self,
+        ended: Result<JobSummary, tokio::task::JoinError>,
+        reporter: &mut dyn Reporter,
+    ) {
+        // What the job said before it ended comes before the news of its end.
+        while let Ok(event) = self.inbox.try_recv() {
+            reporter.report(&event);
+        }
+        let summary = match ended {
+            Ok(summary) => summary,
+            // A panic is a bug in the farm: it must not pass for a failed build.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        reporter.report(&Event::JobFinished {
+            job: summary.job.clone(),
+            outcome: summary.outcome.clone(),
+            elapsed: summary.elapsed,
+        });
+        if let Outcome::Failed(failure) = &summary.outcome {
+            self.host_is_down |= failure.kind.blame() == Blame::Host;
+        }
+        self.ended.insert(summary.job.clone(), summary);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Stop,
+    AtOnce,
+}
+
+/// The labels of everything that a run creates in the engine.
+fn farm_labels(label: &str) -> Labels {
+    Labels::default().with(crate::container::labels::FARM, label)
+}
