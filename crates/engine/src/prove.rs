@@ -414,7 +414,7 @@ fn pack(
     add(&mut tree, "proof/wanted", wanted.into_bytes())?;
     for subject in subjects {
         if let Some(test) = &subject.test {
-            let path = format!("proof/{}.py", subject.job.package());
+            let path = format!("proof/{}/test.py", subject.job.package());
             add(&mut tree, &path, test.clone().into_bytes())?;
         }
     }

@@ -47,10 +47,10 @@ pub(crate) fn install(receipt: &FolderReceipt, proofs: &[(Channel, Vec<Receipt>)
             base_url: &base_url,
             channel: &wheel.channel,
             name: &wheel.file_name,
+            sha256: wheel.sha256,
         };
-        for line in install_lines(&target).pip.lines().skip(1) {
-            data(&format!("  {line}"));
-        }
+        let requirement = install_lines(&target).requirement;
+        data(&format!("  pip install \"{requirement}\""));
     }
 }
 
