@@ -4,11 +4,17 @@ mod support {
     pub(crate) mod lab;
 }
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use support::lab::{AMPLE, Lab, with_lab};
+use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
-use wheelfarm_engine::container::{ContainerSpec, RunEnd, RunHow, RunLimits};
+use wheelfarm_engine::container::{
+    ContainerSpec, DockerEngine, EngineError, EngineErrorKind, OwnedContainer, RootFileSystem,
+    RunEnd, RunHow, RunLimits, TarSource,
+};
 
 /// Runs a container to its end and removes it.
 async fn run(lab: &Lab, spec: ContainerSpec, limits: &RunLimits) -> (RunEnd, Vec<String>) {
@@ -201,6 +207,200 @@ async fn docker_a_flood_of_output_does_not_hold_up_the_limits() {
         assert_eq!((end.how, end.exit_code), (RunHow::TimedOut, 137));
         assert!(lines.iter().all(|line| line == "on"));
         assert!(begun.elapsed() < Duration::from_secs(20));
+    })
+    .await;
+}
+
+/// How a run ends when it is stopped once it says `ready`.
+async fn cancelled(lab: &Lab, script: &str, grace: Duration, press: Press) -> (RunEnd, Duration) {
+    let mut container = lab.create(lab.spec(script)).await;
+    let (stop, at_once) = (CancellationToken::new(), CancellationToken::new());
+    let limits = RunLimits { grace, ..AMPLE };
+    let mut begun = Instant::now();
+    let mut lines = Vec::new();
+    let end = container
+        .run_to_end(&limits, &stop, &at_once, |line| {
+            lines.push(String::from_utf8_lossy(line).into_owned());
+            if line == b"ready" {
+                begun = Instant::now();
+                stop.cancel();
+                if press == Press::Twice {
+                    at_once.cancel();
+                }
+            }
+        })
+        .await
+        .unwrap();
+    container.remove().await.unwrap();
+    assert_eq!(end.how, RunHow::Cancelled, "{lines:?}");
+    (end, begun.elapsed())
+}
+
+/// How often the user presses Ctrl-C.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Press {
+    Once,
+    Twice,
+}
+
+const STOPS_WHEN_ASKED: &str = "trap 'exit 7' TERM; echo ready; while true; do sleep 0.1; done";
+const STOPS_NEVER: &str = "trap '' TERM; echo ready; while true; do sleep 0.1; done";
+
+#[tokio::test]
+async fn docker_a_cancelled_build_may_end_by_itself() {
+    with_lab("cancel", async |lab| {
+        let grace = Duration::from_secs(30);
+        let (end, took) = cancelled(lab, STOPS_WHEN_ASKED, grace, Press::Once).await;
+        assert_eq!(end.exit_code, 7);
+        assert!(took < Duration::from_secs(15), "{took:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn docker_a_cancelled_build_that_will_not_end_is_killed_after_its_grace() {
+    with_lab("grace", async |lab| {
+        let grace = Duration::from_secs(2);
+        let (end, took) = cancelled(lab, STOPS_NEVER, grace, Press::Once).await;
+        assert_eq!(end.exit_code, 137);
+        assert!(took >= grace, "{took:?}");
+        assert!(took < Duration::from_secs(20), "{took:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn docker_a_second_cancel_skips_the_grace() {
+    with_lab("at-once", async |lab| {
+        let grace = Duration::from_mins(10);
+        let (end, took) = cancelled(lab, STOPS_NEVER, grace, Press::Twice).await;
+        assert_eq!(end.exit_code, 137);
+        assert!(took < Duration::from_secs(15), "{took:?}");
+    })
+    .await;
+}
+
+/// The second Ctrl-C while the engine waits for the grace of the first.
+#[tokio::test]
+async fn docker_a_second_cancel_cuts_the_grace_short() {
+    with_lab("cut-short", async |lab| {
+        let mut container = lab.create(lab.spec(STOPS_NEVER)).await;
+        let (stop, at_once) = (CancellationToken::new(), CancellationToken::new());
+        let limits = RunLimits {
+            grace: Duration::from_mins(10),
+            ..AMPLE
+        };
+        let begun = Instant::now();
+        let impatient = async {
+            stop.cancelled().await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            at_once.cancel();
+        };
+        let run = container.run_to_end(&limits, &stop, &at_once, |_| stop.cancel());
+        let (end, ()) = tokio::join!(run, impatient);
+        let end = end.unwrap();
+        assert_eq!((end.how, end.exit_code), (RunHow::Cancelled, 137));
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        container.remove().await.unwrap();
+    })
+    .await;
+}
+
+/// The files of a tar that is taken out of a container, by path.
+async fn files(
+    container: &OwnedContainer<DockerEngine>,
+    path: &str,
+) -> Result<BTreeMap<String, Vec<u8>>, EngineError> {
+    let download = container.download(path);
+    let mut reader = tokio::time::timeout(Duration::from_secs(30), download)
+        .await
+        .expect("a download answers")?;
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).await.unwrap();
+    let mut files = BTreeMap::new();
+    for entry in tar::Archive::new(&*bytes).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        if entry.header().entry_type().is_file() {
+            let mut content = Vec::new();
+            std::io::Read::read_to_end(&mut entry, &mut content).unwrap();
+            files.insert(entry.path().unwrap().display().to_string(), content);
+        }
+    }
+    Ok(files)
+}
+
+#[tokio::test]
+async fn docker_files_come_out_of_an_ended_build() {
+    with_lab("download", async |lab| {
+        let script = "echo one > /build/out/a.whl; dd if=/dev/zero of=/build/out/b bs=1M count=20; \
+                      echo gcc 12 > /build/tools.txt";
+        let mut container = lab.create(lab.spec(script)).await;
+        let never = CancellationToken::new();
+        let end = container
+            .run_to_end(&AMPLE, &never, &never, |_| ())
+            .await
+            .unwrap();
+        assert_eq!(end.exit_code, 0);
+        let out = files(&container, "/build/out/.").await.unwrap();
+        assert_eq!(out["./a.whl"], b"one\n");
+        assert_eq!(out["./b"].len(), 20 << 20);
+        assert_eq!(out.len(), 2);
+        let tools = files(&container, "/build/tools.txt").await.unwrap();
+        assert_eq!(tools["tools.txt"], b"gcc 12\n");
+        for absent in ["/build/nothing", "/nowhere/at/all"] {
+            let error = files(&container, absent).await.unwrap_err();
+            assert_eq!(error.kind(), EngineErrorKind::Other, "{error:?}");
+            assert!(error.to_string().contains(absent), "{error}");
+        }
+        container.remove().await.unwrap();
+    })
+    .await;
+}
+
+/// A tar with one file in it, owned by the user that builds.
+fn tar_of(path: &str, content: &str) -> TarSource {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(0o640);
+    header.set_uid(10001);
+    header.set_gid(10001);
+    header.set_size(u64::try_from(content.len()).unwrap());
+    archive
+        .append_data(&mut header, path, content.as_bytes())
+        .unwrap();
+    TarSource::Memory(Bytes::from(archive.into_inner().unwrap()))
+}
+
+#[tokio::test]
+async fn docker_files_are_put_in_before_the_start() {
+    with_lab("upload", async |lab| {
+        let printed = async |spec: ContainerSpec, folder: &str, name: &str| {
+            let mut container = lab.create(spec).await;
+            container
+                .upload(folder, tar_of(name, "hello\n"))
+                .await
+                .unwrap();
+            let mut lines = Vec::new();
+            let never = CancellationToken::new();
+            container
+                .run_to_end(&AMPLE, &never, &never, |line| lines.push(line.to_vec()))
+                .await
+                .unwrap();
+            container.remove().await.unwrap();
+            lines.join(&b'\n')
+        };
+        // Into a volume, and as patch scripts have it: into a root that can be written.
+        let spec = lab.spec("cat /build/greeting && rm /build/greeting");
+        assert_eq!(printed(spec, "/build", "greeting").await, b"hello");
+        let spec = ContainerSpec {
+            root: RootFileSystem::Writable,
+            volumes: Vec::new(),
+            ..lab.spec("cd /build/patch/source && cat greeting && echo more >> greeting")
+        };
+        assert_eq!(
+            printed(spec, "/", "build/patch/source/greeting").await,
+            b"hello"
+        );
     })
     .await;
 }
