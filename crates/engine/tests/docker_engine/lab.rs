@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
 use wheelfarm_engine::container::{
     ContainerSpec, DockerEngine, Engine, ImageId, ImageRef, Labels, Network, OwnedContainer,
-    RootFileSystem, RunLimits, TarSource, Tmpfs, Volume, labels, remove_owned,
+    RootFileSystem, RunEnd, RunLimits, TarSource, Tmpfs, Volume, labels, remove_owned,
 };
 
 /// The label of the test's image. The engine gives it to every container of the image, so it
@@ -147,6 +148,39 @@ impl Lab {
         let image = self.engine.image(&self.image_name).await.unwrap();
         assert!(image.is_none(), "{image:?}");
     }
+}
+
+/// Runs a container to its end and removes it.
+pub(crate) async fn run(
+    lab: &Lab,
+    spec: ContainerSpec,
+    limits: &RunLimits,
+) -> (RunEnd, Vec<String>) {
+    let mut container = lab.create(spec).await;
+    let mut lines = Vec::new();
+    let never = CancellationToken::new();
+    let end = container
+        .run_to_end(limits, &never, &never, |line| {
+            lines.push(String::from_utf8_lossy(line).into_owned());
+        })
+        .await
+        .unwrap();
+    container.remove().await.unwrap();
+    (end, lines)
+}
+
+/// A tar with one file in it, owned by the user that builds.
+pub(crate) fn tar_of(path: &str, content: &str) -> TarSource {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(0o640);
+    header.set_uid(10001);
+    header.set_gid(10001);
+    header.set_size(u64::try_from(content.len()).unwrap());
+    archive
+        .append_data(&mut header, path, content.as_bytes())
+        .unwrap();
+    TarSource::Memory(Bytes::from(archive.into_inner().unwrap()))
 }
 
 /// A root file system that is a static busybox and the folders of a builder image.
