@@ -13,6 +13,7 @@ pub mod ident;
 pub mod manifest;
 pub mod matrix;
 pub mod outcome;
+pub mod output_rule;
 pub mod package;
 pub mod plan;
 pub mod quantity;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256Digest;
 use crate::ident::{JobId, PackageName};
 use crate::plan::JobDigest;
-use crate::release::Channel;
+use crate::release::channel::Channel;
 use crate::wheel::elf::ModuleFacts;
 
 /// The schema that this program writes, and the only one that it reads.

@@ -15,7 +15,7 @@ use wheelfarm_core::render::StageContext;
 const SPLINE_CONV: &str = include_str!("../../../packages/torch-spline-conv/package.yaml");
 const SAGE: &str = include_str!("../../../packages/sageattention/package.yaml");
 const QUICKSTART: &str = include_str!("../../../examples/quickstart/matrix.yaml");
-const PATCH: &str = "0001-include-only-what-the-kernels-use.patch";
+const PATCH: &str = "0001-cu-without-python-h.patch";
 
 fn plan(matrix: &str, patch: &str) -> Result<Plan, Diagnostics> {
     let matrix = Matrix::parse("matrix.yaml", matrix)?;

@@ -1,37 +1,52 @@
-//! Files that are whole or absent, whatever happens while they are written.
+//! Files that are complete or not there: written beside their place, synced, renamed into it.
 
+use std::error::Error;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use camino::{Utf8Path, Utf8PathBuf};
-use fs_err as fs;
+use tempfile::NamedTempFile;
 
-/// A file operation failed.
+/// What a file is called while it is written; a crash leaves such a file behind, and nothing reads
+/// it.
+pub(crate) const PART_PREFIX: &str = ".part-";
+
+/// A file or folder that could not be written, read or removed.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to write `{path}`")]
+#[error("failed to {action} `{}`", .path.display())]
 pub struct FileError {
-    path: Utf8PathBuf,
+    action: &'static str,
+    path: PathBuf,
     #[source]
     source: io::Error,
 }
 
 impl FileError {
-    /// `source` happened at `path`.
-    pub fn new(path: &Utf8Path, source: io::Error) -> Self {
+    /// The error of `action` (`write`, `read`) on `path`.
+    pub fn new(action: &'static str, path: impl AsRef<Path>, source: io::Error) -> Self {
         Self {
-            path: path.to_owned(),
+            action,
+            path: path.as_ref().to_owned(),
             source,
         }
     }
 
-    /// Whether a full disk, or a quota, is the cause.
+    /// Where it happened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the disk or the user's share of it is full: nothing that runs now can go on, and
+    /// the same thing works again when there is room.
     pub fn is_disk_full(&self) -> bool {
         is_disk_full(&self.source)
     }
 }
 
-/// Whether a full disk, or a quota, is behind `error`.
-pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source())
+/// Whether an error, or what is behind it, says that the disk or the user's share of it is full.
+pub fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source())
         .filter_map(|error| error.downcast_ref::<io::Error>())
         .any(|error| {
             matches!(
@@ -41,22 +56,137 @@ pub fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
         })
 }
 
-/// Writes a file by way of a temporary one beside it: a reader sees the old content or the new.
-pub fn write_atomic(path: &Utf8Path, content: &[u8]) -> Result<(), FileError> {
-    let write = || -> io::Result<()> {
-        let folder = path.parent().unwrap_or(Utf8Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(content)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|source| FileError::new(path, source))
+/// Writes `bytes` to `path`, replacing what is there: a reader sees the old file or the new one,
+/// also after a crash. The folder must exist.
+pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
+    let path = path.as_ref();
+    let mut staged = StagedFile::beside(path)?;
+    staged
+        .write_all(bytes)
+        .map_err(|source| FileError::new("write", path, source))?;
+    staged.persist(path)
 }
 
-/// Makes a folder's entries survive a power cut.
-pub fn sync_folder(path: &Utf8Path) -> Result<(), FileError> {
-    fs::File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| FileError::new(path, source))
+/// Makes the names in a folder survive a power cut.
+pub fn sync_folder(path: impl AsRef<Path>) -> Result<(), FileError> {
+    let path = path.as_ref();
+    open(path)?
+        .sync_all()
+        .map_err(|source| FileError::new("sync", path, source))
+}
+
+/// Creates a folder and those above it.
+pub fn create_folder(path: impl AsRef<Path>) -> Result<(), FileError> {
+    let path = path.as_ref();
+    std::fs::create_dir_all(path).map_err(|source| FileError::new("create", path, source))
+}
+
+/// Opens a file for reading.
+pub(crate) fn open(path: &Path) -> Result<File, FileError> {
+    OpenOptions::new()
+        .read(true)
+        .open(path)
+        .map_err(|source| FileError::new("open", path, source))
+}
+
+/// A file that is being written beside its place. Dropped, it is gone.
+#[derive(Debug)]
+pub(crate) struct StagedFile {
+    file: NamedTempFile,
+}
+
+impl StagedFile {
+    /// Begins a file that is to be at `path`, in the same folder, so that it can be renamed.
+    pub(crate) fn beside(path: &Path) -> Result<Self, FileError> {
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            Some(_) | None => Path::new("."),
+        };
+        let file = tempfile::Builder::new()
+            .prefix(PART_PREFIX)
+            // The library's default is 0600, which others that share a cache cannot read.
+            .permissions(Permissions::from_mode(0o644))
+            .tempfile_in(folder)
+            .map_err(|source| FileError::new("write into", folder, source))?;
+        Ok(Self { file })
+    }
+
+    /// Syncs the content, puts the file at `path` and syncs the name.
+    pub(crate) fn persist(self, path: &Path) -> Result<(), FileError> {
+        let fault = |source| FileError::new("write", path, source);
+        self.file.as_file().sync_all().map_err(fault)?;
+        self.file
+            .persist(path)
+            .map_err(|error| fault(error.error))?;
+        match path.parent() {
+            Some(folder) if folder != Path::new("") => sync_folder(folder),
+            Some(_) | None => sync_folder(Path::new(".")),
+        }
+    }
+}
+
+impl Write for StagedFile {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.file.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs_err::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manifest.json");
+        write_atomic(&path, b"old").unwrap();
+        write_atomic(&path, b"new").unwrap();
+        assert_eq!(fs_err::read(&path).unwrap(), b"new");
+        let mode = fs_err::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o444, 0o444, "others read it");
+        assert_eq!(names(folder.path()), ["manifest.json"]);
+    }
+
+    #[test]
+    fn what_is_not_persisted_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut staged = StagedFile::beside(&folder.path().join("x")).unwrap();
+        staged.write_all(b"half").unwrap();
+        assert_eq!(names(folder.path()).len(), 1);
+        drop(staged);
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn errors_name_the_path_and_tell_a_full_disk() {
+        let error = write_atomic(Path::new("/nowhere/x"), b"").unwrap_err();
+        assert_eq!(error.to_string(), "failed to write into `/nowhere`");
+        assert!(!error.is_disk_full());
+        // ENOSPC and EDQUOT of Linux.
+        for code in [28, 122] {
+            let source = io::Error::from_raw_os_error(code);
+            assert!(FileError::new("write", Path::new("x"), source).is_disk_full());
+        }
+    }
+
+    #[test]
+    fn a_really_full_disk_is_told() {
+        // Every write to this device fails with ENOSPC.
+        let mut full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let source = full.write_all(b"x").unwrap_err();
+        assert!(is_disk_full(&source));
+    }
 }

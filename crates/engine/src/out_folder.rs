@@ -53,7 +53,7 @@ impl OutFolder {
     pub fn open(root: &Utf8Path) -> Result<Self, OutError> {
         let prepare = |source: io::Error| OutError::Prepare {
             path: root.to_owned(),
-            source: FileError::new(root, source),
+            source: FileError::new("write", root, source),
         };
         for folder in ["jobs", "failed", "staging"] {
             fs::create_dir_all(root.join(folder)).map_err(prepare)?;
@@ -100,7 +100,7 @@ impl OutFolder {
     /// A new, empty folder for a job's files while they are made.
     pub fn stage(&self, job: &JobId) -> Result<StagedJob, FileError> {
         let path = self.staging(job);
-        let prepare = |source| FileError::new(&path, source);
+        let prepare = |source| FileError::new("write", &path, source);
         remove_folder(&path).map_err(prepare)?;
         fs::create_dir_all(&path).map_err(prepare)?;
         Ok(StagedJob {
@@ -114,37 +114,37 @@ impl OutFolder {
         let place = self.job(&staged.job);
         self.put(&staged.path, &place, &staged.job)?;
         remove_folder(&self.failed(&staged.job))
-            .map_err(|source| FileError::new(&self.failed(&staged.job), source))?;
+            .map_err(|source| FileError::new("write", &self.failed(&staged.job), source))?;
         Ok(place)
     }
 
     /// Keeps what a failed job left, for a person to read.
     pub fn keep_failed(&self, staged: StagedJob) -> Result<Utf8PathBuf, FileError> {
         let place = self.failed(&staged.job);
-        remove_folder(&place).map_err(|source| FileError::new(&place, source))?;
+        remove_folder(&place).map_err(|source| FileError::new("write", &place, source))?;
         self.put(&staged.path, &place, &staged.job)?;
         Ok(place)
     }
 
     /// Throws a staged job away.
     pub fn discard(&self, staged: StagedJob) -> Result<(), FileError> {
-        remove_folder(&staged.path).map_err(|source| FileError::new(&staged.path, source))
+        remove_folder(&staged.path).map_err(|source| FileError::new("write", &staged.path, source))
     }
 
     fn put(&self, from: &Utf8Path, to: &Utf8Path, job: &JobId) -> Result<(), FileError> {
         files::sync_folder(from)?;
         let old = self.root.join("staging").join(format!("{job}.old"));
         let rename = |from: &Utf8Path, to: &Utf8Path| {
-            fs::rename(from, to).map_err(|source| FileError::new(to, source))
+            fs::rename(from, to).map_err(|source| FileError::new("write", to, source))
         };
         if to.exists() {
-            remove_folder(&old).map_err(|source| FileError::new(&old, source))?;
+            remove_folder(&old).map_err(|source| FileError::new("write", &old, source))?;
             // Killed between these two renames, `recover` brings the old folder back.
             rename(to, &old)?;
         }
         rename(from, to)?;
         files::sync_folder(to.parent().unwrap_or(to))?;
-        remove_folder(&old).map_err(|source| FileError::new(&old, source))
+        remove_folder(&old).map_err(|source| FileError::new("write", &old, source))
     }
 
     /// Brings back a record that a killed run had moved aside, and empties `staging/`.

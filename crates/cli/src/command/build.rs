@@ -7,7 +7,7 @@ use wheelfarm_core::outcome::{Blame, Outcome};
 use wheelfarm_core::plan::{Job, Need};
 use wheelfarm_engine::container::DockerEngine;
 use wheelfarm_engine::event::Reporter;
-use wheelfarm_engine::fetch::Fetcher;
+use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::out_folder::OutFolder;
 use wheelfarm_engine::run::{self, RunSettings, RunSummary, StopSignal};
 
@@ -51,7 +51,8 @@ async fn build(
 ) -> Result<RunSummary, Failure> {
     let engine = Arc::new(DockerEngine::connect().await?);
     let out = OutFolder::open(&args.selection.out)?;
-    let fetcher = Fetcher::new(cache_folder(args)).map_err(Failure::infrastructure)?;
+    let fetcher = Fetcher::new(cache_folder(args), FetchOptions::default())
+        .map_err(Failure::infrastructure)?;
     let stop = StopSignal::default();
     let run = run::build(
         engine,

@@ -10,7 +10,7 @@ use crate::digest::Sha256Digest;
 use crate::ident::{JobId, PackageName};
 use crate::matrix::{Base, Toolkit, TorchIndex};
 use crate::package::PackageRelease;
-use crate::release::Channel;
+use crate::release::channel::Channel;
 use crate::render;
 use crate::version::{CudaVersion, PythonVersion, TorchVersion};
 
@@ -38,7 +38,9 @@ pub struct Environment {
 impl Environment {
     /// The channel that its wheels go to.
     pub fn channel(&self) -> Channel {
-        Channel::new(&self.cuda.tag(), &self.torch.minor())
+        let name = format!("{}/torch{}", self.cuda.tag(), self.torch.minor());
+        name.parse()
+            .expect("a tag and two numbers name a channel")
     }
 
     /// `cu130torch2.11`: what a wheel's version says it was built against.

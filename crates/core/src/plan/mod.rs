@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::Diagnostic;
 use crate::ident::JobId;
-use crate::release::Channel;
+use crate::release::channel::Channel;
 
 pub use expand::{PatchKey, PlanInput, expand};
 pub use github::{GITHUB_JOB_LIMIT, GithubError, github_matrix};

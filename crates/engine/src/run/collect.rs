@@ -6,7 +6,8 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use camino::Utf8Path;
 use fs_err as fs;
 use tokio_util::io::SyncIoBridge;
-use wheelfarm_core::collect::{CollectCaps, CollectError, OutputRule, StagedWheel};
+use wheelfarm_core::collect::{CollectCaps, CollectError, StagedWheel};
+use wheelfarm_core::output_rule::OutputRule;
 use wheelfarm_core::outcome::{FailureKind, Stage};
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::render::{OUTPUT_FOLDER, TOOLS_FILE};
@@ -62,7 +63,7 @@ pub(super) async fn collect<E: Engine>(
     let tools = tokio::task::spawn_blocking(move || read_tools(SyncIoBridge::new(tools)))
         .await
         .expect("reading a small text does not panic")
-        .map_err(|error| Halt::file(Stage::Collect, &FileError::new(&folder, error)))?;
+        .map_err(|error| Halt::file(Stage::Collect, &FileError::new("write", &folder, error)))?;
     Ok(Collected {
         wheel: wheel.name,
         tools,
@@ -151,7 +152,8 @@ fn finish_blocking(
 ) -> Result<FinishedWheel, Halt> {
     let raw_folder = folder.join(RAW_FOLDER);
     let unnamed = folder.join("wheel.part");
-    let file_halt = |error: io::Error| Halt::file(Stage::Finish, &FileError::new(folder, error));
+    let file_halt =
+        |error: io::Error| Halt::file(Stage::Finish, &FileError::new("write", folder, error));
     let input = fs::File::open(raw_folder.join(raw.to_string())).map_err(file_halt)?;
     let output = fs::OpenOptions::new()
         .create(true)

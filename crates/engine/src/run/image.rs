@@ -184,7 +184,12 @@ async fn bootstrapped_base<E: Engine>(
     let folder = tempfile::Builder::new()
         .prefix("wheelfarm-debootstrap-")
         .tempdir()
-        .map_err(|error| Halt::file(Stage::Image, &FileError::new(Utf8Path::new("/tmp"), error)))?;
+        .map_err(|error| {
+            Halt::file(
+                Stage::Image,
+                &FileError::new("write", Utf8Path::new("/tmp"), error),
+            )
+        })?;
     let folder_path = Utf8Path::from_path(folder.path()).unwrap_or(Utf8Path::new("/tmp"));
     debootstrap(running, folder_path, suite, mirror).await?;
     let root = TarSource::File(folder_path.join("root.tar"));

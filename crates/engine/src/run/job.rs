@@ -22,8 +22,8 @@ use crate::container::{
     Labels, Network, OwnedContainer, RootFileSystem, RunEnd, RunHow, RunLimits, Tmpfs, Volume,
 };
 use crate::event::Event;
-use crate::fetch::{FetchError, Fetcher};
-use crate::files::{FileError, is_disk_full};
+use crate::fetch::{FetchError, FetchErrorKind, FetchProgress, Fetcher};
+use crate::files::FileError;
 use crate::out_folder::{OutFolder, StagedJob};
 
 /// How long a container may take to stop when it is asked to.
@@ -131,7 +131,7 @@ impl<E: Engine> JobContext<E> {
         let log = match JobLog::create(staged.path(), &id, self.events.clone()) {
             Ok(log) => log,
             Err(error) => {
-                let error = FileError::new(staged.path(), error);
+                let error = FileError::new("write", staged.path(), error);
                 return failed_early(&job, Halt::file(Stage::Fetch, &error), started);
             }
         };
@@ -163,7 +163,7 @@ impl<E: Engine> JobContext<E> {
         };
         let res = res.and_then(|wheel| {
             log.close()
-                .map_err(|error| FileError::new(staged.path(), error))
+                .map_err(|error| FileError::new("write", staged.path(), error))
                 .map_err(|error| Halt::file(Stage::Record, &error))?;
             Ok(wheel)
         });
@@ -313,7 +313,17 @@ impl<E: Engine> RunningJob<'_, E> {
     async fn fetch(&mut self) -> Result<SourceTree, Halt> {
         let cancel = self.cx.stop.stop.clone();
         let source = &self.job.release().source;
-        let fetched = self.cx.fetcher.fetch(source, |_| ());
+        let (job, events) = (self.job.id(), &self.cx.events);
+        let progress = |progress: FetchProgress| {
+            if let Some(text) = progress_line(&progress) {
+                // The screen may skip a line when it is slow.
+                let job = job.clone();
+                if events.try_send(Event::Line { job, text }).is_err() {
+                    tracing::trace!("line not shown");
+                }
+            }
+        };
+        let fetched = self.cx.fetcher.fetch(source, progress);
         let res = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(Halt::Cancelled),
@@ -475,16 +485,45 @@ fn compile_verdict(end: &RunEnd, resources: &Resources) -> Result<(), Halt> {
 }
 
 fn fetch_halt(error: &FetchError) -> Halt {
-    let kind = if is_disk_full(error) {
-        FailureKind::DiskFull
-    } else if error.is_unreachable() {
-        FailureKind::Unreachable
-    } else {
-        FailureKind::Rejected
+    let kind = match error.kind() {
+        FetchErrorKind::Source => FailureKind::Rejected,
+        FetchErrorKind::Network => FailureKind::Unreachable,
+        FetchErrorKind::DiskFull => FailureKind::DiskFull,
+        FetchErrorKind::Machine => FailureKind::Infrastructure,
     };
     let halt = Halt::failed(Stage::Fetch, kind, chain(error));
     match error.hint() {
         Some(hint) => halt.with_hint(hint),
         None => halt,
+    }
+}
+
+/// How far a fetch got, in a line.
+fn progress_line(progress: &FetchProgress) -> Option<String> {
+    const MIB: u64 = 1024 * 1024;
+    match progress {
+        FetchProgress::Downloading {
+            file_name,
+            received_bytes,
+            total_bytes,
+        } => {
+            let total = total_bytes.map(|total| format!(" of {}", total / MIB));
+            let total = total.unwrap_or_default();
+            Some(format!("{file_name}: {}{total} MiB", received_bytes / MIB))
+        }
+        FetchProgress::Retrying {
+            reason,
+            attempt,
+            wait,
+        } => Some(format!(
+            "{reason}; attempt {attempt} in {}s",
+            wait.as_secs()
+        )),
+        FetchProgress::Yanked { file_name, .. } => {
+            Some(format!("{file_name} is yanked; taken because it is pinned"))
+        }
+        FetchProgress::Index { url } => Some(url.clone()),
+        FetchProgress::Git { line } => Some(line.clone()),
+        _ => None,
     }
 }

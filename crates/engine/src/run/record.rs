@@ -48,7 +48,7 @@ pub(super) async fn write_context(
             context.write_tar(&mut packed)?;
             packed.finish()?.flush()
         };
-        pack().map_err(|source| FileError::new(&path, source))?;
+        pack().map_err(|source| FileError::new("write", &path, source))?;
         Ok(path)
     };
     tokio::task::spawn_blocking(write)

@@ -1,0 +1,130 @@
+//! Channels: the places that users install from, one per pair of CUDA and torch.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::wheel::version::{LocalVersion, TorchMinor};
+
+/// One CUDA toolkit and one torch: `cu130/torch2.11`.
+///
+/// pip and uv take the greatest local version whatever the machine has, so wheels for different
+/// pairs must not be seen together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Channel {
+    cuda: String,
+    torch: TorchMinor,
+}
+
+/// The text is not a channel.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{text}` is not a channel, which is a CUDA and a torch such as `cu130/torch2.11`")]
+pub struct ChannelError {
+    text: String,
+}
+
+impl Channel {
+    /// The channel of a CUDA tag, such as `cu130` or `cpu`, and a torch.
+    pub fn new(cuda: &str, torch: TorchMinor) -> Result<Self, ChannelError> {
+        let digits = cuda.strip_prefix("cu").unwrap_or_default();
+        let is_cuda = matches!(digits.len(), 2..=4) && digits.bytes().all(|b| b.is_ascii_digit());
+        if !is_cuda && cuda != "cpu" {
+            return Err(ChannelError {
+                text: format!("{cuda}/torch{torch}"),
+            });
+        }
+        Ok(Self {
+            cuda: cuda.to_owned(),
+            torch,
+        })
+    }
+
+    /// The CUDA tag as torch's own indexes write it: `cu130`.
+    pub fn cuda(&self) -> &str {
+        &self.cuda
+    }
+
+    /// The torch that its wheels are for.
+    pub fn torch(&self) -> TorchMinor {
+        self.torch
+    }
+
+    /// The local version of its compiled wheels: `cu130torch2.11`.
+    pub fn local_version(&self) -> LocalVersion {
+        format!("{}torch{}", self.cuda, self.torch)
+            .parse()
+            .expect("a checked CUDA tag and two numbers are a local version in normal form")
+    }
+
+    /// Whether a wheel with that local version may stand here: one without, one of the channel,
+    /// or one that leaves torch open because it is not tied to it (`cu130`).
+    pub fn admits(&self, local: Option<&LocalVersion>) -> bool {
+        local.is_none_or(|local| local.as_str() == self.cuda || *local == self.local_version())
+    }
+}
+
+impl FromStr for Channel {
+    type Err = ChannelError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || ChannelError {
+            text: text.to_owned(),
+        };
+        let (cuda, torch) = text.split_once("/torch").ok_or_else(wrong)?;
+        Self::new(cuda, torch.parse().map_err(|_| wrong())?)
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/torch{}", self.cuda, self.torch)
+    }
+}
+
+impl TryFrom<String> for Channel {
+    type Error = ChannelError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Channel> for String {
+    fn from(channel: Channel) -> String {
+        channel.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_round_trip() {
+        for text in ["cu130/torch2.11", "cu118/torch2.0", "cpu/torch2.8"] {
+            assert_eq!(text.parse::<Channel>().unwrap().to_string(), text);
+        }
+        for bad in [
+            "",
+            "cu130",
+            "cu130/2.11",
+            "../torch2.8",
+            "cu/torch2.8",
+            "cu13a/torch2.8",
+            "cu130/torch2",
+        ] {
+            assert!(bad.parse::<Channel>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_channel_admits_its_own_wheels() {
+        let channel: Channel = "cu130/torch2.11".parse().unwrap();
+        let admits = |local: &str| channel.admits(Some(&local.parse().unwrap()));
+        assert_eq!(channel.local_version().as_str(), "cu130torch2.11");
+        assert!(channel.admits(None) && admits("cu130") && admits("cu130torch2.11"));
+        assert!(!admits("cu130torch2.1") && !admits("cu128torch2.11") && !admits("cu13"));
+    }
+}

@@ -1,0 +1,66 @@
+//! The lines that a user types to get one wheel.
+
+use crate::release::channel::Channel;
+use crate::wheel::name::WheelName;
+
+/// What is to be installed, and from where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InstallTarget<'a> {
+    /// Where the root of the release is served: `https://host/whl` or `file:///srv/whl`.
+    pub base_url: &'a str,
+    /// The channel of the user's CUDA and torch.
+    pub channel: &'a Channel,
+    /// The wheel.
+    pub name: &'a WheelName,
+}
+
+/// Shell lines, each complete with its tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallLines {
+    /// Two commands: torch from its own index, then the wheel.
+    pub pip: String,
+    /// One command.
+    pub uv: String,
+}
+
+/// The lines for pip and uv.
+///
+/// The version is pinned with its local part, which no file on PyPI may have: nobody can slip a
+/// newer wheel of that name in between. pip gets torch by a command of its own, because it mixes
+/// all indexes it knows and PyPI's torch may be for another CUDA.
+pub fn install_lines(target: &InstallTarget<'_>) -> InstallLines {
+    let index = format!(
+        "{}/{}/simple",
+        target.base_url.trim_end_matches('/'),
+        target.channel
+    );
+    let wheel = format!("{}=={}", target.name.project(), target.name.full_version());
+    let torch = format!("torch=={}.*", target.channel.torch());
+    let cuda = target.channel.cuda();
+    InstallLines {
+        pip: format!(
+            "pip install \"{torch}\" --index-url https://download.pytorch.org/whl/{cuda}\n\
+             pip install \"{wheel}\" --extra-index-url \"{index}\"\n"
+        ),
+        uv: format!(
+            "uv pip install \"{wheel}\" \"{torch}\" --torch-backend={cuda} --index \"{index}\"\n"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_pin_the_wheel_and_its_torch() {
+        let lines = install_lines(&InstallTarget {
+            base_url: "https://wheels.example.org/whl/",
+            channel: &"cu130/torch2.11".parse().unwrap(),
+            name: &"flash_attn-2.8.3+cu130torch2.11-cp312-cp312-manylinux_2_28_x86_64.whl"
+                .parse()
+                .unwrap(),
+        });
+        insta::assert_snapshot!(format!("{}{}", lines.pip, lines.uv));
+    }
+}

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Smoke test of the finished xformers wheel: one JSON line on stdout, exit status 0 if no check failed."""
+import json
+import os
+import sys
+
+CHECKS = []
+REAL_STDOUT = os.dup(1)
+os.dup2(2, 1)  # whatever a library prints goes to stderr: stdout carries one line
+
+
+class NotChecked(Exception):
+    """Raised by a check that this machine cannot make."""
+
+
+def check(name):
+    def run(function):
+        try:
+            result, detail = "pass", function()
+        except NotChecked as reason:
+            result, detail = "not checked", str(reason)
+        except BaseException as error:  # noqa: B902  (also SystemExit of a library)
+            result, detail = "fail", f"{type(error).__name__}: {error}"[:600]
+        CHECKS.append({"name": name, "result": result, "detail": detail or ""})
+
+    return run
+
+
+def finish():
+    line = json.dumps({"schema": 1, "checks": CHECKS})
+    os.write(REAL_STDOUT, (line + "\n").encode())
+    sys.exit(1 if any(c["result"] == "fail" for c in CHECKS) else 0)
+
+
+def need_gpu():
+    import torch
+
+    if not torch.cuda.is_available():
+        raise NotChecked("no GPU in this container")
+
+
+def close(got, want, rtol=1e-5, atol=1e-6):
+    import torch
+
+    torch.testing.assert_close(got, want, rtol=rtol, atol=atol)
+    return (got - want).abs().max().item()
+
+
+def device_code(path):
+    """The shared object has a section with GPU code (cuobjdump tells which)."""
+    with open(path, "rb") as f:
+        assert b".nv_fatbin" in f.read(), f"{os.path.basename(path)} has no device code"
+
+
+VERSION = "0.0.35"
+
+
+@check("import")
+def _():
+    import xformers
+    import xformers.ops  # noqa: F401
+
+    assert xformers.__version__ == VERSION, xformers.__version__
+    return f"xformers {VERSION}"
+
+
+@check("compiled library loads")
+def _():
+    import torch
+    import xformers
+    from xformers import _cpp_lib
+
+    # xformers only warns when its library does not load
+    assert xformers._has_cpp_library, _cpp_lib._cpp_library_load_exception
+    built = tuple(torch.ops.xformers._nvcc_build_version())
+    assert built[0] == int(torch.version.cuda.split(".")[0]), (built, torch.version.cuda)
+    device_code(os.path.join(os.path.dirname(xformers.__file__), "_C.so"))
+    info = _cpp_lib._build_metadata
+    return f"nvcc {'.'.join(map(str, built))}, built with torch {info.torch_version}, environment {info.build_env}"
+
+
+@check("operators registered")
+def _():
+    import torch
+    import xformers.ops  # noqa: F401
+
+    names = ("sparse24_sparsify_both_ways", "sparse24_apply", "_sparse24_gemm", "_sparse24_sm90_cutlass_compress", "sparseNM_dense")
+    for name in names:
+        op = f"xformers::{name}"
+        assert torch._C._dispatch_has_kernel_for_dispatch_key(op, "CUDA"), f"{op} has no CUDA kernel"
+    return "CUDA kernels registered: " + ", ".join(names)
+
+
+@check("compiled code answers")
+def _():
+    import torch
+    import xformers.ops  # noqa: F401
+
+    op = torch.ops.xformers.sparseNM_dense
+    out = op(torch.empty(128, 64, device="meta", dtype=torch.bfloat16), "largest", 2, 4)
+    assert out.shape == (128, 64) and out.dtype == torch.bfloat16
+    try:
+        op(torch.empty(100, 64, device="meta", dtype=torch.bfloat16), "largest", 2, 4)
+    except RuntimeError:
+        return "sparseNM_dense on the meta device: shape right, a wrong size is refused (no kernel runs)"
+    raise AssertionError("a size that is no multiple of 64 was accepted")
+
+
+@check("attention masks on the CPU")
+def _():
+    import torch
+    from xformers.ops import fmha
+
+    bias = fmha.attn_bias.LowerTriangularMask().materialize((1, 4, 4))
+    assert torch.equal(bias.isinf(), torch.ones(1, 4, 4).triu(1).bool())
+    packed = fmha.attn_bias.BlockDiagonalMask.from_seqlens([2, 3]).materialize((5, 5))
+    assert (packed == 0).sum().item() == 2 * 2 + 3 * 3
+    return "LowerTriangularMask and BlockDiagonalMask (Python, not the kernels)"
+
+
+@check("numbers on the GPU")
+def _():
+    need_gpu()
+    import torch
+    import torch.nn.functional as F
+    from xformers import ops
+
+    worst = 0.0
+    for dtype, atol in ((torch.float16, 4e-3), (torch.bfloat16, 3e-2)):
+        for head in (64, 128):
+            for causal in (False, True):
+                torch.manual_seed(head + causal)
+                q, k, v = (torch.randn(2, 160, 4, head, device="cuda", dtype=dtype) for _ in range(3))
+                bias = ops.LowerTriangularMask() if causal else None
+                want = F.scaled_dot_product_attention(
+                    *(t.double().transpose(1, 2) for t in (q, k, v)), is_causal=causal).transpose(1, 2)
+                got = ops.memory_efficient_attention(q, k, v, attn_bias=bias)
+                worst = max(worst, close(got.double(), want, 0, atol))
+    # this package's own kernel: 2:4 sparsity keeps the two largest of four
+    groups = torch.rand(128 * 64, 4, device="cuda").argsort(1).add(1).to(torch.bfloat16)
+    got = torch.ops.xformers.sparseNM_dense(groups.view(128, 256), "largest", 2, 4).view(-1, 4)
+    assert torch.equal(got, torch.where(groups > 2, groups, torch.zeros_like(groups)))
+    return f"memory_efficient_attention and sparseNM_dense; largest difference {worst:.1e}"
+
+
+finish()
