@@ -357,7 +357,9 @@ impl Engine for ScriptedEngine {
         container
             .and_then(|container| container.run.files.get(path))
             .map(|archive| Cursor::new(archive.clone()))
-            .ok_or_else(|| EngineError::new(format!("take `{path}` out"), EngineErrorKind::Other))
+            .ok_or_else(|| {
+                EngineError::new(format!("take `{path}` out"), EngineErrorKind::NoSuchPath)
+            })
     }
 
     async fn owned(&self, labels: &Labels) -> Result<Owned, EngineError> {

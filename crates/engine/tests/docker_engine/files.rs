@@ -54,7 +54,7 @@ async fn docker_files_come_out_of_an_ended_build() {
         assert_eq!(tools["tools.txt"], b"gcc 12\n");
         for absent in ["/build/nothing", "/nowhere/at/all"] {
             let error = files(&container, absent).await.unwrap_err();
-            assert_eq!(error.kind(), EngineErrorKind::Other, "{error:?}");
+            assert_eq!(error.kind(), EngineErrorKind::NoSuchPath, "{error:?}");
             assert!(error.to_string().contains(absent), "{error}");
         }
         container.remove().await.unwrap();
