@@ -39,8 +39,7 @@ impl Environment {
     /// The channel that its wheels go to.
     pub fn channel(&self) -> Channel {
         let name = format!("{}/torch{}", self.cuda.tag(), self.torch.minor());
-        name.parse()
-            .expect("a tag and two numbers name a channel")
+        name.parse().expect("a tag and two numbers name a channel")
     }
 
     /// `cu130torch2.11`: what a wheel's version says it was built against.
