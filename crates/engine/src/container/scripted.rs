@@ -1,7 +1,7 @@
 //! An engine that does as a test tells it: for faults that a real one cannot be made to have.
 //!
 //! It keeps account of what exists, so that a test can see what a run left behind. The tests in
-//! `tests/docker_engine.rs` hold it against the real engine where both can do the same.
+//! `tests/docker_engine/` hold it against the real engine where both can do the same.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Cursor;
@@ -357,7 +357,9 @@ impl Engine for ScriptedEngine {
         container
             .and_then(|container| container.run.files.get(path))
             .map(|archive| Cursor::new(archive.clone()))
-            .ok_or_else(|| EngineError::new(format!("take `{path}` out"), EngineErrorKind::Other))
+            .ok_or_else(|| {
+                EngineError::new(format!("take `{path}` out"), EngineErrorKind::NoSuchPath)
+            })
     }
 
     async fn owned(&self, labels: &Labels) -> Result<Owned, EngineError> {

@@ -75,7 +75,7 @@ pub(super) async fn import(
     let operation = format!("import image `{reference}`");
     let changes = labels
         .iter()
-        .map(|(key, value)| format!("LABEL {key}={value}"))
+        .map(|(key, value)| format!("LABEL {}={}", quoted(key), quoted(value)))
         .chain(["CMD [\"/bin/sh\"]".to_owned()])
         .collect();
     let (repository, tag) = split_tag(reference);
@@ -98,6 +98,18 @@ pub(super) async fn import(
         Some(image) => Ok(image.id),
         None => Err(EngineError::new(operation, EngineErrorKind::Other)),
     }
+}
+
+/// A word of a Dockerfile that stands for itself.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        if matches!(c, '"' | '\\' | '$') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted + "\""
 }
 
 fn split_tag(reference: &ImageRef) -> (&str, &str) {

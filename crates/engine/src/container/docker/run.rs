@@ -314,12 +314,24 @@ pub(super) async fn download(
     // The first chunk shows whether the path is there at all.
     let first = match chunks.next().await {
         Some(Ok(first)) => first,
+        Some(Err(error)) if is_no_such_path(&error) => {
+            return Err(EngineError::new(operation, EngineErrorKind::NoSuchPath).with_source(error));
+        }
         Some(Err(error)) => return Err(translate(operation, error)),
         None => Bytes::new(),
     };
     let rest = chunks.map_err(io::Error::other);
     let all = futures_util::stream::once(async move { Ok(first) }).chain(rest);
     Ok(DockerDownload(StreamReader::new(Box::pin(all))))
+}
+
+/// The engine answers 404 for a container too.
+fn is_no_such_path(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::DockerResponseServerError { status_code: 404, message }
+            if !message.contains("No such container")
+    )
 }
 
 pub(super) async fn owned(client: &Docker, labels: &Labels) -> Result<Owned, EngineError> {

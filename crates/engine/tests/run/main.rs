@@ -1,0 +1,4 @@
+//! Runs of the dispatcher on the scripted engine: what becomes of every job, and what is left.
+
+mod ends;
+mod farm;
