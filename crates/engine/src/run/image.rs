@@ -59,8 +59,7 @@ pub(super) async fn builder<E: Engine>(
     for stage in [SharedStage::Torch, SharedStage::Toolkit] {
         shared_stage(running, stage).await?;
     }
-    let digest = running.job.digest();
-    let tag = ImageRef::new(format!("wheelfarm/job:{}", digest.short()));
+    let tag = builder_tag(running.job);
     let build = ImageBuild {
         context: TarSource::File(context.to_owned()),
         target: None,
@@ -69,6 +68,10 @@ pub(super) async fn builder<E: Engine>(
     };
     let id = build_image(running, build).await?;
     Ok(BuilderImage { id, base, base_id })
+}
+
+fn builder_tag(job: &Job) -> ImageRef {
+    ImageRef::new(format!("wheelfarm/job:{}", job.digest().short()))
 }
 
 /// Makes a stage that jobs share, unless it is there. Its name is the digest of its recipe, so
@@ -152,16 +155,15 @@ async fn pulled_base<E: Engine>(
         .pull(base, &running.cx.stop.stop)
         .await
         .map_err(fail)?;
-    match engine.image(base).await.map_err(fail)? {
-        Some(image) => Ok(image.id),
-        None => {
-            let detail = format!("image `{base}` was pulled and is not there");
-            Err(Halt::failed(
-                Stage::Image,
-                FailureKind::Infrastructure,
-                detail,
-            ))
-        }
+    if let Some(image) = engine.image(base).await.map_err(fail)? {
+        Ok(image.id)
+    } else {
+        let detail = format!("image `{base}` was pulled and is not there");
+        Err(Halt::failed(
+            Stage::Image,
+            FailureKind::Infrastructure,
+            detail,
+        ))
     }
 }
 
@@ -247,8 +249,9 @@ async fn debootstrap<E: Engine>(
 }
 
 /// Removes the job's own image; the stages that it shares with other jobs stay.
-pub(super) async fn remove_builder<E: Engine>(running: &RunningJob<'_, E>, job: &Job) {
-    let tag = ImageRef::new(format!("wheelfarm/job:{}", job.digest().short()));
+pub(super) async fn remove_builder<E: Engine>(running: &RunningJob<'_, E>) {
+    let job = running.job;
+    let tag = builder_tag(job);
     if let Err(error) = running.cx.engine.remove_image(&tag).await {
         tracing::warn!(job = %job.id(), %error, "image left in the engine");
     }

@@ -242,13 +242,7 @@ pub(super) async fn kill(client: &Docker, id: &ContainerId) -> Result<(), Engine
 }
 
 fn not_running_is_fine(error: ClientError) -> Result<(), ClientError> {
-    match error {
-        ClientError::DockerResponseServerError {
-            status_code: 304 | 404 | 409,
-            ..
-        } => Ok(()),
-        error => Err(error),
-    }
+    fine_with(&[304, 404, 409], error)
 }
 
 pub(super) async fn remove(client: &Docker, id: &ContainerId) -> Result<(), EngineError> {
@@ -272,12 +266,17 @@ pub(super) async fn remove_volume(client: &Docker, name: &str) -> Result<(), Eng
 }
 
 fn absent_is_fine(error: ClientError) -> Result<(), ClientError> {
-    match error {
-        ClientError::DockerResponseServerError {
-            status_code: 404, ..
-        } => Ok(()),
-        error => Err(error),
+    fine_with(&[404], error)
+}
+
+/// What was to be reached is so already when the engine answers with one of `codes`.
+fn fine_with(codes: &[u16], error: ClientError) -> Result<(), ClientError> {
+    if let ClientError::DockerResponseServerError { status_code, .. } = &error
+        && codes.contains(status_code)
+    {
+        return Ok(());
     }
+    Err(error)
 }
 
 pub(super) async fn upload(
