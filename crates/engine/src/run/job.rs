@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
+use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::manifest::CostRecord;
 use wheelfarm_core::outcome::{Failure, FailureKind, Outcome, Stage};
 use wheelfarm_core::package::{GpuWish, Resources};
@@ -113,7 +114,11 @@ pub(super) struct RunningJob<'a, E: Engine> {
 impl<E: Engine> JobContext<E> {
     /// The labels of what the whole run creates.
     pub(super) fn labels(&self) -> Labels {
-        farm_labels(&self.out.label(&self.settings.farm))
+        farm_labels(&self.label())
+    }
+
+    fn label(&self) -> String {
+        self.out.label(&self.settings.farm)
     }
 
     /// Removes the containers and volumes that a killed run of this folder left in the engine.
@@ -262,7 +267,7 @@ impl<E: Engine> RunningJob<'_, E> {
 
         let begun = self.begin(Stage::Finish).await?;
         let wheel = collect::finish(self.job, staged, collected.wheel).await?;
-        super::image::remove_builder(self, self.job).await;
+        super::image::remove_builder(self).await;
         self.finish(Stage::Finish, begun).await;
 
         let begun = self.begin(Stage::Record).await?;
@@ -364,7 +369,7 @@ impl<E: Engine> RunningJob<'_, E> {
             self.note(text).await;
         }
         let process_mib = resources.memory_per_process.bytes() / (1024 * 1024);
-        let name = format!("wheelfarm-{}-{}", self.job.id(), self.job.digest().short());
+        let name = format!("wheelfarm-{}-{}", self.job.id(), self.key());
         ContainerSpec {
             image: image.id.clone(),
             command: Vec::new(),
@@ -388,6 +393,13 @@ impl<E: Engine> RunningJob<'_, E> {
             labels: self.labels(),
             name,
         }
+    }
+
+    /// Names what this job creates in the engine: two farms of one host may build the same job at
+    /// the same time, and the engine has one space of names.
+    pub(super) fn key(&self) -> String {
+        let farm = Sha256Digest::of(self.cx.label().as_bytes());
+        format!("{}-{}", self.job.digest().short(), farm.short())
     }
 
     pub(super) fn labels(&self) -> Labels {

@@ -68,7 +68,7 @@ async fn run_script<E: Engine>(
     script: &PendingScript,
 ) -> Result<SourceTree, Halt> {
     let image = image::shared_stage(running, SharedStage::Toolkit).await?;
-    let name = format!("wheelfarm-patch-{}", running.job.digest().short());
+    let name = format!("wheelfarm-patch-{}", running.key());
     let spec = ContainerSpec {
         image,
         command: [
