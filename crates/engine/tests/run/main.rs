@@ -2,3 +2,5 @@
 
 mod ends;
 mod farm;
+mod host;
+mod leftovers;
