@@ -1,5 +1,6 @@
 //! Runs of the dispatcher on the scripted engine: what becomes of every job, and what is left.
 
+mod cancel;
 mod ends;
 mod farm;
 mod host;
