@@ -117,6 +117,15 @@ impl ScriptedEngine {
         containers.chain(state.volumes.keys().cloned()).collect()
     }
 
+    /// The names of the images that are there.
+    pub fn images(&self) -> Vec<String> {
+        self.state()
+            .images
+            .keys()
+            .map(ToString::to_string)
+            .collect()
+    }
+
     /// The specs of the containers that are there.
     pub fn specs(&self) -> Vec<ContainerSpec> {
         let state = self.state();

@@ -255,19 +255,12 @@ impl<E: Engine> RunningJob<'_, E> {
         let image = super::image::builder(self, &context).await?;
         self.finish(Stage::Image, begun).await;
 
-        let begun = self.begin(Stage::Compile).await?;
-        let mut container = self.compile_container(&image).await?;
-        let res = self
-            .compile_and_collect(&mut container, staged, begun)
-            .await;
-        if let Err(error) = container.remove().await {
-            tracing::warn!(job = %self.job.id(), %error, "container left for the next run to remove");
-        }
+        let res = self.in_container(&image, staged).await;
+        super::image::remove_builder(self).await;
         let (end, collected) = res?;
 
         let begun = self.begin(Stage::Finish).await?;
         let wheel = collect::finish(self.job, staged, collected.wheel).await?;
-        super::image::remove_builder(self).await;
         self.finish(Stage::Finish, begun).await;
 
         let begun = self.begin(Stage::Record).await?;
@@ -286,6 +279,23 @@ impl<E: Engine> RunningJob<'_, E> {
             .map_err(|error| Halt::file(Stage::Record, &error))?;
         self.finish(Stage::Record, begun).await;
         Ok(file_name)
+    }
+
+    /// The stages that need the job's container, which is gone afterwards whatever happens.
+    async fn in_container(
+        &mut self,
+        image: &BuilderImage,
+        staged: &StagedJob,
+    ) -> Result<(RunEnd, collect::Collected), Halt> {
+        let begun = self.begin(Stage::Compile).await?;
+        let mut container = self.compile_container(image).await?;
+        let res = self
+            .compile_and_collect(&mut container, staged, begun)
+            .await;
+        if let Err(error) = container.remove().await {
+            tracing::warn!(job = %self.job.id(), %error, "container left for the next run to remove");
+        }
+        res
     }
 
     async fn begin(&self, stage: Stage) -> Result<Instant, Halt> {
