@@ -146,6 +146,9 @@ impl Farm {
     #[track_caller]
     pub(crate) fn assert_clean(&self) {
         assert_eq!(self.engine.left_behind(), Vec::<String>::new());
+        let mut images = self.engine.images();
+        images.retain(|image| image.starts_with("wheelfarm/job:"));
+        assert_eq!(images, Vec::<String>::new());
         assert_eq!(self.names("staging"), Vec::<String>::new());
     }
 }
