@@ -188,7 +188,8 @@ pub(crate) fn run_with_wheels(wheels: &[(&str, Vec<u8>)]) -> ScriptedRun {
     }
 }
 
-fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
+/// A tar of files by path.
+pub(crate) fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, content) in files {
         let mut header = tar::Header::new_gnu();
