@@ -72,6 +72,8 @@ impl Halt {
             EngineErrorKind::DiskFull => FailureKind::DiskFull,
             EngineErrorKind::Cancelled => return Self::Cancelled,
             EngineErrorKind::BuildFailed => FailureKind::Script { exit_code: 1 },
+            // Other environments start from other images.
+            EngineErrorKind::NoSuchImage => FailureKind::Unreachable,
             _ => FailureKind::Infrastructure,
         };
         let halt = Self::failed(stage, kind, chain(error));
