@@ -23,6 +23,8 @@ use super::{
 pub enum Operation {
     /// `describe`.
     Describe,
+    /// `pull`.
+    Pull,
     /// `import_image`.
     ImportImage,
     /// `build_image`.
@@ -211,6 +213,7 @@ impl Engine for ScriptedEngine {
         reference: &ImageRef,
         _stop: &CancellationToken,
     ) -> Result<(), EngineError> {
+        self.check(Operation::Pull)?;
         self.add_image(reference, &Labels::default());
         Ok(())
     }

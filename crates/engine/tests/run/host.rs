@@ -67,6 +67,20 @@ async fn a_failing_step_of_a_dockerfile_is_the_jobs_own_fault() {
     farm.assert_clean();
 }
 
+/// One environment's base image need not be another's.
+#[tokio::test(start_paused = true)]
+async fn an_image_that_is_not_to_be_had_stops_no_other_job() {
+    for operation in [Operation::Pull, Operation::BuildImage] {
+        let farm = Farm::new(&["a", "b"]);
+        farm.engine
+            .fail_next(operation, EngineErrorKind::NoSuchImage);
+        farm.engine.script_next(good_run("b"));
+        let summary = farm.build().await;
+        assert_eq!(ends(&summary), ["unreachable", "built"], "{summary:#?}");
+        farm.assert_clean();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_run_begins_without_an_engine() {
     let farm = Farm::new(&["a"]);
