@@ -74,7 +74,12 @@ impl Halt {
             EngineErrorKind::BuildFailed => FailureKind::Script { exit_code: 1 },
             // Other environments start from other images.
             EngineErrorKind::NoSuchImage => FailureKind::Unreachable,
-            _ => FailureKind::Infrastructure,
+            EngineErrorKind::Gone
+            | EngineErrorKind::PermissionDenied
+            | EngineErrorKind::NoSuchPath
+            | EngineErrorKind::NameTaken
+            | EngineErrorKind::GpuUnavailable
+            | EngineErrorKind::Other => FailureKind::Infrastructure,
         };
         let halt = Self::failed(stage, kind, chain(error));
         match error.hint() {
