@@ -12,7 +12,6 @@ use tokio::process::Command;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::matrix::Base;
 use wheelfarm_core::outcome::{FailureKind, Stage};
-use wheelfarm_core::plan::Job;
 use wheelfarm_core::render::{self, SharedStage, StageContext};
 
 use super::job::{Halt, RunningJob, chain};
@@ -59,7 +58,7 @@ pub(super) async fn builder<E: Engine>(
     for stage in [SharedStage::Torch, SharedStage::Toolkit] {
         shared_stage(running, stage).await?;
     }
-    let tag = builder_tag(running.job);
+    let tag = builder_tag(running);
     let build = ImageBuild {
         context: TarSource::File(context.to_owned()),
         target: None,
@@ -68,10 +67,6 @@ pub(super) async fn builder<E: Engine>(
     };
     let id = build_image(running, build).await?;
     Ok(BuilderImage { id, base, base_id })
-}
-
-fn builder_tag(job: &Job) -> ImageRef {
-    ImageRef::new(format!("wheelfarm/job:{}", job.digest().short()))
 }
 
 /// Makes a stage that jobs share, unless it is there. Its name is the digest of its recipe, so
@@ -250,9 +245,12 @@ async fn debootstrap<E: Engine>(
 
 /// Removes the job's own image; the stages that it shares with other jobs stay.
 pub(super) async fn remove_builder<E: Engine>(running: &RunningJob<'_, E>) {
-    let job = running.job;
-    let tag = builder_tag(job);
+    let tag = builder_tag(running);
     if let Err(error) = running.cx.engine.remove_image(&tag).await {
-        tracing::warn!(job = %job.id(), %error, "image left in the engine");
+        tracing::warn!(job = %running.job.id(), %error, "image left in the engine");
     }
+}
+
+fn builder_tag<E: Engine>(running: &RunningJob<'_, E>) -> ImageRef {
+    ImageRef::new(format!("wheelfarm/job:{}", running.key()))
 }

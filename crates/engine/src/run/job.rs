@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
+use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::manifest::CostRecord;
 use wheelfarm_core::outcome::{Failure, FailureKind, Outcome, Stage};
 use wheelfarm_core::package::{GpuWish, Resources};
@@ -71,12 +72,13 @@ impl Halt {
             EngineErrorKind::DiskFull => FailureKind::DiskFull,
             EngineErrorKind::Cancelled => return Self::Cancelled,
             EngineErrorKind::BuildFailed => FailureKind::Script { exit_code: 1 },
+            // Other environments start from other images.
             EngineErrorKind::NoSuchImage => FailureKind::Unreachable,
             EngineErrorKind::Gone
             | EngineErrorKind::PermissionDenied
+            | EngineErrorKind::NoSuchPath
             | EngineErrorKind::NameTaken
             | EngineErrorKind::GpuUnavailable
-            | EngineErrorKind::NoSuchPath
             | EngineErrorKind::Other => FailureKind::Infrastructure,
         };
         let halt = Self::failed(stage, kind, chain(error));
@@ -119,7 +121,11 @@ pub(super) struct RunningJob<'a, E: Engine> {
 impl<E: Engine> JobContext<E> {
     /// The labels of what the whole run creates.
     pub(super) fn labels(&self) -> Labels {
-        farm_labels(&self.out.label(&self.settings.farm))
+        farm_labels(&self.label())
+    }
+
+    fn label(&self) -> String {
+        self.out.label(&self.settings.farm)
     }
 
     /// Removes the containers and volumes that a killed run of this folder left in the engine.
@@ -254,14 +260,8 @@ impl<E: Engine> RunningJob<'_, E> {
         let image = super::image::builder(self, &context).await?;
         self.finish(Stage::Image, begun).await;
 
-        let begun = self.begin(Stage::Compile).await?;
-        let mut container = self.compile_container(&image).await?;
-        let res = self
-            .compile_and_collect(&mut container, staged, begun)
-            .await;
-        if let Err(error) = container.remove().await {
-            tracing::warn!(job = %self.job.id(), %error, "container left for the next run to remove");
-        }
+        let res = self.in_container(&image, staged).await;
+        super::image::remove_builder(self).await;
         let (end, collected) = res?;
 
         let begun = self.begin(Stage::Finish).await?;
@@ -284,6 +284,23 @@ impl<E: Engine> RunningJob<'_, E> {
             .map_err(|error| Halt::file(Stage::Record, &error))?;
         self.finish(Stage::Record, begun).await;
         Ok(file_name)
+    }
+
+    /// The stages that need the job's container, which is gone afterwards whatever happens.
+    async fn in_container(
+        &mut self,
+        image: &BuilderImage,
+        staged: &StagedJob,
+    ) -> Result<(RunEnd, collect::Collected), Halt> {
+        let begun = self.begin(Stage::Compile).await?;
+        let mut container = self.compile_container(image).await?;
+        let res = self
+            .compile_and_collect(&mut container, staged, begun)
+            .await;
+        if let Err(error) = container.remove().await {
+            tracing::warn!(job = %self.job.id(), %error, "container left for the next run to remove");
+        }
+        res
     }
 
     async fn begin(&self, stage: Stage) -> Result<Instant, Halt> {
@@ -367,7 +384,7 @@ impl<E: Engine> RunningJob<'_, E> {
             self.note(text).await;
         }
         let process_mib = resources.memory_per_process.bytes() / (1024 * 1024);
-        let name = format!("wheelfarm-{}-{}", self.job.id(), self.job.digest().short());
+        let name = format!("wheelfarm-{}-{}", self.job.id(), self.key());
         ContainerSpec {
             image: image.id.clone(),
             command: Vec::new(),
@@ -391,6 +408,13 @@ impl<E: Engine> RunningJob<'_, E> {
             labels: self.labels(),
             name,
         }
+    }
+
+    /// Names what this job creates in the engine: two farms of one host may build the same job at
+    /// the same time, and the engine has one space of names.
+    pub(super) fn key(&self) -> String {
+        let farm = Sha256Digest::of(self.cx.label().as_bytes());
+        format!("{}-{}", self.job.digest().short(), farm.short())
     }
 
     pub(super) fn labels(&self) -> Labels {

@@ -207,11 +207,11 @@ pub(super) async fn usage(client: &Docker, id: &ContainerId) -> Result<Usage, En
     };
     let memory = stats.memory_stats.unwrap_or_default();
     let figures = memory.stats.unwrap_or_default();
-    // cgroup v1 and v2 name the droppable cache differently.
-    let cache = ["total_inactive_file", "inactive_file"]
-        .iter()
-        .find_map(|name| figures.get(*name).copied())
-        .unwrap_or(0);
+    // cgroup v1 and v2 name the file cache differently. The kernel drops the active part too before
+    // it kills: a build that reads back what it wrote would look several times as large as it is.
+    let figure = |names: [&str; 2]| names.iter().find_map(|name| figures.get(*name).copied());
+    let cache = figure(["total_inactive_file", "inactive_file"]).unwrap_or(0)
+        + figure(["total_active_file", "active_file"]).unwrap_or(0);
     let cpu = stats.cpu_stats.and_then(|cpu| cpu.cpu_usage);
     Ok(Usage {
         memory_bytes: memory.usage.unwrap_or(0).saturating_sub(cache),
