@@ -113,6 +113,7 @@ pub(super) fn dockerfile(job: &Job, ca: CaFile) -> Result<String, RenderError> {
         pip => PIP,
         system_packages => build.system_packages.join(" "),
         requirements => build.requirements.iter().map(|one| shell_word(one)).collect::<Vec<_>>().join(" "),
+        build_command => dockerfile_word(build.command.as_deref().unwrap_or(BUILD_COMMAND)),
         env => variables.into_iter().map(|(name, value)| (name, dockerfile_word(&value))).collect::<Vec<_>>(),
     };
     let mut text = strict_templates()
@@ -169,7 +170,6 @@ fn template_values(job: &Job) -> minijinja::Value {
 fn environment_variables(job: &Job) -> Result<BTreeMap<String, String>, RenderError> {
     let build = &job.release().build;
     let epoch = job.source_date_epoch_s().to_string();
-    let command = build.command.as_deref().unwrap_or(BUILD_COMMAND);
     // nvcc takes the last of two `--threads`, so this overrules a setup.py that hard-codes eight.
     let mut variables: BTreeMap<String, String> = [
         ("HOME", "/tmp"),
@@ -179,7 +179,6 @@ fn environment_variables(job: &Job) -> Result<BTreeMap<String, String>, RenderEr
         ("PYTHONHASHSEED", "0"),
         ("SOURCE_DATE_EPOCH", &epoch),
         ("TMPDIR", "/build/tmp"),
-        ("BUILD_COMMAND", command),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
