@@ -1,4 +1,5 @@
 //! From the text of a matrix and its packages to the plan, with the real files of this repository.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::collections::BTreeMap;
 
@@ -15,21 +16,24 @@ use wheelfarm_core::render::StageContext;
 const SPLINE_CONV: &str = include_str!("../../../packages/torch-spline-conv/package.yaml");
 const SAGE: &str = include_str!("../../../packages/sageattention/package.yaml");
 const QUICKSTART: &str = include_str!("../../../examples/quickstart/matrix.yaml");
-const PATCH: &str = "0001-cu-without-python-h.patch";
+const PATCHES: [&str; 2] = [
+    "0001-cu-without-python-h.patch",
+    "0002-compile-in-parallel.subst.yaml",
+];
 
 fn plan(matrix: &str, patch: &str) -> Result<Plan, Diagnostics> {
     let matrix = Matrix::parse("matrix.yaml", matrix)?;
     let packages = [SPLINE_CONV, SAGE]
         .map(|text| package::parse("package.yaml", text).unwrap())
         .map(|package| (package.name.clone(), package));
-    let patches = [(
-        PatchKey {
+    let patches = PATCHES.map(|file| {
+        let key = PatchKey {
             package: "torch-spline-conv".parse().unwrap(),
             version: "1.2.2".to_owned(),
-            file: PATCH.to_owned(),
-        },
-        patch.to_owned(),
-    )];
+            file: file.to_owned(),
+        };
+        (key, patch.to_owned())
+    });
     expand(&PlanInput {
         matrix: &matrix,
         packages: &packages.into(),

@@ -1,7 +1,7 @@
 //! Files that are complete or not there: written beside their place, synced, renamed into it.
 
 use std::error::Error;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -67,6 +67,15 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileErro
     staged.persist(path)
 }
 
+/// Copies a file to `to`, which holds the whole copy or what it held before.
+pub fn copy_atomic(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), FileError> {
+    let to = to.as_ref();
+    let mut source = open(from.as_ref())?;
+    let mut staged = StagedFile::beside(to)?;
+    io::copy(&mut source, &mut staged).map_err(|source| FileError::new("write", to, source))?;
+    staged.persist(to)
+}
+
 /// Makes the names in a folder survive a power cut.
 pub fn sync_folder(path: impl AsRef<Path>) -> Result<(), FileError> {
     let path = path.as_ref();
@@ -79,6 +88,29 @@ pub fn sync_folder(path: impl AsRef<Path>) -> Result<(), FileError> {
 pub fn create_folder(path: impl AsRef<Path>) -> Result<(), FileError> {
     let path = path.as_ref();
     std::fs::create_dir_all(path).map_err(|source| FileError::new("create", path, source))
+}
+
+/// A file that keeps other processes out while it is held.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Takes the lock at `path`, making the file if need be; `None` when another process holds it.
+pub fn lock(path: impl AsRef<Path>) -> Result<Option<Lock>, FileError> {
+    let path = path.as_ref();
+    let fault = |source| FileError::new("lock", path, source);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(fault)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Lock { _file: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(fault(source)),
+    }
 }
 
 /// Opens a file for reading.

@@ -8,4 +8,6 @@ pub mod farm_folder;
 pub mod fetch;
 pub mod files;
 pub mod out_folder;
+pub mod prove;
+pub mod publish;
 pub mod run;

@@ -4,7 +4,6 @@
 //! folder is renamed into place. `failed/<id>/` holds what a failed job left for a person to read.
 //! A lock keeps a second run out.
 
-use std::fs::TryLockError;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -12,13 +11,13 @@ use fs_err as fs;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::ident::JobId;
 
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, Lock};
 
 /// An `out/` folder, locked by this run until dropped.
 #[derive(Debug)]
 pub struct OutFolder {
     root: Utf8PathBuf,
-    _lock: std::fs::File,
+    _lock: Lock,
 }
 
 /// `out/` cannot be used.
@@ -59,18 +58,13 @@ impl OutFolder {
             fs::create_dir_all(root.join(folder)).map_err(prepare)?;
         }
         let root = root.canonicalize_utf8().map_err(prepare)?;
-        let lock = fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(root.join(".lock"))
-            .map_err(prepare)?
-            .into_file();
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OutError::Busy(root)),
-            Err(TryLockError::Error(source)) => return Err(prepare(source)),
-        }
+        let lock = files::lock(root.join(".lock")).map_err(|source| OutError::Prepare {
+            path: root.clone(),
+            source,
+        })?;
+        let Some(lock) = lock else {
+            return Err(OutError::Busy(root));
+        };
         let out = Self { root, _lock: lock };
         out.recover().map_err(prepare)?;
         Ok(out)
@@ -83,8 +77,7 @@ impl OutFolder {
 
     /// A label value that tells this folder's containers from those of any other.
     pub fn label(&self, farm: &str) -> String {
-        let place = Sha256Digest::of(self.root.as_str().as_bytes());
-        format!("{farm}@{}", place.short())
+        folder_label(farm, &self.root)
     }
 
     /// Where a job's files are on record.
@@ -110,15 +103,23 @@ impl OutFolder {
     }
 
     /// Puts a complete staged job on record, in the place of what was there.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the staged folder is used up"
+    )]
     pub fn record(&self, staged: StagedJob) -> Result<Utf8PathBuf, FileError> {
         let place = self.job(&staged.job);
         self.put(&staged.path, &place, &staged.job)?;
         remove_folder(&self.failed(&staged.job))
-            .map_err(|source| FileError::new("write", &self.failed(&staged.job), source))?;
+            .map_err(|source| FileError::new("write", self.failed(&staged.job), source))?;
         Ok(place)
     }
 
     /// Keeps what a failed job left, for a person to read.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the staged folder is used up"
+    )]
     pub fn keep_failed(&self, staged: StagedJob) -> Result<Utf8PathBuf, FileError> {
         let place = self.failed(&staged.job);
         remove_folder(&place).map_err(|source| FileError::new("write", &place, source))?;
@@ -127,6 +128,10 @@ impl OutFolder {
     }
 
     /// Throws a staged job away.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the staged folder is used up"
+    )]
     pub fn discard(&self, staged: StagedJob) -> Result<(), FileError> {
         remove_folder(&staged.path).map_err(|source| FileError::new("write", &staged.path, source))
     }
@@ -164,6 +169,12 @@ impl OutFolder {
     fn staging(&self, job: &JobId) -> Utf8PathBuf {
         self.root.join("staging").join(job.as_str())
     }
+}
+
+/// A label value that tells the containers of `farm` in a folder from those of any other.
+pub fn folder_label(farm: &str, folder: &Utf8Path) -> String {
+    let place = Sha256Digest::of(folder.as_str().as_bytes());
+    format!("{farm}@{}", place.short())
 }
 
 /// A folder under `staging/`, owned by one job.
@@ -204,7 +215,7 @@ mod tests {
 
     fn stage(out: &OutFolder, text: &str) -> StagedJob {
         let staged = out.stage(&job()).unwrap();
-        files::write_atomic(&staged.path().join("manifest.json"), text.as_bytes()).unwrap();
+        files::write_atomic(staged.path().join("manifest.json"), text.as_bytes()).unwrap();
         staged
     }
 

@@ -9,15 +9,15 @@ use wheelfarm_engine::container::DockerEngine;
 use wheelfarm_engine::event::Reporter;
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::out_folder::OutFolder;
-use wheelfarm_engine::run::{self, RunSettings, RunSummary, StopSignal};
+use wheelfarm_engine::run::{self, RunSettings, RunSummary, StopSignal, Workplace};
 
-use super::Selected;
+use super::{Selected, listen};
 use crate::args::{BuildArgs, Format};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::render;
 
-pub(super) fn run(args: BuildArgs) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     let selected = Selected::read(&args.selection)?;
     let needs = selected.needs(&args.selection, args.force)?;
     let mut reporter = render::progress::reporter(args.format);
@@ -32,7 +32,7 @@ pub(super) fn run(args: BuildArgs) -> Result<ExitCode, Failure> {
             memory: selected.farm.matrix.build.memory,
             ca_bundle: selected.farm.ca_bundle()?,
         };
-        build(&args, &needs, settings, &mut *reporter)?
+        build(args, &needs, settings, &mut *reporter)?
     };
     drop(reporter);
     match args.format {
@@ -49,44 +49,19 @@ async fn build(
     settings: RunSettings,
     reporter: &mut dyn Reporter,
 ) -> Result<RunSummary, Failure> {
-    let engine = Arc::new(DockerEngine::connect().await?);
-    let out = OutFolder::open(&args.selection.out)?;
-    let fetcher = Fetcher::new(cache_folder(args), FetchOptions::default())
-        .map_err(Failure::infrastructure)?;
-    let stop = StopSignal::default();
-    let run = run::build(
-        engine,
-        out,
-        fetcher,
-        needs,
+    let workplace = Workplace {
+        engine: Arc::new(DockerEngine::connect().await?),
+        out: OutFolder::open(&args.selection.out)?,
+        fetcher: Fetcher::new(cache_folder(args), FetchOptions::default())
+            .map_err(Failure::infrastructure)?,
         settings,
-        stop.clone(),
-        reporter,
-    );
+    };
+    let stop = StopSignal::default();
+    let run = run::build(workplace, needs, stop.clone(), reporter);
     tokio::select! {
         res = run => Ok(res?),
         failure = listen(stop) => Err(failure),
     }
-}
-
-/// Turns the first Ctrl-C or SIGTERM into a kind stop, the second into one at once. Ends only when
-/// signals cannot be heard.
-async fn listen(stop: StopSignal) -> Failure {
-    use tokio::signal::unix::{SignalKind, signal};
-    let listeners = signal(SignalKind::interrupt())
-        .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
-    let (mut interrupt, mut terminate) = match listeners {
-        Ok(listeners) => listeners,
-        Err(error) => return Failure::infrastructure(error),
-    };
-    for token in [&stop.stop, &stop.at_once] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        token.cancel();
-    }
-    std::future::pending().await
 }
 
 /// Downloads are named by their digest, so every farm of a user may share them.
@@ -104,10 +79,9 @@ fn exit_code(summary: &RunSummary) -> ExitCode {
     let mut code = ExitCode::Done;
     for job in &summary.jobs {
         match &job.outcome {
-            Outcome::Built | Outcome::UpToDate => {}
             Outcome::Cancelled => return ExitCode::Cancelled,
             Outcome::NotStarted if code == ExitCode::Done => code = ExitCode::Cancelled,
-            Outcome::NotStarted => {}
+            Outcome::Built | Outcome::UpToDate | Outcome::NotStarted => {}
             Outcome::Failed(failure) => match failure.kind.blame() {
                 Blame::Host | Blame::Network => code = ExitCode::Infrastructure,
                 Blame::Job if code == ExitCode::Infrastructure => {}

@@ -3,10 +3,11 @@
 mod build;
 mod dockerfile;
 mod plan;
-//mod publish;
+mod publish;
 
 use wheelfarm_core::plan::{Job, Need, Plan, Selector};
 use wheelfarm_engine::farm_folder::{self, FarmFolder};
+use wheelfarm_engine::run::StopSignal;
 
 use crate::args::{Args, Command, Selection};
 use crate::exit_code::ExitCode;
@@ -18,8 +19,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     match args.command {
         Command::Plan(args) => plan::run(&args),
         Command::Dockerfile(args) => dockerfile::run(&args),
-        Command::Build(args) => build::run(args),
-        Command::Publish(_args) => unimplemented!(),
+        Command::Build(args) => build::run(&args),
+        Command::Publish(args) => publish::run(&args),
     }
 }
 
@@ -84,4 +85,24 @@ fn find_job<'a>(plan: &'a Plan, id: &str) -> Result<&'a Job, Failure> {
     } else {
         failure.with_hint(format!("it has {}", near.join(", ")))
     })
+}
+
+/// Turns the first Ctrl-C or SIGTERM into a kind stop, the second into one at once. Ends only when
+/// signals cannot be heard.
+async fn listen(stop: StopSignal) -> Failure {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listeners = signal(SignalKind::interrupt())
+        .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+    let (mut interrupt, mut terminate) = match listeners {
+        Ok(listeners) => listeners,
+        Err(error) => return Failure::infrastructure(error),
+    };
+    for token in [&stop.stop, &stop.at_once] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        token.cancel();
+    }
+    std::future::pending().await
 }

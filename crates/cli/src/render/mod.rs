@@ -6,10 +6,10 @@
 
 pub(crate) mod plan;
 pub(crate) mod progress;
-//pub(crate) mod publish;
+pub(crate) mod publish;
 pub(crate) mod summary;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -28,6 +28,7 @@ pub(crate) fn start_log(verbose: u8) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .without_time()
         .init();
 }

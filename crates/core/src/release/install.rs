@@ -1,5 +1,6 @@
 //! The lines that a user types to get one wheel.
 
+use crate::digest::Sha256Digest;
 use crate::release::channel::Channel;
 use crate::wheel::name::WheelName;
 
@@ -12,6 +13,8 @@ pub struct InstallTarget<'a> {
     pub channel: &'a Channel,
     /// The wheel.
     pub name: &'a WheelName,
+    /// Its digest.
+    pub sha256: Sha256Digest,
 }
 
 /// Shell lines, each complete with its tool.
@@ -21,6 +24,8 @@ pub struct InstallLines {
     pub pip: String,
     /// One command.
     pub uv: String,
+    /// One requirement that names the file and its digest: for Dockerfiles and lock files.
+    pub requirement: String,
 }
 
 /// The lines for pip and uv.
@@ -45,6 +50,14 @@ pub fn install_lines(target: &InstallTarget<'_>) -> InstallLines {
         uv: format!(
             "uv pip install \"{wheel}\" \"{torch}\" --torch-backend={cuda} --index \"{index}\"\n"
         ),
+        requirement: format!(
+            "{} @ {}/{}/{}#sha256={}",
+            target.name.project(),
+            target.base_url.trim_end_matches('/'),
+            target.channel,
+            target.name.to_string().replace('+', "%2B"),
+            target.sha256
+        ),
     }
 }
 
@@ -60,7 +73,8 @@ mod tests {
             name: &"flash_attn-2.8.3+cu130torch2.11-cp312-cp312-manylinux_2_28_x86_64.whl"
                 .parse()
                 .unwrap(),
+            sha256: Sha256Digest::of(b""),
         });
-        insta::assert_snapshot!(format!("{}{}", lines.pip, lines.uv));
+        insta::assert_snapshot!(format!("{}{}{}", lines.pip, lines.uv, lines.requirement));
     }
 }

@@ -4,9 +4,11 @@
 //! `docker run` alone. One template serves every environment; it lies in `dockerfiles/`.
 
 mod context;
+mod proof;
 mod template;
 
 pub use context::{BuildContext, StageContext, render};
+pub use proof::proof_dockerfile;
 pub use template::RenderError;
 
 use crate::plan::Job;

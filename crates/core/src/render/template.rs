@@ -227,7 +227,7 @@ fn dockerfile_word(value: &str) -> String {
 }
 
 /// A text as one word of a shell command.
-fn shell_word(text: &str) -> String {
+pub(super) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.=+!~/:@,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()

@@ -399,10 +399,7 @@ mod tests {
         check_refused(&[("setup.py", file, "")], want);
         let want = "`q/b` is not inside the archive's single top folder";
         check_refused(&[("p/a", file, ""), ("q/b", file, "")], want);
-        check_refused(
-            &[("p/", EntryType::Directory, "")],
-            "the archive holds no file",
-        );
+        check_refused(&[("p/", EntryType::Directory, "")], "it holds no file");
     }
 
     #[test]

@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn what_is_no_source_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(refused(folder.path()), "the archive holds no file");
+        assert_eq!(refused(folder.path()), "it holds no file");
         symlink("/etc/passwd", folder.path().join("link")).unwrap();
         assert!(refused(folder.path()).starts_with("link `link` points to `/etc/passwd`"));
         fs_err::remove_file(folder.path().join("link")).unwrap();

@@ -256,7 +256,7 @@ async fn listen(
 ) -> io::Result<Heard> {
     let mut heard = Heard::default();
     let mut line = Vec::new();
-    let mut buffer = [0; 4096];
+    let mut buffer = vec![0; 4096];
     loop {
         let read = match stall_limit {
             Some(limit) => time::timeout(limit, stderr.read(&mut buffer)).await?,

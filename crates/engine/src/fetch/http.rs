@@ -273,13 +273,25 @@ impl<'a> Attempts<'a> {
             return Err(FetchError::Http(error));
         };
         (self.progress)(FetchProgress::Retrying {
-            reason: error.to_string(),
+            reason: with_cause(&error),
             attempt: self.next,
             wait,
         });
         self.next += 1;
         tokio::time::sleep(wait).await;
         Ok(())
+    }
+}
+
+/// The error and what is at the bottom of it, in one line.
+fn with_cause(error: &HttpError) -> String {
+    let mut cause = error.source();
+    while let Some(deeper) = cause.and_then(Error::source) {
+        cause = Some(deeper);
+    }
+    match cause {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 
@@ -392,6 +404,6 @@ mod tests {
 
     #[test]
     fn signatures_stay_out_of_messages() {
-        insta::assert_snapshot!(status(403, None), @"");
+        insta::assert_snapshot!(status(403, None), @"`https://x.org/f?…` answered 403 Forbidden");
     }
 }

@@ -8,6 +8,7 @@ mod error;
 mod folder;
 mod git;
 mod git_command;
+mod gitmodules;
 mod http;
 mod sdist;
 #[cfg(test)]
@@ -147,13 +148,14 @@ impl Fetcher {
                     sha256: *sha256,
                     index,
                 };
-                self.fetch_sdist(wanted, progress).await
+                // Boxed, for callers hold this future by value.
+                Box::pin(self.fetch_sdist(wanted, progress)).await
             }
             Source::Git {
                 url,
                 commit,
                 submodules,
-            } => self.fetch_git(url, commit, *submodules, progress).await,
+            } => Box::pin(self.fetch_git(url, commit, *submodules, progress)).await,
             Source::Folder { path } => {
                 let (path, caps) = (path.clone().into_std_path_buf(), self.options.tree_caps);
                 progress(FetchProgress::Reading);
@@ -163,15 +165,15 @@ impl Fetcher {
     }
 }
 
-/// Reads a folder of this machine as a source.
-pub fn read_folder(path: &camino::Utf8Path) -> Result<SourceTree, FetchError> {
-    folder::read(path.as_std_path(), &TreeCaps::default())
-}
-
 /// Runs work that blocks on a thread for that; a panic of it goes on here.
 async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+/// Reads a folder of this machine as a source. Blocks.
+pub fn read_folder(path: &camino::Utf8Path) -> Result<SourceTree, FetchError> {
+    folder::read(path.as_std_path(), &TreeCaps::default())
 }

@@ -11,7 +11,7 @@ use wheelfarm_core::source::simple_index::{self, IndexFile};
 use wheelfarm_core::source::{IndexUrl, SourceTree, TreeCaps};
 use wheelfarm_core::version::PackageVersion;
 
-use super::http::{Attempts, Download, HttpError};
+use super::http::{Attempts, Download, HttpError, Page};
 use super::{FetchError, FetchProgress, Fetcher, Progress, run_blocking};
 use crate::files::{self, FileError, StagedFile};
 
@@ -19,7 +19,7 @@ use crate::files::{self, FileError, StagedFile};
 const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, \
                       application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
 
-/// The longest project page: the largest of PyPI have about 30 MB.
+/// The longest project page. Projects with nightly releases list many thousands of files.
 const PAGE_CAP_BYTES: u64 = 128 << 20;
 
 /// How much comes in between two reports.
@@ -78,26 +78,7 @@ impl Fetcher {
                 Err(error) => attempts.wait(error).await?,
             }
         };
-        let media_type = page.content_type.split(';').next().unwrap_or_default();
-        let files = match media_type.trim().to_ascii_lowercase().as_str() {
-            "application/vnd.pypi.simple.v1+json" | "application/json" => {
-                simple_index::parse_json(&page.url, &page.text)
-            }
-            "application/vnd.pypi.simple.v1+html" | "text/html" => {
-                simple_index::parse_html(&page.url, &page.text)
-            }
-            _ => {
-                return Err(FetchError::ContentType {
-                    index: index.clone(),
-                    content_type: page.content_type,
-                });
-            }
-        };
-        let files = files.map_err(|source| FetchError::Page {
-            index: index.clone(),
-            project: project.clone(),
-            source,
-        })?;
+        let files = files(index, project, &page)?;
         let file = simple_index::find_sdist(&files, project, version, &sha256);
         let file = file.map_err(|source| FetchError::Find {
             index: index.clone(),
@@ -163,6 +144,34 @@ impl Fetcher {
         let whole = written?;
         Ok(received.map(|()| whole))
     }
+}
+
+/// The files that a page lists, by the page's own word on what it is.
+fn files(
+    index: &IndexUrl,
+    project: &PackageName,
+    page: &Page,
+) -> Result<Vec<IndexFile>, FetchError> {
+    let media_type = page.content_type.split(';').next().unwrap_or_default();
+    let files = match media_type.trim().to_ascii_lowercase().as_str() {
+        "application/vnd.pypi.simple.v1+json" | "application/json" => {
+            simple_index::parse_json(&page.url, &page.text)
+        }
+        "application/vnd.pypi.simple.v1+html" | "text/html" => {
+            simple_index::parse_html(&page.url, &page.text)
+        }
+        _ => {
+            return Err(FetchError::ContentType {
+                index: index.clone(),
+                content_type: page.content_type.clone(),
+            });
+        }
+    };
+    files.map_err(|source| FetchError::Page {
+        index: index.clone(),
+        project: project.clone(),
+        source,
+    })
 }
 
 fn no_project(index: &IndexUrl, project: &PackageName) -> FetchError {

@@ -150,16 +150,15 @@ async fn pulled_base<E: Engine>(
         .pull(base, &running.cx.stop.stop)
         .await
         .map_err(fail)?;
-    match engine.image(base).await.map_err(fail)? {
-        Some(image) => Ok(image.id),
-        None => {
-            let detail = format!("image `{base}` was pulled and is not there");
-            Err(Halt::failed(
-                Stage::Image,
-                FailureKind::Infrastructure,
-                detail,
-            ))
-        }
+    if let Some(image) = engine.image(base).await.map_err(fail)? {
+        Ok(image.id)
+    } else {
+        let detail = format!("image `{base}` was pulled and is not there");
+        Err(Halt::failed(
+            Stage::Image,
+            FailureKind::Infrastructure,
+            detail,
+        ))
     }
 }
 

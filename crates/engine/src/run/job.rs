@@ -154,58 +154,11 @@ impl<E: Engine> JobContext<E> {
             stages: Vec::new(),
         };
         let res = running.stages(&staged).await;
-        let RunningJob { log, stages, .. } = running;
-        self.end(&job, staged, res, log, stages, started)
-    }
-
-    /// Puts the staged folder where its outcome belongs.
-    fn end(
-        &self,
-        job: &Job,
-        staged: StagedJob,
-        res: Result<String, Halt>,
-        log: JobLog,
-        stages: Vec<(Stage, Duration)>,
-        started: Instant,
-    ) -> JobSummary {
-        let last_lines = log.telling_lines();
-        let mut summary = JobSummary {
-            stages,
-            ..JobSummary::without_work(job.id().clone(), Outcome::Built)
-        };
-        let res = res.and_then(|wheel| {
-            log.close()
-                .map_err(|error| FileError::new("write", staged.path(), error))
-                .map_err(|error| Halt::file(Stage::Record, &error))?;
-            Ok(wheel)
-        });
-        let put = match res {
-            Ok(wheel) => {
-                summary.wheel = Some(wheel);
-                self.out.record(staged).map(Some)
-            }
-            Err(Halt::Cancelled) => {
-                summary.outcome = Outcome::Cancelled;
-                self.out.discard(staged).map(|()| None)
-            }
-            Err(Halt::Failed(failure)) => {
-                summary.outcome = Outcome::Failed(failure);
-                summary.last_lines = last_lines;
-                self.out.keep_failed(staged).map(Some)
-            }
-        };
-        match put {
-            Ok(folder) => summary.folder = folder,
-            Err(error) if summary.outcome == Outcome::Built => {
-                summary.wheel = None;
-                if let Halt::Failed(failure) = Halt::file(Stage::Record, &error) {
-                    summary.outcome = Outcome::Failed(failure);
-                }
-            }
-            Err(error) => tracing::warn!(job = %job.id(), %error, "job folder lost"),
+        super::image::remove_builder(&running).await;
+        JobSummary {
+            elapsed: started.elapsed(),
+            ..running.end(staged, res)
         }
-        summary.elapsed = started.elapsed();
-        summary
     }
 
     /// What a container may use: the package's wish, cut to what the host has for each job.
@@ -241,6 +194,51 @@ fn failed_early(job: &Job, halt: Halt, started: Instant) -> JobSummary {
 }
 
 impl<E: Engine> RunningJob<'_, E> {
+    /// Puts the staged folder where its outcome belongs.
+    fn end(self, staged: StagedJob, res: Result<String, Halt>) -> JobSummary {
+        let Self {
+            cx,
+            job,
+            log,
+            stages,
+        } = self;
+        let mut summary = JobSummary {
+            stages,
+            ..JobSummary::without_work(job.id().clone(), Outcome::Built)
+        };
+        let last_lines = log.telling_lines();
+        let closed = log
+            .close()
+            .map_err(|error| FileError::new("write", staged.path(), error))
+            .map_err(|error| Halt::file(Stage::Record, &error));
+        let put = match res.and_then(|wheel| closed.map(|()| wheel)) {
+            Ok(wheel) => {
+                summary.wheel = Some(wheel);
+                cx.out.record(staged).map(Some)
+            }
+            Err(Halt::Cancelled) => {
+                summary.outcome = Outcome::Cancelled;
+                cx.out.discard(staged).map(|()| None)
+            }
+            Err(Halt::Failed(failure)) => {
+                summary.outcome = Outcome::Failed(failure);
+                summary.last_lines = last_lines;
+                cx.out.keep_failed(staged).map(Some)
+            }
+        };
+        match put {
+            Ok(folder) => summary.folder = folder,
+            Err(error) if summary.outcome == Outcome::Built => {
+                summary.wheel = None;
+                if let Halt::Failed(failure) = Halt::file(Stage::Record, &error) {
+                    summary.outcome = Outcome::Failed(failure);
+                }
+            }
+            Err(error) => tracing::warn!(job = %job.id(), %error, "job folder lost"),
+        }
+        summary
+    }
+
     /// Every stage; gives the wheel's file name.
     async fn stages(&mut self, staged: &StagedJob) -> Result<String, Halt> {
         let begun = self.begin(Stage::Fetch).await?;
@@ -553,6 +551,6 @@ fn progress_line(progress: &FetchProgress) -> Option<String> {
         }
         FetchProgress::Index { url } => Some(url.clone()),
         FetchProgress::Git { line } => Some(line.clone()),
-        _ => None,
+        FetchProgress::Cached | FetchProgress::Waiting | FetchProgress::Reading => None,
     }
 }

@@ -23,7 +23,7 @@ use crate::container::{
 };
 
 /// How long a patch script may run.
-const SCRIPT_TIME: Duration = Duration::from_secs(600);
+const SCRIPT_TIME: Duration = Duration::from_mins(10);
 
 /// The memory of a patch script's container.
 const SCRIPT_MEMORY_BYTES: u64 = 2 << 30;

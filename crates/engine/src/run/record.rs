@@ -40,7 +40,7 @@ pub(super) async fn write_context(
 ) -> Result<Utf8PathBuf, FileError> {
     let folder = staged.path().to_owned();
     let write = move || {
-        files::write_atomic(&folder.join("Dockerfile"), context.dockerfile().as_bytes())?;
+        files::write_atomic(folder.join("Dockerfile"), context.dockerfile().as_bytes())?;
         let path = folder.join("context.tar.gz");
         let pack = || -> io::Result<()> {
             let file = BufWriter::new(fs::File::create(&path)?);

@@ -13,7 +13,9 @@ use wheelfarm_engine::farm_folder::{FarmFolder, on_record};
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::files::write_atomic;
 use wheelfarm_engine::out_folder::OutFolder;
-use wheelfarm_engine::run::{self, JobSummary, RunError, RunSettings, RunSummary, StopSignal};
+use wheelfarm_engine::run::{
+    self, JobSummary, RunError, RunSettings, RunSummary, StopSignal, Workplace,
+};
 
 /// A farm, its `out/`, and the engine that builds it. Packages are `a`, `b`, … at version 1.0, each
 /// of one job, in this order.
@@ -126,7 +128,13 @@ impl Farm {
         let engine = Arc::clone(&self.engine);
         let stop = self.stop.clone();
         let mut watcher = Watcher { seen };
-        run::build(engine, out, fetcher, &needs, settings, stop, &mut watcher).await
+        let workplace = Workplace {
+            engine,
+            out,
+            fetcher,
+            settings,
+        };
+        run::build(workplace, &needs, stop, &mut watcher).await
     }
 
     /// The names in a folder below `out/`.

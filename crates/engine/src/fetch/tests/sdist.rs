@@ -197,23 +197,44 @@ async fn what_may_pass_is_tried_again() {
 async fn attempts_come_to_an_end() {
     let (res, asked, _) = fetch(html(""), &[Reply::Half(sdist())], options()).await;
     assert_eq!(asked.len(), 4);
-    insta::assert_snapshot!(refused(res), @"");
+    insta::assert_snapshot!(refused(res), @"
+    the answer of `http://127.0.0.1:<port>/files/torch_thing-1.0.tar.gz` broke off
+      caused by: error decoding response body
+      caused by: request or response body error
+      caused by: error reading a body from connection
+      caused by: end of file before message length reached
+      kind: Network
+    ");
     let (res, asked, _) = fetch(Reply::status(429, ""), &[], options()).await;
     assert_eq!(asked.len(), 3);
-    insta::assert_snapshot!(refused(res), @"");
+    insta::assert_snapshot!(refused(res), @"
+    `http://127.0.0.1:<port>/simple/torch-thing/` answered 429 Too Many Requests
+      kind: Network
+    ");
 }
 
 #[tokio::test]
 async fn what_does_not_pass_is_tried_once() {
     let (res, asked, _) = fetch(html(""), &[Reply::status(404, "")], options()).await;
     assert_eq!(asked, [PAGE, FILE]);
-    insta::assert_snapshot!(refused(res), @"");
+    insta::assert_snapshot!(refused(res), @"
+    `http://127.0.0.1:<port>/files/torch_thing-1.0.tar.gz` answered 404 Not Found
+      kind: Network
+    ");
     let (res, asked, _) = fetch(Reply::status(404, ""), &[], options()).await;
     assert_eq!(asked, [PAGE]);
-    insta::assert_snapshot!(refused(res), @"");
+    insta::assert_snapshot!(refused(res), @"
+    index `http://127.0.0.1:<port>/simple` has no project `torch-thing`
+      hint: correct the package's name or its `index`
+      kind: Source
+    ");
     let (res, asked, _) = fetch(html(""), &[Reply::ok("x", "other")], options()).await;
     assert_eq!(asked, [PAGE, FILE]);
-    insta::assert_snapshot!(refused(res), @"");
+    insta::assert_snapshot!(refused(res), @"
+    `torch_thing-1.0.tar.gz` came with sha256 d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa, and 1ac79615835b058b27b41c1ef1b7603498d2ede431ff5815ee2c8135a9c0093c is wanted
+      hint: a published file never changes: find out which of the two is genuine before you change the `sha256`
+      kind: Source
+    ");
 }
 
 #[tokio::test]
@@ -225,7 +246,10 @@ async fn silence_is_a_stall() {
     };
     let (res, asked, _) = fetch(html(""), &[Reply::Silent(sdist())], options).await;
     assert_eq!(asked.len(), 3);
-    insta::assert_snapshot!(refused(res), @"");
+    insta::assert_snapshot!(refused(res), @"
+    `http://127.0.0.1:<port>/files/torch_thing-1.0.tar.gz` sent nothing for 0.2 s
+      kind: Network
+    ");
 }
 
 #[tokio::test]
@@ -233,11 +257,23 @@ async fn pages_that_do_not_help_are_told() {
     let other = format!("#sha256={}", Sha256Digest::of(b"other"));
     let page = format!("<a href='{FILE}{other}'>x</a>");
     let (res, _, _) = fetch(Reply::ok(HTML, page), &[], options()).await;
-    insta::assert_snapshot!(refused(res), @"");
+    insta::assert_snapshot!(refused(res), @"
+    failed to find the sdist of `torch-thing` on index `http://127.0.0.1:<port>/simple`
+      caused by: the index lists `torch_thing-1.0.tar.gz` with sha256 d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa, and 1ac79615835b058b27b41c1ef1b7603498d2ede431ff5815ee2c8135a9c0093c is wanted
+      hint: a published file never changes: find out which of the two is genuine before you change the `sha256`
+      kind: Source
+    ");
     let (res, _, _) = fetch(Reply::ok("application/pdf", ""), &[], options()).await;
-    insta::assert_snapshot!(refused(res), @"");
+    insta::assert_snapshot!(refused(res), @"
+    index `http://127.0.0.1:<port>/simple` answers with `application/pdf`, which is no project page
+      kind: Network
+    ");
     let (res, _, _) = fetch(Reply::ok(JSON, "<html>"), &[], options()).await;
-    insta::assert_snapshot!(refused(res), @"");
+    insta::assert_snapshot!(refused(res), @"
+    failed to read the page of `torch-thing` on index `http://127.0.0.1:<port>/simple`
+      caused by: the page is not JSON by PEP 691: expected value at line 1 column 1
+      kind: Network
+    ");
 }
 
 #[tokio::test]
@@ -248,7 +284,10 @@ async fn downloads_are_capped() {
     };
     let (res, asked, _) = fetch(html(""), &[Reply::ok("x", sdist())], options).await;
     assert_eq!(asked, [PAGE, FILE]);
-    insta::assert_snapshot!(refused(res), @"");
+    insta::assert_snapshot!(refused(res), @"
+    the answer of `http://127.0.0.1:<port>/files/torch_thing-1.0.tar.gz` is longer than 1000 bytes
+      kind: Network
+    ");
 }
 
 #[tokio::test]

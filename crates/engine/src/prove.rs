@@ -1,0 +1,503 @@
+//! Proves a published folder: in a clean container without a network, pip installs each wheel of a
+//! channel from the folder's index, and the package's own test runs.
+//!
+//! The container starts from the image of torch alone, so it has no compiler, no toolkit and no
+//! source; what else the wheels require is installed beforehand, as wheels only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
+use wheelfarm_core::digest::Sha256Digest;
+use wheelfarm_core::ident::PackageName;
+use wheelfarm_core::package::GpuWish;
+use wheelfarm_core::plan::Job;
+use wheelfarm_core::quantity::ByteSize;
+use wheelfarm_core::release::channel::Channel;
+use wheelfarm_core::render::{self, SharedStage};
+use wheelfarm_core::source::{FileMode, SourceTree, TarLayout, TreeEntry, TreePath};
+
+use crate::container::{
+    ContainerSpec, Engine, EngineError, EngineErrorKind, GpuAccess, GpuOffer, ImageBuild, ImageId,
+    ImageRef, Network, OwnedContainer, RootFileSystem, RunHow, RunLimits, TarSource,
+};
+use crate::files::{self, FileError};
+use crate::publish::PublishedWheel;
+use crate::run::StopSignal;
+
+/// The script that a proof's container runs.
+const SCRIPT: &str = include_str!("../../../dockerfiles/prove.sh");
+
+/// The memory of a proof's container.
+const MEMORY: ByteSize = ByteSize::gib(8);
+
+/// The limits of a proof in time.
+const LIMITS: RunLimits = RunLimits {
+    total: Duration::from_mins(30),
+    silence: Duration::from_mins(15),
+    grace: Duration::from_secs(10),
+};
+
+/// One wheel to prove.
+#[derive(Debug, Clone)]
+pub struct ProofSubject {
+    /// The wheel.
+    pub wheel: PublishedWheel,
+    /// Its `Requires-Dist`.
+    pub requires_dist: Vec<String>,
+    /// The job that built it.
+    pub job: Job,
+    /// The text of its package's test.
+    pub test: Option<String>,
+}
+
+/// What came of one check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CheckResult {
+    /// It was made and held.
+    #[serde(rename = "pass")]
+    Pass,
+    /// It was made and did not hold.
+    #[serde(rename = "fail")]
+    Fail,
+    /// It could not be made here.
+    #[serde(rename = "not checked")]
+    NotChecked,
+}
+
+/// One check of a wheel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What was checked.
+    pub name: String,
+    /// What came of it.
+    pub result: CheckResult,
+    /// What was seen.
+    #[serde(default)]
+    pub detail: String,
+}
+
+/// What a proof leaves behind of one wheel.
+#[derive(Debug, Clone, Serialize)]
+pub struct Receipt {
+    /// The wheel.
+    pub wheel: String,
+    /// Its digest.
+    pub sha256: Sha256Digest,
+    /// The engine's id of the image that it was installed into.
+    pub image: String,
+    /// Whether the container had a GPU.
+    pub gpu: bool,
+    /// What was checked.
+    pub checks: Vec<Check>,
+}
+
+impl Receipt {
+    /// Whether no check failed and at least one was made.
+    pub fn holds(&self) -> bool {
+        let is = |wanted| move |check: &Check| check.result == wanted;
+        self.checks.iter().any(is(CheckResult::Pass))
+            && !self.checks.iter().any(is(CheckResult::Fail))
+    }
+}
+
+/// A proof could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ProofError {
+    /// The engine failed.
+    #[error("failed to prove channel `{channel}`")]
+    Engine {
+        /// The channel.
+        channel: Channel,
+        /// What the engine says.
+        #[source]
+        source: EngineError,
+    },
+    /// The image that proofs start from is not there.
+    #[error("the image that the wheels of channel `{channel}` were built on is not in the engine")]
+    NoImage {
+        /// The channel.
+        channel: Channel,
+    },
+    /// A file of the release cannot be read, or the receipt not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Something in the release cannot be packed.
+    #[error("failed to pack `{path}` for the proof's container")]
+    Pack {
+        /// The file.
+        path: String,
+    },
+    /// The user asked to stop.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// Where proofs are made, and how they end early.
+#[derive(Debug)]
+pub struct Prover<E: Engine> {
+    /// The engine.
+    pub engine: Arc<E>,
+    /// The farm's label on what the proof creates.
+    pub label: String,
+    /// The PEM file that containers trust.
+    pub ca_bundle: Option<Vec<u8>>,
+    /// The user's wish to stop.
+    pub stop: StopSignal,
+}
+
+impl<E: Engine> Prover<E> {
+    /// Proves the subjects of one channel, which lie under `folder`, and writes the receipts
+    /// beside them.
+    pub async fn prove(
+        &self,
+        folder: &Utf8Path,
+        channel: &Channel,
+        subjects: &[ProofSubject],
+        on_line: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Vec<Receipt>, ProofError> {
+        let fail = |source| ProofError::Engine {
+            channel: channel.clone(),
+            source,
+        };
+        let Some(subject) = subjects.first() else {
+            return Ok(Vec::new());
+        };
+        let facts = self.engine.describe().await.map_err(fail)?;
+        let torch = self.torch_image(channel, &subject.job).await?;
+        let image = self.proof_image(channel, torch, subjects, on_line).await?;
+        let wants_gpu = subjects
+            .iter()
+            .any(|subject| subject.job.release().gpu != GpuWish::None);
+        let gpu = match facts.gpu {
+            GpuOffer::NvidiaRuntime | GpuOffer::Cdi if wants_gpu => {
+                Some(GpuAccess { offer: facts.gpu })
+            }
+            GpuOffer::None | GpuOffer::NvidiaRuntime | GpuOffer::Cdi => None,
+        };
+        let memory_bytes = MEMORY.bytes().min(facts.memory_bytes);
+        let spec = self.spec(&image, channel, memory_bytes, gpu);
+        let archive = pack(folder, channel, subjects)?;
+        let mut container = OwnedContainer::create(Arc::clone(&self.engine), spec)
+            .await
+            .map_err(fail)?;
+        let res = self.run_in(&container, archive, on_line).await;
+        if let Err(error) = container.remove().await {
+            tracing::warn!(%channel, %error, "container left in the engine");
+        }
+        let output = res.map_err(fail)?.ok_or(ProofError::Stopped)?;
+        let receipts: Vec<_> = subjects
+            .iter()
+            .map(|subject| Receipt {
+                wheel: subject.wheel.file_name.to_string(),
+                sha256: subject.wheel.sha256,
+                image: image.to_string(),
+                gpu: gpu.is_some(),
+                checks: output.checks(subject),
+            })
+            .collect();
+        write_receipts(folder, channel, &receipts)?;
+        Ok(receipts)
+    }
+
+    /// The image of torch alone that the job's own image was built on.
+    async fn torch_image(&self, channel: &Channel, job: &Job) -> Result<ImageRef, ProofError> {
+        let fail = |source| ProofError::Engine {
+            channel: channel.clone(),
+            source,
+        };
+        let no_image = || ProofError::NoImage {
+            channel: channel.clone(),
+        };
+        let base = ImageRef::new(render::base_reference(job));
+        let base = self.engine.image(&base).await.map_err(fail)?;
+        let base = base.ok_or_else(no_image)?;
+        let context = render::StageContext::new(job, self.ca_bundle.as_deref())
+            .expect("the plan has rendered this job already");
+        let tag = crate::run::shared_tag(&context, SharedStage::Torch, &base.id);
+        match self.engine.image(&tag).await.map_err(fail)? {
+            Some(_) => Ok(tag),
+            None => Err(no_image()),
+        }
+    }
+
+    /// The torch image with what the wheels require besides each other and torch.
+    async fn proof_image(
+        &self,
+        channel: &Channel,
+        torch: ImageRef,
+        subjects: &[ProofSubject],
+        on_line: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<ImageId, ProofError> {
+        let fail = |source| ProofError::Engine {
+            channel: channel.clone(),
+            source,
+        };
+        let own: Vec<_> = subjects.iter().map(|s| s.job.package().clone()).collect();
+        let mut requirements: Vec<_> = subjects
+            .iter()
+            .flat_map(|subject| &subject.requires_dist)
+            .filter(|requirement| {
+                let project = project_of(requirement);
+                !requirement.contains("extra ==")
+                    && project.is_some_and(|project| {
+                        project.as_str() != "torch" && !own.contains(&project)
+                    })
+            })
+            .cloned()
+            .collect();
+        requirements.sort();
+        requirements.dedup();
+        if requirements.is_empty() {
+            let image = self.engine.image(&torch).await.map_err(fail)?;
+            return image.map(|image| image.id).ok_or(ProofError::NoImage {
+                channel: channel.clone(),
+            });
+        }
+        let index = subjects
+            .first()
+            .map(|subject| subject.job.environment().package_index.clone())
+            .unwrap_or_default();
+        let dockerfile = render::proof_dockerfile(torch.as_str(), &index, &requirements);
+        let tag = Sha256Digest::of(dockerfile.as_bytes()).short();
+        let mut context = SourceTree::new();
+        add(&mut context, "Dockerfile", dockerfile.into_bytes())?;
+        let build = ImageBuild {
+            context: TarSource::Memory(tar(&context)),
+            target: None,
+            tag: ImageRef::new(format!("wheelfarm/proof:{tag}")),
+            labels: self.labels(),
+        };
+        let mut show = |line: &[u8]| on_line(&crate::container::sanitise_line(line));
+        self.engine
+            .build_image(build, &self.stop.stop, &mut show)
+            .await
+            .map_err(fail)
+    }
+
+    fn labels(&self) -> crate::container::Labels {
+        crate::run::farm_labels(&self.label)
+    }
+
+    fn spec(
+        &self,
+        image: &ImageId,
+        channel: &Channel,
+        memory_bytes: u64,
+        gpu: Option<GpuAccess>,
+    ) -> ContainerSpec {
+        ContainerSpec {
+            name: format!("wheelfarm-proof-{}", channel.local_version()),
+            image: image.clone(),
+            command: ["sh", "/proof/prove.sh", &channel.to_string()]
+                .map(str::to_owned)
+                .into(),
+            env: BTreeMap::from([("HOME".to_owned(), "/tmp".to_owned())]),
+            working_dir: Some("/tmp".to_owned()),
+            user: None,
+            network: Network::Off,
+            memory_bytes,
+            milli_cpus: 2000,
+            pids_limit: 1024,
+            // pip installs into the image's own environment, and files are put in beforehand.
+            root: RootFileSystem::Writable,
+            tmpfs: Vec::new(),
+            volumes: Vec::new(),
+            gpu,
+            labels: self.labels(),
+        }
+    }
+
+    /// The output, unless the user stopped the proof.
+    async fn run_in(
+        &self,
+        container: &OwnedContainer<E>,
+        archive: Bytes,
+        on_line: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Option<Output>, EngineError> {
+        container.upload("/", TarSource::Memory(archive)).await?;
+        let mut output = Output::default();
+        let end = container
+            .run_to_end(&LIMITS, &self.stop.stop, &self.stop.at_once, |line| {
+                let line = crate::container::sanitise_line(line);
+                on_line(&line);
+                output.take(&line);
+            })
+            .await?;
+        match end.how {
+            RunHow::Exited => Ok(Some(output)),
+            RunHow::Cancelled => Ok(None),
+            RunHow::OutOfMemory | RunHow::TimedOut | RunHow::Stalled => {
+                let operation = format!("see the proof end ({:?})", end.how);
+                Err(EngineError::new(operation, EngineErrorKind::Other))
+            }
+        }
+    }
+}
+
+/// What the script said, by package.
+#[derive(Debug, Default)]
+struct Output {
+    current: Option<String>,
+    checks: BTreeMap<String, Vec<Check>>,
+}
+
+#[derive(Deserialize)]
+struct TestReport {
+    schema: u32,
+    checks: Vec<Check>,
+}
+
+impl Output {
+    /// Takes a line: `wheelfarm-proof NAME` begins a package, and a JSON object reports on it.
+    fn take(&mut self, line: &str) {
+        if let Some(name) = line.strip_prefix("wheelfarm-proof ") {
+            self.current = Some(name.to_owned());
+            return;
+        }
+        let (Some(current), Ok(report)) = (&self.current, serde_json::from_str::<TestReport>(line))
+        else {
+            return;
+        };
+        if report.schema == 1 {
+            let checks = self.checks.entry(current.clone()).or_default();
+            checks.extend(report.checks);
+        }
+    }
+
+    fn checks(&self, subject: &ProofSubject) -> Vec<Check> {
+        let reported = self.checks.get(subject.job.package().as_str());
+        let mut checks = reported.cloned().unwrap_or_default();
+        if checks.is_empty() {
+            checks.push(Check {
+                name: "proof".to_owned(),
+                result: CheckResult::Fail,
+                detail: "the proof ended before it reported on this wheel".to_owned(),
+            });
+        } else if subject.test.is_none() {
+            checks.push(Check {
+                name: "the package's own test".to_owned(),
+                result: CheckResult::NotChecked,
+                detail: "the package has no test".to_owned(),
+            });
+        }
+        checks
+    }
+}
+
+/// The project that a requirement names.
+fn project_of(requirement: &str) -> Option<PackageName> {
+    let end = requirement
+        .find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c)))
+        .unwrap_or(requirement.len());
+    PackageName::normalise(&requirement[..end]).ok()
+}
+
+/// The channel's folder, the script, the tests, and the list of what to install.
+fn pack(
+    folder: &Utf8Path,
+    channel: &Channel,
+    subjects: &[ProofSubject],
+) -> Result<Bytes, ProofError> {
+    let mut tree = SourceTree::new();
+    add(&mut tree, "proof/prove.sh", SCRIPT.into())?;
+    let mut wanted = String::new();
+    for subject in subjects {
+        let name = &subject.wheel.file_name;
+        wanted.push_str(name.project().as_str());
+        wanted.push(' ');
+        wanted.push_str(&name.full_version());
+        wanted.push('\n');
+    }
+    add(&mut tree, "proof/wanted", wanted.into_bytes())?;
+    for subject in subjects {
+        if let Some(test) = &subject.test {
+            let path = format!("proof/{}/test.py", subject.job.package());
+            add(&mut tree, &path, test.clone().into_bytes())?;
+        }
+    }
+    add_folder(&mut tree, folder, &folder.join(channel.to_string()))?;
+    Ok(tar(&tree))
+}
+
+fn add_folder(tree: &mut SourceTree, root: &Utf8Path, folder: &Utf8Path) -> Result<(), ProofError> {
+    let fault = |source| FileError::new("read", folder, source);
+    for entry in folder.read_dir_utf8().map_err(fault)? {
+        let path = entry.map_err(fault)?.into_path();
+        if path.is_dir() {
+            add_folder(tree, root, &path)?;
+            continue;
+        }
+        let inside = path.strip_prefix(root).unwrap_or(&path);
+        let content = fs_err::read(&path).map_err(fault)?;
+        add(tree, &format!("release/{inside}"), content)?;
+    }
+    Ok(())
+}
+
+fn add(tree: &mut SourceTree, path: &str, content: Vec<u8>) -> Result<(), ProofError> {
+    let refuse = || ProofError::Pack {
+        path: path.to_owned(),
+    };
+    let inside: TreePath = path.parse().map_err(|_| refuse())?;
+    let entry = TreeEntry::File {
+        bytes: content.into(),
+        mode: FileMode::Plain,
+    };
+    tree.insert(inside, entry).map_err(|_| refuse())
+}
+
+fn tar(tree: &SourceTree) -> Bytes {
+    let bytes = tree
+        .write_tar(&TarLayout::default(), Vec::new())
+        .expect("writing into memory does not fail");
+    Bytes::from(bytes)
+}
+
+fn write_receipts(
+    folder: &Utf8Path,
+    channel: &Channel,
+    receipts: &[Receipt],
+) -> Result<(), FileError> {
+    let proof = serde_json::json!({
+        "schema": 1,
+        "channel": channel,
+        "proved_at": jiff::Timestamp::now().to_string(),
+        "receipts": receipts,
+    });
+    let path = folder.join(channel.to_string()).join("proof.json");
+    files::write_atomic(path, format!("{proof:#}\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requirements_name_their_project() {
+        for (requirement, project) in [
+            ("torch==2.11.*", "torch"),
+            ("Flash_Attn >= 2", "flash-attn"),
+            ("numpy; python_version > '3'", "numpy"),
+            ("einops", "einops"),
+        ] {
+            assert_eq!(project_of(requirement).unwrap().as_str(), project);
+        }
+    }
+
+    #[test]
+    fn reports_belong_to_the_package_that_was_named_last() {
+        let mut output = Output::default();
+        output.take("{\"schema\":1,\"checks\":[{\"name\":\"lost\",\"result\":\"pass\"}]}");
+        output.take("wheelfarm-proof demo");
+        output.take("some text {");
+        output.take(
+            "{\"schema\":1,\"checks\":[{\"name\":\"x\",\"result\":\"not checked\",\"detail\":\"y\"}]}",
+        );
+        assert_eq!(output.checks.len(), 1);
+        assert_eq!(output.checks["demo"][0].result, CheckResult::NotChecked);
+    }
+}

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Runs inside a proof's container, which has torch, no compiler and no network.
+# pip installs every wheel of the channel from the folder's own index; then each package's test runs.
+set -u
+channel=$1
+export PIP_ROOT_USER_ACTION=ignore
+
+report() {
+    python - "$@" <<'EOF'
+import json, sys
+name, result, detail = sys.argv[1:4]
+print(json.dumps({"schema": 1, "checks": [{"name": name, "result": result, "detail": detail}]}))
+EOF
+}
+
+version() {
+    python -c 'import importlib.metadata as m, sys; print(m.version(sys.argv[1]))' "$1" 2>/dev/null || echo none
+}
+
+torch_before=$(version torch)
+while read -r project wanted; do
+    echo "wheelfarm-proof $project"
+    pip install --quiet --no-cache-dir --only-binary=:all: --index-url "file:///release/$channel/simple" "$project==$wanted"
+    installed=$(version "$project")
+    if [ "$installed" = "$wanted" ]; then
+        report "pip install" pass "$project $installed"
+    else
+        report "pip install" fail "wanted $wanted, got $installed"
+        continue
+    fi
+    if [ "$(version torch)" = "$torch_before" ]; then
+        report "torch is left alone" pass "torch $torch_before"
+    else
+        report "torch is left alone" fail "torch was $torch_before and is $(version torch)"
+    fi
+    if [ -r "/proof/$project/test.py" ]; then
+        python "/proof/$project/test.py" < /dev/null || report "test exit" fail "exit code $?"
+    fi
+done < /proof/wanted
