@@ -104,8 +104,13 @@ async fn docker_a_cancelled_image_build_leaves_no_container() {
             ready.cancelled().await;
             assert_eq!(lab.left_behind().await.len(), 1, "the step's container");
             stop.cancel();
+            // The build ends this.
+            std::future::pending::<()>().await;
         };
-        let (res, ()) = tokio::join!(lab.engine.build_image(build, &stop, &mut on_line), cancel);
+        let res = tokio::select! {
+            res = lab.engine.build_image(build, &stop, &mut on_line) => res,
+            () = cancel => unreachable!(),
+        };
         let error = res.unwrap_err();
         assert_eq!(error.kind(), EngineErrorKind::Cancelled, "{error:?}");
         assert!(lab.engine.image(&tag).await.unwrap().is_none());
