@@ -493,7 +493,7 @@ impl Reader<'_> {
         E: std::error::Error,
     {
         yaml::read(self.file, at, rule, hint)
-            .map_err(|fault| self.faults.push(fault))
+            .map_err(|fault| self.faults.push(*fault))
             .ok()
     }
 
@@ -503,6 +503,7 @@ impl Reader<'_> {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape that `read` takes")]
 fn version_hint(error: &VersionError) -> Option<String> {
     Some(error.hint().to_owned())
 }

@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, Located, Location};
 pub(crate) type At<T> = Spanned<T>;
 
 /// Reads `text`, which the user knows as `file`.
-pub(crate) fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Diagnostic> {
+pub(crate) fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Box<Diagnostic>> {
     let options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::Error,
         no_schema: true,
@@ -27,7 +27,7 @@ fn parse_with<T: DeserializeOwned>(
     file: &str,
     text: &str,
     options: Options,
-) -> Result<T, Diagnostic> {
+) -> Result<T, Box<Diagnostic>> {
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let location = match error.location() {
             Some(place) => Location {
@@ -37,7 +37,7 @@ fn parse_with<T: DeserializeOwned>(
             },
             None => start_of(file),
         };
-        explain(location, &error)
+        Box::new(explain(location, &error))
     })
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn read<T, E>(
     at: &At<String>,
     rule: &'static str,
     hint: impl Fn(&E) -> Option<String>,
-) -> Result<Located<T>, Diagnostic>
+) -> Result<Located<T>, Box<Diagnostic>>
 where
     T: std::str::FromStr<Err = E>,
     E: std::error::Error,
@@ -75,10 +75,10 @@ where
         Ok(value) => Ok(Located { value, location }),
         Err(error) => {
             let fault = Diagnostic::new(location, rule, error.to_string());
-            Err(match hint(&error) {
+            Err(Box::new(match hint(&error) {
                 Some(hint) => fault.with_hint(hint),
                 None => fault,
-            })
+            }))
         }
     }
 }

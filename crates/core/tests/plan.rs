@@ -1,4 +1,5 @@
 //! From the text of a matrix and its packages to the plan, with the real files of this repository.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::collections::BTreeMap;
 

@@ -36,8 +36,8 @@ const MEMORY: ByteSize = ByteSize::gib(8);
 
 /// The limits of a proof in time.
 const LIMITS: RunLimits = RunLimits {
-    total: Duration::from_secs(1800),
-    silence: Duration::from_secs(900),
+    total: Duration::from_mins(30),
+    silence: Duration::from_mins(15),
     grace: Duration::from_secs(10),
 };
 
@@ -404,13 +404,14 @@ fn pack(
 ) -> Result<Bytes, ProofError> {
     let mut tree = SourceTree::new();
     add(&mut tree, "proof/prove.sh", SCRIPT.into())?;
-    let wanted: String = subjects
-        .iter()
-        .map(|subject| {
-            let name = &subject.wheel.file_name;
-            format!("{} {}\n", name.project(), name.full_version())
-        })
-        .collect();
+    let mut wanted = String::new();
+    for subject in subjects {
+        let name = &subject.wheel.file_name;
+        wanted.push_str(name.project().as_str());
+        wanted.push(' ');
+        wanted.push_str(&name.full_version());
+        wanted.push('\n');
+    }
     add(&mut tree, "proof/wanted", wanted.into_bytes())?;
     for subject in subjects {
         if let Some(test) = &subject.test {

@@ -19,7 +19,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     match args.command {
         Command::Plan(args) => plan::run(&args),
         Command::Dockerfile(args) => dockerfile::run(&args),
-        Command::Build(args) => build::run(args),
+        Command::Build(args) => build::run(&args),
         Command::Publish(args) => publish::run(&args),
     }
 }

@@ -54,7 +54,7 @@ impl Reader<'_> {
             self.fault(location, "farm-name", message, hint);
         }
         let environments = self.environments(raw.environments);
-        let packages = self.packages(raw.packages, &environments);
+        let packages = self.packages(&raw.packages, &environments);
         let exclusions = raw
             .exclude
             .into_iter()
@@ -115,11 +115,11 @@ impl Reader<'_> {
 
     fn packages(
         &mut self,
-        raw: Vec<RawMatrixPackage>,
+        raw: &[RawMatrixPackage],
         environments: &[EnvironmentAxes],
     ) -> Vec<MatrixPackage> {
         let packages: Vec<_> = raw
-            .into_iter()
+            .iter()
             .filter_map(|package| self.package(package, environments))
             .collect();
         self.refuse_twice("package", packages.iter().map(|package| &package.name));
@@ -128,7 +128,7 @@ impl Reader<'_> {
 
     fn package(
         &mut self,
-        raw: RawMatrixPackage,
+        raw: &RawMatrixPackage,
         environments: &[EnvironmentAxes],
     ) -> Option<MatrixPackage> {
         let name = self.read(&raw.name, "package-name", |_: &IdentError| None);
@@ -227,7 +227,7 @@ impl Reader<'_> {
         E: std::error::Error,
     {
         yaml::read(self.file, at, rule, hint)
-            .map_err(|fault| self.faults.push(fault))
+            .map_err(|fault| self.faults.push(*fault))
             .ok()
     }
 
@@ -313,6 +313,7 @@ fn base(raw: RawBase) -> Base {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape that `read` takes")]
 fn version_hint(error: &VersionError) -> Option<String> {
     Some(error.hint().to_owned())
 }

@@ -23,6 +23,8 @@ use super::{
 pub enum Operation {
     /// `describe`.
     Describe,
+    /// `pull`.
+    Pull,
     /// `import_image`.
     ImportImage,
     /// `build_image`.
@@ -117,6 +119,15 @@ impl ScriptedEngine {
         containers.chain(state.volumes.keys().cloned()).collect()
     }
 
+    /// The names of the images that are there.
+    pub fn images(&self) -> Vec<String> {
+        self.state()
+            .images
+            .keys()
+            .map(ToString::to_string)
+            .collect()
+    }
+
     /// The specs of the containers that are there.
     pub fn specs(&self) -> Vec<ContainerSpec> {
         let state = self.state();
@@ -202,6 +213,7 @@ impl Engine for ScriptedEngine {
         reference: &ImageRef,
         _stop: &CancellationToken,
     ) -> Result<(), EngineError> {
+        self.check(Operation::Pull)?;
         self.add_image(reference, &Labels::default());
         Ok(())
     }

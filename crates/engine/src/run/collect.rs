@@ -94,10 +94,12 @@ fn take(
 }
 
 fn collect_halt(error: &CollectError) -> Halt {
-    let kind = match error {
-        CollectError::NothingMatched { .. } => FailureKind::NothingCollected,
-        error if is_disk_full(error) => FailureKind::DiskFull,
-        _ => FailureKind::Rejected,
+    let kind = if matches!(error, CollectError::NothingMatched { .. }) {
+        FailureKind::NothingCollected
+    } else if is_disk_full(error) {
+        FailureKind::DiskFull
+    } else {
+        FailureKind::Rejected
     };
     Halt::failed(Stage::Collect, kind, chain(error))
 }

@@ -28,8 +28,8 @@ const APPLETS: [&str; 21] = [
 
 /// Limits that no test reaches by accident.
 pub(crate) const AMPLE: RunLimits = RunLimits {
-    total: Duration::from_secs(120),
-    silence: Duration::from_secs(60),
+    total: Duration::from_mins(2),
+    silence: Duration::from_mins(1),
     grace: Duration::from_secs(10),
 };
 

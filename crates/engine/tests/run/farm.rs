@@ -13,7 +13,9 @@ use wheelfarm_engine::farm_folder::{FarmFolder, on_record};
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::files::write_atomic;
 use wheelfarm_engine::out_folder::OutFolder;
-use wheelfarm_engine::run::{self, JobSummary, RunError, RunSettings, RunSummary, StopSignal};
+use wheelfarm_engine::run::{
+    self, JobSummary, RunError, RunSettings, RunSummary, StopSignal, Workplace,
+};
 
 /// A farm, its `out/`, and the engine that builds it. Packages are `a`, `b`, … at version 1.0, each
 /// of one job, in this order.
@@ -46,7 +48,7 @@ impl Farm {
         };
         let list: String = packages
             .iter()
-            .map(|name| format!("  - name: {name}\n    versions: [\"1.0\"]\n"))
+            .flat_map(|name| ["  - name: ", name, "\n    versions: [\"1.0\"]\n"])
             .collect();
         farm.write(
             "matrix.yaml",
@@ -126,7 +128,13 @@ impl Farm {
         let engine = Arc::clone(&self.engine);
         let stop = self.stop.clone();
         let mut watcher = Watcher { seen };
-        run::build(engine, out, fetcher, &needs, settings, stop, &mut watcher).await
+        let workplace = Workplace {
+            engine,
+            out,
+            fetcher,
+            settings,
+        };
+        run::build(workplace, &needs, stop, &mut watcher).await
     }
 
     /// The names in a folder below `out/`.
@@ -146,6 +154,9 @@ impl Farm {
     #[track_caller]
     pub(crate) fn assert_clean(&self) {
         assert_eq!(self.engine.left_behind(), Vec::<String>::new());
+        let mut images = self.engine.images();
+        images.retain(|image| image.starts_with("wheelfarm/job:"));
+        assert_eq!(images, Vec::<String>::new());
         assert_eq!(self.names("staging"), Vec::<String>::new());
     }
 }
@@ -163,7 +174,10 @@ pub(crate) fn ends(summary: &RunSummary) -> Vec<&'static str> {
 fn end(job: &JobSummary) -> &'static str {
     match &job.outcome {
         Outcome::Failed(failure) => failure.kind.as_str(),
-        outcome => outcome.as_str(),
+        outcome @ (Outcome::Built
+        | Outcome::UpToDate
+        | Outcome::Cancelled
+        | Outcome::NotStarted) => outcome.as_str(),
     }
 }
 
@@ -185,7 +199,8 @@ pub(crate) fn run_with_wheels(wheels: &[(&str, Vec<u8>)]) -> ScriptedRun {
     }
 }
 
-fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
+/// A tar of files by path.
+pub(crate) fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, content) in files {
         let mut header = tar::Header::new_gnu();

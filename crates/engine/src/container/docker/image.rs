@@ -50,13 +50,12 @@ pub(super) async fn pull(
     while let Some(item) = next(&mut items, stop, &operation).await? {
         let item = item.map_err(|error| {
             let error = translate(&operation, error);
-            match error.kind() {
+            if error.kind() == EngineErrorKind::Other {
                 // A registry that is not reached or has no such image: not the engine's fault.
-                EngineErrorKind::Other => {
-                    EngineError::new(&operation, EngineErrorKind::NoSuchImage).with_source(error)
-                }
-                _ => error,
+                return EngineError::new(&operation, EngineErrorKind::NoSuchImage)
+                    .with_source(error);
             }
+            error
         })?;
         if let Some(detail) = item.error_detail {
             return Err(EngineError::new(operation, EngineErrorKind::NoSuchImage)
