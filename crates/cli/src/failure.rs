@@ -1,6 +1,7 @@
 //! Why a command could not do what was asked, with its exit code and what to type.
 
 use std::fmt::Display;
+use std::io;
 
 use wheelfarm_engine::container::EngineError;
 use wheelfarm_engine::farm_folder::FarmError;
@@ -63,7 +64,15 @@ impl Failure {
 
 impl From<FarmError> for Failure {
     fn from(error: FarmError) -> Self {
-        Self::bad_input(error)
+        match &error {
+            FarmError::Io(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                Self::bad_input(error)
+                    .with_hint("name the matrix with --matrix, or run where matrix.yaml is")
+            }
+            FarmError::Faults(_) | FarmError::Io(_) | FarmError::Folder(_) => {
+                Self::bad_input(error)
+            }
+        }
     }
 }
 

@@ -109,11 +109,13 @@ fn docker_the_quickstart_builds_proves_and_is_up_to_date() {
     let published = json(&publish.unwrap());
     let proofs = published["proofs"][0]["receipts"].as_array().unwrap();
     assert_eq!(proofs.len(), 2);
-    for check in proofs.iter().flat_map(|proof| proof["checks"].as_array()) {
-        assert!(!check.is_empty());
-        for check in check {
-            assert_ne!(check["result"], "fail", "{check:#}");
-        }
+    for proof in proofs {
+        let checks = proof["checks"].as_array().unwrap();
+        assert!(checks.iter().any(|check| check["result"] == "pass"));
+        assert!(
+            checks.iter().all(|check| check["result"] != "fail"),
+            "{proof:#}"
+        );
     }
 
     let wheels = published["wheels"].as_array().unwrap().iter();

@@ -9,6 +9,7 @@ use crate::arch::Arch;
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Location};
 use crate::digest::Sha256Digest;
 use crate::ident::{GitCommit, IdentError, PackageName};
+use crate::output_rule::{OutputRule, OutputRuleError};
 use crate::quantity::{ByteSize, QuantityError, TimeLimit};
 use crate::source::{GitUrl, IndexUrl, Source, SourceUrlError, Submodules};
 use crate::version::{PackageVersion, VersionError, VersionRange};
@@ -112,7 +113,7 @@ pub struct BuildSettings {
     /// Shell command that leaves the wheel in `$OUT`; the default builds with `pip wheel`.
     pub command: Option<String>,
     /// Which file in `$OUT` is the wheel.
-    pub output: String,
+    pub output: OutputRule,
 }
 
 /// The limits of a build's container.
@@ -237,8 +238,7 @@ struct RawBuild {
     #[serde(default)]
     env: BTreeMap<String, String>,
     command: Option<String>,
-    #[serde(default = "any_wheel")]
-    output: String,
+    output: Option<At<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -253,10 +253,6 @@ struct RawResources {
 
 fn no_gpu() -> GpuWish {
     GpuWish::None
-}
-
-fn any_wheel() -> String {
-    "*.whl".to_owned()
 }
 
 /// Reads a `package.yaml`, which the user knows as `file`.
@@ -443,7 +439,7 @@ impl Reader<'_> {
 
     fn build(&mut self, raw: RawBuild) -> BuildSettings {
         for requirement in &raw.requirements {
-            if !requirement.value.contains("==") {
+            if !requirement.value.contains("==") || requirement.value.contains('*') {
                 let message = format!("build requirement `{}` is not pinned", requirement.value);
                 let hint = format!("pin one version: `{}==1.2.3`", requirement.value);
                 let location = yaml::place(self.file, requirement);
@@ -455,7 +451,10 @@ impl Reader<'_> {
             system_packages: raw.system_packages,
             env: raw.env,
             command: raw.command,
-            output: raw.output,
+            output: raw
+                .output
+                .and_then(|rule| self.read(&rule, "output-rule", |_: &OutputRuleError| None))
+                .map_or_else(OutputRule::default, |rule| rule.value),
         }
     }
 

@@ -50,7 +50,7 @@ impl Reader<'_> {
         if raw.farm.value.parse::<JobId>().is_err() {
             let message = format!("farm name `{}` is not a plain word", raw.farm.value);
             let location = yaml::place(self.file, &raw.farm);
-            let hint = "letters, digits and `-._` only: it labels containers and images";
+            let hint = "letters, digits and `-._+` only: it labels containers and images";
             self.fault(location, "farm-name", message, hint);
         }
         let environments = self.environments(raw.environments);
@@ -86,6 +86,16 @@ impl Reader<'_> {
         let cuda = self.read(&raw.cuda, "cuda-version", version_hint);
         let torch = self.read_all(&raw.torch, "torch-version", version_hint);
         let python = self.read_all(&raw.python, "python-version", version_hint);
+        for (axis, is_empty) in [
+            ("torch", raw.torch.is_empty()),
+            ("python", raw.python.is_empty()),
+        ] {
+            if is_empty {
+                let message = format!("environment `{}` has no {axis}", name.value);
+                let hint = format!("list at least one under `{axis}:`");
+                self.fault(name.location.clone(), "empty-axis", message, &hint);
+            }
+        }
         self.refuse_twice("torch", &torch);
         self.refuse_twice("python", &python);
         Some(EnvironmentAxes {

@@ -15,6 +15,7 @@ use crate::ident::{JobId, PackageName};
 use crate::matrix::{EnvironmentAxes, Exclusion, Matrix, MatrixPackage};
 use crate::package::{Kernels, Package, PackageRelease, Reach};
 use crate::source::Source;
+use crate::source::patch::Patch;
 use crate::version::{PackageVersion, PythonVersion, TorchVersion};
 
 /// Which patch file of which release.
@@ -253,6 +254,11 @@ impl<'a> Expansion<'a> {
                 file: patch.value.clone(),
             };
             if let Some(text) = self.input.patches.get(&key) {
+                if let Err(error) = Patch::parse(&key.file, text) {
+                    let hint = error.hint().unwrap_or_default();
+                    self.fault(&patch.location, "unfit-patch", error.to_string(), hint);
+                    continue;
+                }
                 patches.push(JobPatch {
                     name: key.file,
                     text: text.clone(),

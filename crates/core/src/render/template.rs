@@ -106,13 +106,13 @@ pub(super) fn dockerfile(job: &Job, ca: CaFile) -> Result<String, RenderError> {
         },
         torch => context! { version => environment.torch.to_string() },
         torch_index => match &environment.torch_index {
-            TorchIndex::Pypi => &environment.package_index,
-            TorchIndex::Url(url) => url,
+            TorchIndex::Pypi => shell_word(&environment.package_index),
+            TorchIndex::Url(url) => shell_word(url),
         },
-        package_index => &environment.package_index,
+        package_index => shell_word(&environment.package_index),
         pip => PIP,
-        system_packages => build.system_packages.join(" "),
-        requirements => build.requirements.iter().map(|one| shell_word(one)).collect::<Vec<_>>().join(" "),
+        system_packages => words(&build.system_packages),
+        requirements => words(&build.requirements),
         build_command => dockerfile_word(build.command.as_deref().unwrap_or(BUILD_COMMAND)),
         env => variables.into_iter().map(|(name, value)| (name, dockerfile_word(&value))).collect::<Vec<_>>(),
     };
@@ -223,6 +223,12 @@ fn dockerfile_word(value: &str) -> String {
     }
     word.push('"');
     word
+}
+
+/// Texts as words of a shell command.
+fn words(texts: &[String]) -> String {
+    let words: Vec<_> = texts.iter().map(|text| shell_word(text)).collect();
+    words.join(" ")
 }
 
 /// A text as one word of a shell command.

@@ -42,13 +42,7 @@ pub(super) async fn collect<E: Engine>(
         .download(&format!("{OUTPUT_FOLDER}/."))
         .await
         .map_err(|error| download_halt(&error, FailureKind::NothingCollected))?;
-    let rule: OutputRule = running
-        .job
-        .release()
-        .build
-        .output
-        .parse()
-        .map_err(|error| Halt::failed(Stage::Collect, FailureKind::Rejected, chain(&error)))?;
+    let rule = running.job.release().build.output.clone();
     let folder = staged.path().join(RAW_FOLDER);
     let reader = SyncIoBridge::new(archive);
     let taken = {
@@ -98,6 +92,9 @@ fn collect_halt(error: &CollectError) -> Halt {
         FailureKind::NothingCollected
     } else if is_disk_full(error) {
         FailureKind::DiskFull
+    } else if matches!(error, CollectError::Read { .. }) {
+        // The stream broke off: the engine's doing, not the build's.
+        FailureKind::Infrastructure
     } else {
         FailureKind::Rejected
     };

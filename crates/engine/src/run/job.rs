@@ -11,6 +11,7 @@ use wheelfarm_core::manifest::CostRecord;
 use wheelfarm_core::outcome::{Failure, FailureKind, Outcome, Stage};
 use wheelfarm_core::package::{GpuWish, Resources};
 use wheelfarm_core::plan::Job;
+use wheelfarm_core::quantity::ByteSize;
 use wheelfarm_core::render;
 use wheelfarm_core::source::SourceTree;
 use wheelfarm_core::source::patch::PatchedTree;
@@ -454,7 +455,7 @@ impl<E: Engine> RunningJob<'_, E> {
             .run_to_end(&limits, &stop.stop, &stop.at_once, |line| log.line(line))
             .await
             .map_err(|error| Halt::engine(Stage::Compile, &error))?;
-        compile_verdict(&end, &resources)?;
+        compile_verdict(&end, &resources, self.cx.share(&resources).0)?;
         self.finish(Stage::Compile, begun).await;
         let begun = self.begin(Stage::Collect).await?;
         let collected = collect::collect(self, container, staged).await?;
@@ -477,7 +478,7 @@ impl<E: Engine> RunningJob<'_, E> {
     }
 }
 
-fn compile_verdict(end: &RunEnd, resources: &Resources) -> Result<(), Halt> {
+fn compile_verdict(end: &RunEnd, resources: &Resources, memory_bytes: u64) -> Result<(), Halt> {
     let (kind, detail, hint) = match end.how {
         RunHow::Exited => match end.exit_code {
             0 => return Ok(()),
@@ -489,7 +490,10 @@ fn compile_verdict(end: &RunEnd, resources: &Resources) -> Result<(), Halt> {
         },
         RunHow::OutOfMemory => (
             FailureKind::OutOfMemory,
-            format!("the build ran out of its {} of memory", resources.memory),
+            format!(
+                "the build ran out of its {} of memory",
+                ByteSize::from_bytes(memory_bytes)
+            ),
             Some("raise `resources.memory`, or `memory-per-process` so that fewer compilers run"),
         ),
         RunHow::TimedOut => (
