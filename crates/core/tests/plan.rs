@@ -20,30 +20,40 @@ const PATCHES: [&str; 2] = [
     "0001-cu-without-python-h.patch",
     "0002-compile-in-parallel.subst.yaml",
 ];
+const DIFF: &str =
+    include_str!("../../../patches/torch-spline-conv/1.2.2/0001-cu-without-python-h.patch");
+const SUBSTITUTIONS: &str =
+    include_str!("../../../patches/torch-spline-conv/1.2.2/0002-compile-in-parallel.subst.yaml");
 
-fn plan(matrix: &str, patch: &str) -> Result<Plan, Diagnostics> {
+/// `note` stands before the diff, where it changes nothing but the patch's text.
+fn plan(matrix: &str, note: &str) -> Result<Plan, Diagnostics> {
     let matrix = Matrix::parse("matrix.yaml", matrix)?;
     let packages = [SPLINE_CONV, SAGE]
         .map(|text| package::parse("package.yaml", text).unwrap())
         .map(|package| (package.name.clone(), package));
-    let patches = PATCHES.map(|file| {
-        let key = PatchKey {
-            package: "torch-spline-conv".parse().unwrap(),
-            version: "1.2.2".to_owned(),
-            file: file.to_owned(),
-        };
-        (key, patch.to_owned())
-    });
+    let texts = [format!("{note}{DIFF}"), SUBSTITUTIONS.to_owned()];
+    let patches: BTreeMap<_, _> = PATCHES
+        .into_iter()
+        .zip(texts)
+        .map(|(file, text)| {
+            let key = PatchKey {
+                package: "torch-spline-conv".parse().unwrap(),
+                version: "1.2.2".to_owned(),
+                file: file.to_owned(),
+            };
+            (key, text)
+        })
+        .collect();
     expand(&PlanInput {
         matrix: &matrix,
         packages: &packages.into(),
-        patches: &patches.into(),
+        patches: &patches,
         folders: &BTreeMap::new(),
     })
 }
 
 fn quickstart() -> Plan {
-    plan(QUICKSTART, "Why: a test\n").unwrap()
+    plan(QUICKSTART, "").unwrap()
 }
 
 /// A matrix of torch-spline-conv alone, with one line replaced.
@@ -105,13 +115,13 @@ fn the_digest_changes_with_what_can_change_the_wheel_and_nothing_else() {
     let digest = |plan: &Plan| plan.jobs[1].digest();
     assert_eq!(digest(&first), digest(&quickstart()));
 
-    let other_patch = plan(QUICKSTART, "Why: another\n").unwrap();
+    let other_patch = plan(QUICKSTART, "another\n").unwrap();
     assert_ne!(digest(&first), digest(&other_patch));
     assert_eq!(first.jobs[0].digest(), other_patch.jobs[0].digest());
 
     let changed = |from: &str, to: &str| {
         assert!(QUICKSTART.contains(from), "{from}");
-        digest(&plan(&QUICKSTART.replacen(from, to, 1), "Why: a test\n").unwrap())
+        digest(&plan(&QUICKSTART.replacen(from, to, 1), "").unwrap())
     };
     assert_ne!(digest(&first), changed("\"9.0\", ", "\"9.0+PTX\", "));
     assert_eq!(
@@ -238,5 +248,5 @@ fn github_takes_what_must_be_built_up_to_its_limit() {
 fn the_patch_digest_is_of_its_text() {
     let plan = quickstart();
     let patch = &plan.jobs[1].patches()[0];
-    assert_eq!(patch.sha256, Sha256Digest::of(b"Why: a test\n"));
+    assert_eq!(patch.sha256, Sha256Digest::of(DIFF.as_bytes()));
 }
