@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io;
 
+use wheelfarm_core::plan::SelectorError;
 use wheelfarm_engine::container::EngineError;
 use wheelfarm_engine::farm_folder::FarmError;
 use wheelfarm_engine::files::is_disk_full;
@@ -73,6 +74,15 @@ impl From<FarmError> for Failure {
                 Self::bad_input(error)
             }
         }
+    }
+}
+
+impl From<SelectorError> for Failure {
+    fn from(error: SelectorError) -> Self {
+        Self::bad_input(error).with_hint(
+            "`*` stands for any text, `?` for one letter, `[ab]` for one of these letters, \
+             `{ab,cd}` for one of these texts",
+        )
     }
 }
 

@@ -32,19 +32,29 @@ struct Selected {
 
 impl Selected {
     fn read(selection: &Selection) -> Result<Self, Failure> {
-        let selector =
-            Selector::new(&selection.only, &selection.skip).map_err(Failure::bad_input)?;
+        let selector = Selector::new(&selection.only, &selection.skip)?;
         let farm = FarmFolder::read(&selection.matrix)?;
         let mut plan = farm.plan()?;
         render::warnings(&plan.warnings);
-        let all = plan.jobs.len();
         plan.select(&selector);
-        if plan.jobs.is_empty() && all > 0 {
+        if plan.jobs.is_empty() && plan.excluded.is_empty() {
             let error = anyhow::anyhow!("no job matches --only and --skip");
             return Err(Failure::bad_input(error)
                 .with_hint("`wheelfarm plan` lists the ids; the globs match whole ids"));
         }
         Ok(Self { farm, plan })
+    }
+
+    /// Refuses to do nothing: a plan may show that everything is left out, other commands act.
+    fn refuse_nothing(&self) -> Result<(), Failure> {
+        match self.plan.excluded.first() {
+            Some(first) if self.plan.jobs.is_empty() => {
+                let hint = format!("`{}` is left out: {}", first.id, first.reason);
+                let error = anyhow::anyhow!("every job asked for is left out");
+                Err(Failure::bad_input(error).with_hint(hint))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn needs(&self, selection: &Selection, force: bool) -> Result<Vec<(&Job, Need)>, Failure> {
