@@ -2,8 +2,9 @@
 
 use std::fmt::Display;
 
+use wheelfarm_core::plan::SelectorError;
 use wheelfarm_engine::container::EngineError;
-use wheelfarm_engine::farm_folder::FarmError;
+use wheelfarm_engine::farm_folder::{FarmError, RecordError};
 use wheelfarm_engine::files::is_disk_full;
 use wheelfarm_engine::out_folder::OutError;
 use wheelfarm_engine::run::RunError;
@@ -63,7 +64,27 @@ impl Failure {
 
 impl From<FarmError> for Failure {
     fn from(error: FarmError) -> Self {
-        Self::bad_input(error)
+        let hint = error.hint();
+        let failure = Self::bad_input(error);
+        match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        Self::infrastructure(error)
+    }
+}
+
+impl From<SelectorError> for Failure {
+    fn from(error: SelectorError) -> Self {
+        Self::bad_input(error).with_hint(
+            "`*` stands for any text, `?` for one letter, `[ab]` for one of these letters, \
+             `{ab,cd}` for one of these texts",
+        )
     }
 }
 

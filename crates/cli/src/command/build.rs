@@ -19,6 +19,7 @@ use crate::render;
 
 pub(super) fn run(args: BuildArgs) -> Result<ExitCode, Failure> {
     let selected = Selected::read(&args.selection)?;
+    selected.refuse_nothing()?;
     let needs = selected.needs(&args.selection, args.force)?;
     let mut reporter = render::progress::reporter(args.format);
     let summary = if needs.iter().all(|(_, need)| *need == Need::UpToDate) {

@@ -22,6 +22,7 @@ use crate::render;
 
 pub(super) fn run(args: &PublishArgs) -> Result<ExitCode, Failure> {
     let selected = Selected::read(&args.selection)?;
+    selected.refuse_nothing()?;
     let records = records(&selected, args)?;
     let receipt = publish_to_folder(&records, &args.to).map_err(publish_failure)?;
     if args.format == Format::Human {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use wheelfarm_core::diagnostic::Diagnostic;
+use wheelfarm_engine::farm_folder::FarmError;
 
 use crate::failure::Failure;
 
@@ -51,6 +52,12 @@ pub(crate) fn warnings(warnings: &[Diagnostic]) {
 
 /// Prints why a command failed: the error, its causes, and what to type.
 pub(crate) fn failure(failure: &Failure) {
+    if let Some(FarmError::Faults(faults)) = failure.error().downcast_ref() {
+        for fault in faults.iter() {
+            eprintln!("error: {fault}");
+        }
+        return;
+    }
     let mut causes = failure.error().chain();
     if let Some(error) = causes.next() {
         eprintln!("error: {error}");

@@ -153,7 +153,7 @@ impl Job {
             archs: job.archs.as_ref().map(ArchList::torch_list),
             dockerfile: render::recipe(&job)?,
             build_script: render::BUILD_SCRIPT,
-            output: &job.release.build.output,
+            output: job.release.build.output.as_str(),
             local_version: job.environment.local_version(),
             source_date_epoch_s: job.source_date_epoch_s,
         };

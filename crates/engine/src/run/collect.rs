@@ -43,13 +43,7 @@ pub(super) async fn collect<E: Engine>(
         .download(&format!("{OUTPUT_FOLDER}/."))
         .await
         .map_err(engine_halt)?;
-    let rule: OutputRule = running
-        .job
-        .release()
-        .build
-        .output
-        .parse()
-        .map_err(|error| Halt::failed(Stage::Collect, FailureKind::Rejected, chain(&error)))?;
+    let rule = running.job.release().build.output.clone();
     let folder = staged.path().join(RAW_FOLDER);
     let reader = SyncIoBridge::new(archive);
     let taken = {
