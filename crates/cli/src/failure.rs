@@ -1,11 +1,10 @@
 //! Why a command could not do what was asked, with its exit code and what to type.
 
 use std::fmt::Display;
-use std::io;
 
 use wheelfarm_core::plan::SelectorError;
 use wheelfarm_engine::container::EngineError;
-use wheelfarm_engine::farm_folder::FarmError;
+use wheelfarm_engine::farm_folder::{FarmError, RecordError};
 use wheelfarm_engine::files::is_disk_full;
 use wheelfarm_engine::out_folder::OutError;
 use wheelfarm_engine::run::RunError;
@@ -65,15 +64,18 @@ impl Failure {
 
 impl From<FarmError> for Failure {
     fn from(error: FarmError) -> Self {
-        match &error {
-            FarmError::Io(cause) if cause.kind() == io::ErrorKind::NotFound => {
-                Self::bad_input(error)
-                    .with_hint("name the matrix with --matrix, or run where matrix.yaml is")
-            }
-            FarmError::Faults(_) | FarmError::Io(_) | FarmError::Folder(_) => {
-                Self::bad_input(error)
-            }
+        let hint = error.hint();
+        let failure = Self::bad_input(error);
+        match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
         }
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        Self::infrastructure(error)
     }
 }
 

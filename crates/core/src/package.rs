@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use pep440_rs::Version;
 use serde::Deserialize;
 
 use crate::arch::Arch;
@@ -27,7 +28,7 @@ pub struct Package {
     /// Its home page.
     pub upstream: String,
     /// The test that a proof runs, relative to the package folder.
-    pub test: Option<String>,
+    pub test: Option<Located<String>>,
     /// The releases that the farm knows how to build.
     pub releases: Vec<PackageRelease>,
 }
@@ -109,7 +110,7 @@ pub struct BuildSettings {
     /// Packages of the base image's distribution.
     pub system_packages: Vec<String>,
     /// Environment of the build; the values are templates over the job (see `docs/packages.md`).
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, Located<String>>,
     /// Shell command that leaves the wheel in `$OUT`; the default builds with `pip wheel`.
     pub command: Option<String>,
     /// Which file in `$OUT` is the wheel.
@@ -146,12 +147,13 @@ pub enum GpuWish {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawPackage {
-    schema: At<u32>,
+    #[expect(dead_code, reason = "judged before the rest is read")]
+    schema: u32,
     name: At<String>,
     summary: String,
     licence: String,
     upstream: String,
-    test: Option<String>,
+    test: Option<At<String>>,
     releases: Vec<RawRelease>,
 }
 
@@ -236,7 +238,7 @@ struct RawBuild {
     #[serde(default)]
     system_packages: Vec<String>,
     #[serde(default)]
-    env: BTreeMap<String, String>,
+    env: BTreeMap<String, At<String>>,
     command: Option<String>,
     output: Option<At<String>>,
 }
@@ -257,7 +259,7 @@ fn no_gpu() -> GpuWish {
 
 /// Reads a `package.yaml`, which the user knows as `file`.
 pub fn parse(file: &str, text: &str) -> Result<Package, Diagnostics> {
-    let raw: RawPackage = yaml::parse(file, text)?;
+    let raw: RawPackage = yaml::parse_schema_1(file, text)?;
     let mut reader = Reader {
         file,
         faults: Vec::new(),
@@ -279,15 +281,6 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn package(&mut self, raw: RawPackage) -> Option<Package> {
-        if raw.schema.value != 1 {
-            let message = format!("schema {} is not known", raw.schema.value);
-            self.fault(
-                yaml::place(self.file, &raw.schema),
-                "schema",
-                message,
-                "schema: 1",
-            );
-        }
         let name = self.read(&raw.name, "package-name", |_: &IdentError| None);
         let mut releases: Vec<PackageRelease> = Vec::new();
         for release in raw.releases {
@@ -315,7 +308,7 @@ impl Reader<'_> {
             summary: raw.summary,
             licence: raw.licence,
             upstream: raw.upstream,
-            test: raw.test,
+            test: raw.test.map(|test| self.located(test)),
             releases,
         })
     }
@@ -376,7 +369,9 @@ impl Reader<'_> {
                 let commit = self.read::<GitCommit, _>(&raw.commit, "floating-git-ref", |_| {
                     Some("pin the full commit: `git ls-remote <url> <branch or tag>`".into())
                 });
-                let url = self.read::<GitUrl, _>(&raw.url, "source-url", |_: &SourceUrlError| None);
+                let url = self.read::<GitUrl, _>(&raw.url, "source-url", |_: &SourceUrlError| {
+                    Some("write `https://<host>/<owner>/<project>`".into())
+                });
                 Some(Source::Git {
                     url: url?.value,
                     commit: commit?.value,
@@ -439,22 +434,34 @@ impl Reader<'_> {
 
     fn build(&mut self, raw: RawBuild) -> BuildSettings {
         for requirement in &raw.requirements {
-            if !requirement.value.contains("==") || requirement.value.contains('*') {
-                let message = format!("build requirement `{}` is not pinned", requirement.value);
-                let hint = format!("pin one version: `{}==1.2.3`", requirement.value);
-                let location = yaml::place(self.file, requirement);
-                self.fault(location, "unpinned-requirement", message, &hint);
-            }
+            let Some(name) = unpinned(&requirement.value) else {
+                continue;
+            };
+            let message = format!("build requirement `{}` is not pinned", requirement.value);
+            let name = if name.is_empty() { "name" } else { name };
+            let hint = format!("pin one version: `{name}==1.2.3`");
+            let location = yaml::place(self.file, requirement);
+            self.fault(location, "unpinned-requirement", message, &hint);
         }
+        let output = raw.output.and_then(|output| {
+            self.read::<OutputRule, _>(&output, "output-rule", |_: &OutputRuleError| {
+                Some("the file lies in `$OUT` itself, so write its name alone".into())
+            })
+        });
+        let env = raw.env.into_iter();
         BuildSettings {
             requirements: raw.requirements.into_iter().map(|at| at.value).collect(),
             system_packages: raw.system_packages,
-            env: raw.env,
+            env: env.map(|(name, at)| (name, self.located(at))).collect(),
             command: raw.command,
-            output: raw
-                .output
-                .and_then(|rule| self.read(&rule, "output-rule", |_: &OutputRuleError| None))
-                .map_or_else(OutputRule::default, |rule| rule.value),
+            output: output.map(|output| output.value).unwrap_or_default(),
+        }
+    }
+
+    fn located<T>(&self, at: At<T>) -> Located<T> {
+        Located {
+            location: yaml::place(self.file, &at),
+            value: at.value,
         }
     }
 
@@ -505,4 +512,45 @@ impl Reader<'_> {
 #[expect(clippy::unnecessary_wraps, reason = "the shape that `read` takes")]
 fn version_hint(error: &VersionError) -> Option<String> {
     Some(error.hint().to_owned())
+}
+
+/// The name in a requirement that is not pinned to one version; `None` when it is.
+fn unpinned(requirement: &str) -> Option<&str> {
+    let bare = requirement.split(';').next().unwrap_or_default().trim();
+    let name_end = bare
+        .find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c))
+        .unwrap_or(bare.len());
+    let (name, tail) = bare.split_at(name_end);
+    let tail = tail.trim_start();
+    let specifier = match tail.strip_prefix('[').and_then(|tail| tail.split_once(']')) {
+        Some((_, specifier)) => specifier.trim_start(),
+        None => tail,
+    };
+    let version = specifier.strip_prefix("==").map(str::trim);
+    let is_pinned = version.is_some_and(|version| version.parse::<Version>().is_ok());
+    (!is_pinned || name.is_empty()).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(requirement: &str, want: Option<&str>) {
+        assert_eq!(unpinned(requirement), want, "{requirement}");
+    }
+
+    #[test]
+    fn a_requirement_is_pinned_to_one_version_or_not_at_all() {
+        check("setuptools==80.9.0", None);
+        check("torch[opt] == 2.11.0+cu130", None);
+        check("ninja==1.13.0; python_version < \"3.14\"", None);
+        check("setuptools", Some("setuptools"));
+        check("setuptools>=80", Some("setuptools"));
+        check("setuptools==80.*", Some("setuptools"));
+        check("setuptools==80.9.0,!=80.9.1", Some("setuptools"));
+        check("setuptools===80.9.0", Some("setuptools"));
+        check("demo @ https://example.org/demo==1.0", Some("demo"));
+        check("==1.0", Some(""));
+    }
 }

@@ -23,6 +23,31 @@ pub(crate) fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Bo
     parse_with(file, text, options)
 }
 
+/// What every schema has, and all that is read of one that is not known.
+#[derive(serde::Deserialize)]
+struct Versioned {
+    schema: At<u32>,
+}
+
+/// Reads `text` when it has schema 1. A later schema is refused by its number, not by the first of
+/// its keys that this program does not know.
+pub(crate) fn parse_schema_1<T: DeserializeOwned>(
+    file: &str,
+    text: &str,
+) -> Result<T, Box<Diagnostic>> {
+    // What is wrong with a text that cannot even be read so far is said by the whole reading.
+    if let Ok(versioned) = parse::<Versioned>(file, text)
+        && versioned.schema.value != 1
+    {
+        let message = format!("schema {} is not known", versioned.schema.value);
+        let location = place(file, &versioned.schema);
+        let fault = Diagnostic::new(location, "schema", message)
+            .with_hint("this program reads `schema: 1`; a newer one may read this file");
+        return Err(Box::new(fault));
+    }
+    parse(file, text)
+}
+
 fn parse_with<T: DeserializeOwned>(
     file: &str,
     text: &str,
@@ -37,7 +62,7 @@ fn parse_with<T: DeserializeOwned>(
             },
             None => start_of(file),
         };
-        Box::new(explain(location, &error))
+        Box::new(explain(&location, &error))
     })
 }
 
@@ -85,23 +110,51 @@ where
 
 /// Gives the reader's message a rule's name and a hint, and takes out the place, which the
 /// diagnostic already has.
-fn explain(location: Location, error: &Error) -> Diagnostic {
+fn explain(location: &Location, error: &Error) -> Diagnostic {
+    let fault = |rule, message: String| Diagnostic::new(location.clone(), rule, message);
+    // The reader's errors are many and their list is open: those that people meet are named.
     if let Error::QuotingRequired { value, .. } = error {
-        return Diagnostic::new(
-            location,
-            "unquoted-number",
-            format!("`{value}` is a number to YAML, and a text is wanted here"),
-        )
-        .with_hint(format!("put it in quotes: \"{value}\""));
+        let message = format!("`{value}` is a number to YAML, and a text is wanted here");
+        let hint = format!("put it in quotes: \"{value}\"");
+        return fault("unquoted-number", message).with_hint(hint);
     }
     if let Error::DuplicateMappingKey { key, .. } = error {
         let key = key.as_deref().unwrap_or("?");
-        return Diagnostic::new(
-            location,
-            "duplicate-key",
-            format!("`{key}` stands here twice"),
+        return fault("duplicate-key", format!("`{key}` stands here twice"))
+            .with_hint("merge the two entries: the second would replace the first");
+    }
+    if let Error::SerdeUnknownField {
+        field, expected, ..
+    } = error
+    {
+        return fault("unknown-key", format!("`{field}` is not a key here"))
+            .with_hint(format!("the keys are: {}", expected.join(", ")));
+    }
+    if let Error::SerdeUnknownVariant {
+        variant, expected, ..
+    } = error
+    {
+        return fault(
+            "unknown-choice",
+            format!("`{variant}` is not a choice here"),
         )
-        .with_hint("merge the two entries: the second would replace the first");
+        .with_hint(format!("the choices are: {}", expected.join(", ")));
+    }
+    if let Error::SerdeMissingField { field, .. } = error {
+        return fault("missing-key", format!("`{field}` is missing here"))
+            .with_hint(format!("write `{field}: …`"));
+    }
+    if let Error::Unexpected { expected, .. } = error {
+        let expected = match *expected {
+            "mapping start" => "a map of `key: value` lines",
+            "sequence start" => "a list",
+            "string scalar" => "a text",
+            other => other,
+        };
+        return fault("yaml", format!("{expected} is wanted here"));
+    }
+    if let Error::Eof { .. } = error {
+        return fault("yaml", "the file is empty or ends too early".to_owned());
     }
     let text = error.to_string();
     let first_line = text.lines().next().unwrap_or_default();
@@ -109,14 +162,7 @@ fn explain(location: Location, error: &Error) -> Diagnostic {
         Some(end) => &first_line[..end],
         None => first_line,
     };
-    let rule = if message.starts_with("unknown field") || message.starts_with("unknown variant") {
-        "unknown-key"
-    } else if message.starts_with("missing field") {
-        "missing-key"
-    } else {
-        "yaml"
-    };
-    Diagnostic::new(location, rule, message)
+    fault("yaml", message.to_owned())
 }
 
 #[cfg(test)]
@@ -159,10 +205,12 @@ mod tests {
           hint: put it in quotes: "3.10"
         matrix.yaml:4:3: `a` stands here twice [duplicate-key]
           hint: merge the two entries: the second would replace the first
-        matrix.yaml:2:1: unknown field `pyhton`, expected one of python, packages [unknown-key]
-        matrix.yaml:1:1: missing field `python` [missing-key]
+        matrix.yaml:2:1: `pyhton` is not a key here [unknown-key]
+          hint: the keys are: python, packages
+        matrix.yaml:1:1: `python` is missing here [missing-key]
+          hint: write `python: …`
         matrix.yaml:1:9: unclosed bracket '[' [yaml]
-        matrix.yaml:1:9: expected sequence start [yaml]
+        matrix.yaml:1:9: a list is wanted here [yaml]
         "#
         );
     }

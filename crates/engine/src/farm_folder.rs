@@ -33,13 +33,39 @@ pub enum FarmError {
     /// The files say something that cannot be.
     #[error("{0}")]
     Faults(Diagnostics),
-    /// A file cannot be read.
+    /// The matrix cannot be read.
+    #[error("failed to read the matrix")]
+    Matrix(#[source] io::Error),
+    /// A file that the matrix leads to cannot be read.
     #[error("failed to read the farm")]
     Io(#[source] io::Error),
+    /// The certificates that containers shall trust cannot be read.
+    #[error("failed to read the certificates that containers shall trust")]
+    CaBundle(#[source] io::Error),
     /// A source folder cannot be read.
     #[error("failed to read a source folder")]
     Folder(#[source] fetch::FetchError),
 }
+
+impl FarmError {
+    /// What to type.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Matrix(_) => {
+                Some("change to the farm's folder, or name its matrix with `--matrix FILE`")
+            }
+            Self::CaBundle(_) => {
+                Some("`build.ca-bundle` is `image`, `host`, or a PEM file beside the matrix")
+            }
+            Self::Faults(_) | Self::Io(_) | Self::Folder(_) => None,
+        }
+    }
+}
+
+/// What is on record cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read what is on record")]
+pub struct RecordError(#[from] io::Error);
 
 impl From<Diagnostics> for FarmError {
     fn from(faults: Diagnostics) -> Self {
@@ -50,7 +76,7 @@ impl From<Diagnostics> for FarmError {
 impl FarmFolder {
     /// Reads the farm of the matrix at `path`.
     pub fn read(path: &Utf8Path) -> Result<Self, FarmError> {
-        let text = fs_err::read_to_string(path).map_err(FarmError::Io)?;
+        let text = fs_err::read_to_string(path).map_err(FarmError::Matrix)?;
         let matrix = Matrix::parse(path.as_str(), &text)?;
         let root = path.parent().unwrap_or(Utf8Path::new("")).to_owned();
         let mut farm = Self {
@@ -88,7 +114,7 @@ impl FarmFolder {
         let Some(test) = self.packages.get(package).and_then(|p| p.test.as_ref()) else {
             return Ok(None);
         };
-        let path = self.package_folder(package).join(test);
+        let path = self.package_folder(package).join(&test.value);
         fs_err::read_to_string(path)
             .map(Some)
             .map_err(FarmError::Io)
@@ -101,31 +127,27 @@ impl FarmFolder {
             CaBundle::Host => host_ca_bundle(),
             CaBundle::File(path) => self.root.join(path),
         };
-        fs_err::read(path).map(Some).map_err(FarmError::Io)
+        fs_err::read(path).map(Some).map_err(FarmError::CaBundle)
     }
 
     fn read_packages(&mut self) -> Result<(), FarmError> {
+        let mut faults = Vec::new();
         for entry in &self.matrix.packages {
             let name = &entry.name.value;
-            let path = self.package_folder(name).join("package.yaml");
-            let Some(text) = read_if_there(&path)? else {
+            let folder = self.package_folder(name);
+            let path = folder.join("package.yaml");
+            let Some(text) = read_if_there(&path).map_err(FarmError::Io)? else {
                 continue;
             };
-            let package = package::parse(path.as_str(), &text)?;
-            if package.name != *name {
-                let message = format!("`{}` lies in the folder of `{name}`", package.name);
-                let location = Location {
-                    file: path.into_string(),
-                    line: 1,
-                    column: 1,
-                };
-                let fault = Diagnostic::new(location, "package-folder", message)
-                    .with_hint("the folder has the package's name");
-                return Err(Diagnostics::from(fault).into());
+            match package::parse(path.as_str(), &text) {
+                Ok(package) => {
+                    faults.extend(misplaced(&package, name, &path));
+                    self.packages.insert(name.clone(), package);
+                }
+                Err(found) => faults.extend(found.iter().cloned()),
             }
-            self.packages.insert(name.clone(), package);
         }
-        Ok(())
+        Ok(Diagnostics::check((), faults)?)
     }
 
     fn read_patches(&mut self) -> Result<(), FarmError> {
@@ -138,7 +160,8 @@ impl FarmFolder {
                     .join(package.name.as_str())
                     .join(&version);
                 for patch in &release.patches {
-                    let Some(text) = read_if_there(&folder.join(&patch.value))? else {
+                    let path = folder.join(&patch.value);
+                    let Some(text) = read_if_there(&path).map_err(FarmError::Io)? else {
                         continue;
                     };
                     let key = PatchKey {
@@ -177,7 +200,7 @@ impl FarmFolder {
 
 /// What is on record under `out/jobs/`. A manifest that cannot be read is no record: its job is
 /// built again.
-pub fn on_record(out: &Utf8Path) -> Result<BTreeMap<JobId, OnRecord>, FarmError> {
+pub fn on_record(out: &Utf8Path) -> Result<BTreeMap<JobId, OnRecord>, RecordError> {
     let mut records = BTreeMap::new();
     for (folder, manifest) in manifests(out)? {
         let wheel = folder.join(&manifest.wheel.file_name);
@@ -194,14 +217,14 @@ pub fn on_record(out: &Utf8Path) -> Result<BTreeMap<JobId, OnRecord>, FarmError>
 }
 
 /// The manifests under `out/jobs/`, each with its folder, sorted by folder.
-pub fn manifests(out: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Manifest)>, FarmError> {
+pub fn manifests(out: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Manifest)>, RecordError> {
     let jobs = out.join("jobs");
     if !jobs.is_dir() {
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
-    for entry in jobs.read_dir_utf8().map_err(FarmError::Io)? {
-        let folder = entry.map_err(FarmError::Io)?.into_path();
+    for entry in jobs.read_dir_utf8()? {
+        let folder = entry?.into_path();
         let Some(text) = read_if_there(&folder.join(manifest::FILE_NAME))? else {
             continue;
         };
@@ -221,11 +244,35 @@ pub fn manifests(out: &Utf8Path) -> Result<Vec<(Utf8PathBuf, Manifest)>, FarmErr
     Ok(found)
 }
 
-fn read_if_there(path: &Utf8Path) -> Result<Option<String>, FarmError> {
+/// What is wrong with where a package and its test lie.
+fn misplaced(package: &Package, name: &PackageName, path: &Utf8Path) -> Vec<Diagnostic> {
+    let mut faults = Vec::new();
+    if package.name != *name {
+        let message = format!("`{}` lies in the folder of `{name}`", package.name);
+        let location = Location {
+            file: path.to_string(),
+            line: 1,
+            column: 1,
+        };
+        let fault = Diagnostic::new(location, "package-folder", message);
+        faults.push(fault.with_hint("the folder has the package's name"));
+    }
+    let folder = path.parent().unwrap_or(Utf8Path::new(""));
+    if let Some(test) = &package.test
+        && !folder.join(&test.value).is_file()
+    {
+        let message = format!("test `{}` is not there", test.value);
+        let fault = Diagnostic::new(test.location.clone(), "missing-test", message);
+        faults.push(fault.with_hint(format!("write {folder}/{}", test.value)));
+    }
+    faults
+}
+
+fn read_if_there(path: &Utf8Path) -> io::Result<Option<String>> {
     match fs_err::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(FarmError::Io(error)),
+        Err(error) => Err(error),
     }
 }
 

@@ -8,13 +8,14 @@ use crate::yaml::At;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawMatrix {
-    pub(super) schema: At<u32>,
+    #[expect(dead_code, reason = "judged before the rest is read")]
+    pub(super) schema: u32,
     pub(super) farm: At<String>,
     pub(super) folders: Option<RawFolders>,
     #[serde(default)]
     pub(super) archs: Vec<At<String>>,
-    pub(super) packages: Vec<RawMatrixPackage>,
-    pub(super) environments: Vec<RawEnvironment>,
+    pub(super) packages: At<Vec<RawMatrixPackage>>,
+    pub(super) environments: At<Vec<RawEnvironment>>,
     #[serde(default)]
     pub(super) exclude: Vec<At<RawExclusion>>,
     #[serde(default)]
@@ -32,7 +33,7 @@ pub(super) struct RawFolders {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawMatrixPackage {
     pub(super) name: At<String>,
-    pub(super) versions: Vec<At<String>>,
+    pub(super) versions: At<Vec<At<String>>>,
     #[serde(default)]
     pub(super) environments: Vec<At<String>>,
     #[serde(default)]
@@ -48,8 +49,8 @@ pub(super) struct RawEnvironment {
     pub(super) cuda: At<String>,
     #[serde(default)]
     pub(super) torch_index: Option<At<String>>,
-    pub(super) torch: Vec<At<String>>,
-    pub(super) python: Vec<At<String>>,
+    pub(super) torch: At<Vec<At<String>>>,
+    pub(super) python: At<Vec<At<String>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,8 +96,8 @@ pub(super) struct RawExclusion {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawBuildPolicy {
     pub(super) ca_bundle: Option<String>,
-    pub(super) jobs: Option<u32>,
+    pub(super) jobs: Option<At<u32>>,
     pub(super) memory: Option<At<String>>,
-    pub(super) package_index: Option<String>,
-    pub(super) source_date_epoch: Option<u64>,
+    pub(super) package_index: Option<At<String>>,
+    pub(super) source_date_epoch: Option<At<u64>>,
 }

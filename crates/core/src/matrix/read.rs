@@ -12,8 +12,9 @@ use super::{
 };
 use crate::arch::{ArchError, ArchTarget};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Location};
-use crate::ident::{IdentError, JobId};
+use crate::ident::{IdentError, JobId, PackageName};
 use crate::quantity::QuantityError;
+use crate::source::{IndexUrl, SourceUrlError};
 use crate::version::VersionError;
 use crate::yaml::{self, At};
 
@@ -21,7 +22,7 @@ use crate::yaml::{self, At};
 const ZIP_EPOCH_S: u64 = 315_532_800;
 
 pub(super) fn matrix(file: &str, text: &str) -> Result<Matrix, Diagnostics> {
-    let raw: RawMatrix = yaml::parse(file, text)?;
+    let raw: RawMatrix = yaml::parse_schema_1(file, text)?;
     let mut reader = Reader {
         file,
         faults: Vec::new(),
@@ -37,28 +38,20 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn matrix(&mut self, raw: RawMatrix) -> Matrix {
-        if raw.schema.value != 1 {
-            let message = format!("schema {} is not known", raw.schema.value);
-            let location = yaml::place(self.file, &raw.schema);
-            self.fault(
-                location,
-                "schema",
-                message,
-                "this program reads `schema: 1`",
-            );
-        }
         if raw.farm.value.parse::<JobId>().is_err() {
             let message = format!("farm name `{}` is not a plain word", raw.farm.value);
             let location = yaml::place(self.file, &raw.farm);
             let hint = "letters, digits and `-._+` only: it labels containers and images";
             self.fault(location, "farm-name", message, hint);
         }
+        let environments = raw.environments.value.iter();
+        let names: Vec<_> = environments.map(|env| env.name.value.clone()).collect();
         let environments = self.environments(raw.environments);
-        let packages = self.packages(&raw.packages, &environments);
+        let packages = self.packages(&raw.packages, &names);
         let exclusions = raw
             .exclude
             .into_iter()
-            .map(|exclusion| self.exclusion(exclusion))
+            .map(|exclusion| self.exclusion(exclusion, &names))
             .collect();
         Matrix {
             file: self.file.to_owned(),
@@ -72,8 +65,10 @@ impl Reader<'_> {
         }
     }
 
-    fn environments(&mut self, raw: Vec<RawEnvironment>) -> Vec<EnvironmentAxes> {
+    fn environments(&mut self, raw: At<Vec<RawEnvironment>>) -> Vec<EnvironmentAxes> {
+        self.refuse_empty("environments", &raw);
         let environments: Vec<_> = raw
+            .value
             .into_iter()
             .filter_map(|environment| self.environment(environment))
             .collect();
@@ -84,18 +79,10 @@ impl Reader<'_> {
     fn environment(&mut self, raw: RawEnvironment) -> Option<EnvironmentAxes> {
         let name = self.located(&raw.name);
         let cuda = self.read(&raw.cuda, "cuda-version", version_hint);
-        let torch = self.read_all(&raw.torch, "torch-version", version_hint);
-        let python = self.read_all(&raw.python, "python-version", version_hint);
-        for (axis, is_empty) in [
-            ("torch", raw.torch.is_empty()),
-            ("python", raw.python.is_empty()),
-        ] {
-            if is_empty {
-                let message = format!("environment `{}` has no {axis}", name.value);
-                let hint = format!("list at least one under `{axis}:`");
-                self.fault(name.location.clone(), "empty-axis", message, &hint);
-            }
-        }
+        self.refuse_empty("torch", &raw.torch);
+        self.refuse_empty("python", &raw.python);
+        let torch = self.read_all(&raw.torch.value, "torch-version", version_hint);
+        let python = self.read_all(&raw.python.value, "python-version", version_hint);
         self.refuse_twice("torch", &torch);
         self.refuse_twice("python", &python);
         Some(EnvironmentAxes {
@@ -125,10 +112,12 @@ impl Reader<'_> {
 
     fn packages(
         &mut self,
-        raw: &[RawMatrixPackage],
-        environments: &[EnvironmentAxes],
+        raw: &At<Vec<RawMatrixPackage>>,
+        environments: &[String],
     ) -> Vec<MatrixPackage> {
+        self.refuse_empty("packages", raw);
         let packages: Vec<_> = raw
+            .value
             .iter()
             .filter_map(|package| self.package(package, environments))
             .collect();
@@ -139,26 +128,17 @@ impl Reader<'_> {
     fn package(
         &mut self,
         raw: &RawMatrixPackage,
-        environments: &[EnvironmentAxes],
+        environments: &[String],
     ) -> Option<MatrixPackage> {
-        let name = self.read(&raw.name, "package-name", |_: &IdentError| None);
-        let versions = self.read_all(&raw.versions, "package-version", version_hint);
+        let name = self.read(&raw.name, "package-name", |_: &IdentError| {
+            PackageName::normalise(&raw.name.value)
+                .ok()
+                .map(|name| format!("write `{name}`"))
+        });
+        self.refuse_empty("versions", &raw.versions);
+        let versions = self.read_all(&raw.versions.value, "package-version", version_hint);
         self.refuse_twice("version", &versions);
-        for wanted in &raw.environments {
-            if !environments
-                .iter()
-                .any(|env| env.name.value == wanted.value)
-            {
-                let known: Vec<_> = environments
-                    .iter()
-                    .map(|env| env.name.value.as_str())
-                    .collect();
-                let message = format!("environment `{}` is not in this matrix", wanted.value);
-                let hint = format!("the environments are: {}", known.join(", "));
-                let location = yaml::place(self.file, wanted);
-                self.fault(location, "unknown-environment", message, &hint);
-            }
-        }
+        self.refuse_unknown_environments(&raw.environments, environments);
         Some(MatrixPackage {
             name: name?,
             versions,
@@ -167,18 +147,28 @@ impl Reader<'_> {
         })
     }
 
-    fn exclusion(&mut self, at: At<RawExclusion>) -> Exclusion {
+    fn exclusion(&mut self, at: At<RawExclusion>, environments: &[String]) -> Exclusion {
         let location = yaml::place(self.file, &at);
         let raw = at.value;
         if raw.reason.trim().is_empty() {
             let message = "an exclusion has no reason".to_owned();
-            self.fault(
-                location.clone(),
-                "no-reason",
-                message,
-                "say why, in one line",
-            );
+            let hint = "say why, in one line";
+            self.fault(location.clone(), "no-reason", message, hint);
         }
+        let axes = [
+            &raw.packages,
+            &raw.versions,
+            &raw.environments,
+            &raw.cuda,
+            &raw.torch,
+            &raw.python,
+        ];
+        if axes.iter().all(|axis| axis.is_empty()) {
+            let message = "this exclusion would take every job out".to_owned();
+            let hint = "name `packages`, `versions`, `environments`, `cuda`, `torch` or `python`";
+            self.fault(location.clone(), "boundless-exclusion", message, hint);
+        }
+        self.refuse_unknown_environments(&raw.environments, environments);
         Exclusion {
             packages: self.values(&raw.packages, "package-name", |_: &IdentError| None),
             versions: self.values(&raw.versions, "package-version", version_hint),
@@ -197,21 +187,37 @@ impl Reader<'_> {
                 Some(error.hint().to_owned())
             })
         });
+        let jobs = raw.jobs.map_or(1, |jobs| {
+            if jobs.value == 0 {
+                let location = yaml::place(self.file, &jobs);
+                let message = "no job could ever run".to_owned();
+                self.fault(location, "jobs", message, "write `jobs: 1` or more");
+            }
+            jobs.value
+        });
+        let package_index = raw.package_index.map_or_else(IndexUrl::default, |index| {
+            self.read(&index, "source-url", |_: &SourceUrlError| None)
+                .map_or_else(IndexUrl::default, |index| index.value)
+        });
+        let source_date_epoch_s = raw.source_date_epoch.map_or(ZIP_EPOCH_S, |epoch| {
+            if epoch.value < ZIP_EPOCH_S {
+                let location = yaml::place(self.file, &epoch);
+                let message = format!("{} lies before what a zip can hold", epoch.value);
+                let hint = format!("write {ZIP_EPOCH_S} (1980-01-01) or later");
+                self.fault(location, "source-date-epoch", message, &hint);
+            }
+            epoch.value
+        });
         BuildPolicy {
             ca_bundle: match raw.ca_bundle.as_deref() {
                 None | Some("image") => CaBundle::Image,
                 Some("host") => CaBundle::Host,
                 Some(path) => CaBundle::File(path.into()),
             },
-            jobs: raw.jobs.unwrap_or(1).max(1),
+            jobs,
             memory: memory.map(|memory| memory.value),
-            package_index: raw
-                .package_index
-                .unwrap_or_else(|| "https://pypi.org/simple".to_owned()),
-            source_date_epoch_s: raw
-                .source_date_epoch
-                .unwrap_or(ZIP_EPOCH_S)
-                .max(ZIP_EPOCH_S),
+            package_index: package_index.to_string(),
+            source_date_epoch_s,
         }
     }
 
@@ -288,6 +294,26 @@ impl Reader<'_> {
                 self.fault(value.location.clone(), "duplicate-entry", message, hint);
             }
             seen.push(value);
+        }
+    }
+
+    /// An empty list along any axis gives a matrix without jobs, which nobody means.
+    fn refuse_empty<T>(&mut self, key: &str, list: &At<Vec<T>>) {
+        if list.value.is_empty() {
+            let message = format!("`{key}` is empty, so there is nothing to build");
+            let hint = format!("give `{key}` at least one entry");
+            self.fault(yaml::place(self.file, list), "empty-list", message, &hint);
+        }
+    }
+
+    fn refuse_unknown_environments(&mut self, wanted: &[At<String>], known: &[String]) {
+        for wanted in wanted {
+            if !known.contains(&wanted.value) {
+                let message = format!("environment `{}` is not in this matrix", wanted.value);
+                let hint = format!("the environments are: {}", known.join(", "));
+                let location = yaml::place(self.file, wanted);
+                self.fault(location, "unknown-environment", message, &hint);
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use crate::ident::{JobId, PackageName};
 use crate::matrix::{EnvironmentAxes, Exclusion, Matrix, MatrixPackage};
 use crate::package::{Kernels, Package, PackageRelease, Reach};
 use crate::source::Source;
-use crate::source::patch::Patch;
+use crate::source::patch::{Patch, PatchError};
 use crate::version::{PackageVersion, PythonVersion, TorchVersion};
 
 /// Which patch file of which release.
@@ -254,11 +254,7 @@ impl<'a> Expansion<'a> {
                 file: patch.value.clone(),
             };
             if let Some(text) = self.input.patches.get(&key) {
-                if let Err(error) = Patch::parse(&key.file, text) {
-                    let hint = error.hint().unwrap_or_default();
-                    self.fault(&patch.location, "unfit-patch", error.to_string(), hint);
-                    continue;
-                }
+                self.judge_patch(&key, text, &patch.location);
                 patches.push(JobPatch {
                     name: key.file,
                     text: text.clone(),
@@ -272,6 +268,30 @@ impl<'a> Expansion<'a> {
             self.fault(&patch.location, "missing-patch", message, hint);
         }
         (patches.len() == release.patches.len()).then(|| patches.into())
+    }
+
+    /// Finds what is wrong with a patch before anything is fetched for it.
+    fn judge_patch(&mut self, key: &PatchKey, text: &str, location: &Location) {
+        let faults = &mut self.judgement.faults;
+        match Patch::parse(&key.file, text) {
+            Ok(_) => {}
+            // These have places of their own, in the patch.
+            Err(PatchError::Yaml { faults: own, .. }) => {
+                let folder = &self.input.matrix.folders.patches;
+                let file = format!("{folder}/{}/{}/{}", key.package, key.version, key.file);
+                faults.extend(own.iter().cloned().map(|mut fault| {
+                    fault.location.file.clone_from(&file);
+                    fault
+                }));
+            }
+            Err(error) => {
+                let fault = Diagnostic::new(location.clone(), "bad-patch", error.to_string());
+                faults.push(match error.hint() {
+                    Some(hint) => fault.with_hint(hint),
+                    None => fault,
+                });
+            }
+        }
     }
 
     fn source_identity(&mut self, release: &PackageRelease) -> Option<Arc<str>> {
@@ -350,7 +370,6 @@ impl<'a> Expansion<'a> {
     fn jobs(&mut self) -> Vec<Job> {
         let mut jobs = Vec::new();
         for candidate in std::mem::take(&mut self.candidates) {
-            let location = candidate.package.name.location.clone();
             let parts = JobParts {
                 id: candidate.id,
                 package: candidate.package.name.value.clone(),
@@ -364,10 +383,9 @@ impl<'a> Expansion<'a> {
             match Job::new(parts) {
                 Ok(job) => jobs.push(job),
                 Err(error) => {
-                    self.judgement.faults.push(
-                        Diagnostic::new(location, "template", error.to_string())
-                            .with_hint(error.hint()),
-                    );
+                    let location = error.location().clone();
+                    let fault = Diagnostic::new(location, "package-env", error.to_string());
+                    self.judgement.faults.push(fault.with_hint(error.hint()));
                 }
             }
         }

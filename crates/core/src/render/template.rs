@@ -1,6 +1,7 @@
 //! Fills the Dockerfile's template.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::LazyLock;
 
 use minijinja::{Environment as Templates, UndefinedBehavior, context};
@@ -8,6 +9,7 @@ use serde::Deserialize;
 
 use super::OUTPUT_FOLDER;
 use crate::arch::ArchList;
+use crate::diagnostic::Location;
 use crate::matrix::{Base, Interpreter, Toolkit, TorchIndex};
 use crate::plan::Job;
 use crate::version::CudaVersion;
@@ -33,21 +35,50 @@ pub(super) enum CaFile {
     Present,
 }
 
-/// A template in a package's settings does not hold.
+/// An entry of a package's `env` does not hold.
 #[derive(Debug, thiserror::Error)]
-#[error("environment variable `{variable}` of job `{job}` cannot be rendered: {why}")]
+#[error("environment variable `{variable}` cannot be set: {why}")]
 pub struct RenderError {
-    job: String,
     variable: String,
-    why: String,
+    location: Location,
+    why: EnvFault,
+}
+
+/// What is wrong with an entry of `env`.
+#[derive(Debug)]
+enum EnvFault {
+    NoName,
+    Template { message: String },
+    ControlCharacter,
+}
+
+impl fmt::Display for EnvFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoName => f.write_str("it is not a variable's name"),
+            Self::Template { message } => f.write_str(message),
+            Self::ControlCharacter => f.write_str("its value holds a control character"),
+        }
+    }
 }
 
 impl RenderError {
-    /// What may stand in a template.
+    /// Where the entry stands.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// What may stand in its place.
     pub fn hint(&self) -> &'static str {
-        "a value may use {{ archs.torch }}, {{ archs.numbers }}, {{ archs.gencode }}, \
-         {{ cuda.version }}, {{ cuda.tag }}, {{ torch.version }}, {{ torch.minor }}, \
-         {{ python.version }}, {{ version }} and {{ local_version }}"
+        match self.why {
+            EnvFault::NoName => "a name has letters, digits and `_`, and no digit first",
+            EnvFault::ControlCharacter => "a value is one line of text",
+            EnvFault::Template { .. } => {
+                "a value may use {{ archs.torch }}, {{ archs.numbers }}, {{ archs.gencode }}, \
+                 {{ cuda.version }}, {{ cuda.tag }}, {{ torch.version }}, {{ torch.minor }}, \
+                 {{ python.version }}, {{ version }} and {{ local_version }}"
+            }
+        }
     }
 }
 
@@ -185,24 +216,33 @@ fn environment_variables(job: &Job) -> Result<BTreeMap<String, String>, RenderEr
     let templates = strict_templates();
     let values = template_values(job);
     for (name, template) in &build.env {
-        let refuse = |why: String| RenderError {
-            job: job.id().to_string(),
+        let refuse = |why| RenderError {
             variable: name.clone(),
+            location: template.location.clone(),
             why,
         };
         let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if !is_name || name.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(refuse("it is not a variable's name".to_owned()));
+        if !is_name || name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(refuse(EnvFault::NoName));
         }
         let value = templates
-            .render_str(template, values.clone())
-            .map_err(|error| refuse(error.to_string()))?;
+            .render_str(&template.value, values.clone())
+            .map_err(|error| refuse(template_fault(&template.value, &error)))?;
         if value.chars().any(char::is_control) {
-            return Err(refuse("its value holds a control character".to_owned()));
+            return Err(refuse(EnvFault::ControlCharacter));
         }
         variables.insert(name.clone(), value);
     }
     Ok(variables)
+}
+
+/// What the template engine says, without the name it makes up for a template that is no file.
+fn template_fault(template: &str, error: &minijinja::Error) -> EnvFault {
+    let message = match error.detail() {
+        Some(detail) => format!("{}: {detail} in `{template}`", error.kind()),
+        None => format!("{} in `{template}`", error.kind()),
+    };
+    EnvFault::Template { message }
 }
 
 fn strict_templates() -> Templates<'static> {

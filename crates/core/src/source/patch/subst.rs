@@ -243,9 +243,11 @@ mod tests {
             patch `1.subst.yaml` cannot be read
               caused by: 1.subst.yaml:1:1: there is no substitution in it [empty-patch]
             patch `1.subst.yaml` cannot be read
-              caused by: 1.subst.yaml:4:1: unknown field `regex`, expected one of why, upstream, drop-when, substitutions [unknown-key]
+              caused by: 1.subst.yaml:4:1: `regex` is not a key here [unknown-key]
+              hint: the keys are: why, upstream, drop-when, substitutions
             patch `1.subst.yaml` cannot be read
-              caused by: 1.subst.yaml:5:24: missing field `count` [missing-key]
+              caused by: 1.subst.yaml:5:24: `count` is missing here [missing-key]
+              hint: write `count: …`
             patch `1.subst.yaml` cannot be read
               caused by: 1.subst.yaml:5:12: `../x` is not a path inside a source tree: relative, `/` between the names, no `..`, no control characters [tree-path]
             patch `1.subst.yaml` cannot be read
