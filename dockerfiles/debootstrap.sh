@@ -1,3 +1,4 @@
+#!/bin/sh
 # Makes the root file system of a Debian suite as FOLDER/root.tar: sh -c SCRIPT debootstrap SUITE MIRROR FOLDER
 set -eu
 suite=$1 mirror=$2 folder=$3

@@ -18,8 +18,8 @@ version() {
 }
 
 torch_before=$(version torch)
-while read -r project wanted; do
-    echo "wheelfarm-proof $project"
+while read -r place project wanted; do
+    echo "wheelfarm-proof $place"
     pip install --quiet --no-cache-dir --only-binary=:all: --index-url "file:///release/$channel/simple" "$project==$wanted"
     installed=$(version "$project")
     if [ "$installed" = "$wanted" ]; then
@@ -33,7 +33,7 @@ while read -r project wanted; do
     else
         report "torch is left alone" fail "torch was $torch_before and is $(version torch)"
     fi
-    if [ -r "/proof/$project/test.py" ]; then
-        python "/proof/$project/test.py" < /dev/null || report "test exit" fail "exit code $?"
+    if [ -r "/proof/$place/test.py" ]; then
+        python "/proof/$place/test.py" < /dev/null || report "test exit" fail "exit code $?"
     fi
 done < /proof/wanted

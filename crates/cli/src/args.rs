@@ -113,7 +113,7 @@ pub(crate) struct PublishArgs {
     /// Install every published wheel with pip in a clean container, and run its test.
     #[arg(long)]
     pub(crate) prove: bool,
-    /// How the summary is printed.
+    /// How the summary is printed; as JSON, without a proof's progress.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
 }

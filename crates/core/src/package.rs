@@ -499,7 +499,7 @@ impl Reader<'_> {
         E: std::error::Error,
     {
         yaml::read(self.file, at, rule, hint)
-            .map_err(|fault| self.faults.push(fault))
+            .map_err(|fault| self.faults.push(*fault))
             .ok()
     }
 
@@ -509,6 +509,7 @@ impl Reader<'_> {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape that `read` takes")]
 fn version_hint(error: &VersionError) -> Option<String> {
     Some(error.hint().to_owned())
 }

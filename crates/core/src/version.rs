@@ -143,7 +143,7 @@ impl PythonVersion {
         format!("cp3{}{}", self.minor, self.threading_text())
     }
 
-    /// The folder of this Python in PyPA's manylinux images: `cp313-cp313t`.
+    /// The folder of this Python in `PyPA`'s manylinux images: `cp313-cp313t`.
     pub fn manylinux_folder(self) -> String {
         format!(
             "cp3{}-cp3{}{}",

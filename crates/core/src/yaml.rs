@@ -13,7 +13,7 @@ use crate::diagnostic::{Diagnostic, Located, Location};
 pub(crate) type At<T> = Spanned<T>;
 
 /// Reads `text`, which the user knows as `file`.
-pub(crate) fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Diagnostic> {
+pub(crate) fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Box<Diagnostic>> {
     let options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::Error,
         no_schema: true,
@@ -31,15 +31,19 @@ struct Versioned {
 
 /// Reads `text` when it has schema 1. A later schema is refused by its number, not by the first of
 /// its keys that this program does not know.
-pub(crate) fn parse_schema_1<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Diagnostic> {
+pub(crate) fn parse_schema_1<T: DeserializeOwned>(
+    file: &str,
+    text: &str,
+) -> Result<T, Box<Diagnostic>> {
     // What is wrong with a text that cannot even be read so far is said by the whole reading.
     if let Ok(versioned) = parse::<Versioned>(file, text)
         && versioned.schema.value != 1
     {
         let message = format!("schema {} is not known", versioned.schema.value);
         let location = place(file, &versioned.schema);
-        return Err(Diagnostic::new(location, "schema", message)
-            .with_hint("this program reads `schema: 1`; a newer one may read this file"));
+        let fault = Diagnostic::new(location, "schema", message)
+            .with_hint("this program reads `schema: 1`; a newer one may read this file");
+        return Err(Box::new(fault));
     }
     parse(file, text)
 }
@@ -48,7 +52,7 @@ fn parse_with<T: DeserializeOwned>(
     file: &str,
     text: &str,
     options: Options,
-) -> Result<T, Diagnostic> {
+) -> Result<T, Box<Diagnostic>> {
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let location = match error.location() {
             Some(place) => Location {
@@ -58,7 +62,7 @@ fn parse_with<T: DeserializeOwned>(
             },
             None => start_of(file),
         };
-        explain(location, &error)
+        Box::new(explain(location, &error))
     })
 }
 
@@ -86,7 +90,7 @@ pub(crate) fn read<T, E>(
     at: &At<String>,
     rule: &'static str,
     hint: impl Fn(&E) -> Option<String>,
-) -> Result<Located<T>, Diagnostic>
+) -> Result<Located<T>, Box<Diagnostic>>
 where
     T: std::str::FromStr<Err = E>,
     E: std::error::Error,
@@ -96,10 +100,10 @@ where
         Ok(value) => Ok(Located { value, location }),
         Err(error) => {
             let fault = Diagnostic::new(location, rule, error.to_string());
-            Err(match hint(&error) {
+            Err(Box::new(match hint(&error) {
                 Some(hint) => fault.with_hint(hint),
                 None => fault,
-            })
+            }))
         }
     }
 }
@@ -130,8 +134,11 @@ fn explain(location: Location, error: &Error) -> Diagnostic {
         variant, expected, ..
     } = error
     {
-        return fault("unknown-choice", format!("`{variant}` is not a choice here"))
-            .with_hint(format!("the choices are: {}", expected.join(", ")));
+        return fault(
+            "unknown-choice",
+            format!("`{variant}` is not a choice here"),
+        )
+        .with_hint(format!("the choices are: {}", expected.join(", ")));
     }
     if let Error::SerdeMissingField { field, .. } = error {
         return fault("missing-key", format!("`{field}` is missing here"))

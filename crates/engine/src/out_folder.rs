@@ -103,15 +103,23 @@ impl OutFolder {
     }
 
     /// Puts a complete staged job on record, in the place of what was there.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the staged folder is used up"
+    )]
     pub fn record(&self, staged: StagedJob) -> Result<Utf8PathBuf, FileError> {
         let place = self.job(&staged.job);
         self.put(&staged.path, &place, &staged.job)?;
         remove_folder(&self.failed(&staged.job))
-            .map_err(|source| FileError::new("write", &self.failed(&staged.job), source))?;
+            .map_err(|source| FileError::new("write", self.failed(&staged.job), source))?;
         Ok(place)
     }
 
     /// Keeps what a failed job left, for a person to read.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the staged folder is used up"
+    )]
     pub fn keep_failed(&self, staged: StagedJob) -> Result<Utf8PathBuf, FileError> {
         let place = self.failed(&staged.job);
         remove_folder(&place).map_err(|source| FileError::new("write", &place, source))?;
@@ -120,6 +128,10 @@ impl OutFolder {
     }
 
     /// Throws a staged job away.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the staged folder is used up"
+    )]
     pub fn discard(&self, staged: StagedJob) -> Result<(), FileError> {
         remove_folder(&staged.path).map_err(|source| FileError::new("write", &staged.path, source))
     }
@@ -203,7 +215,7 @@ mod tests {
 
     fn stage(out: &OutFolder, text: &str) -> StagedJob {
         let staged = out.stage(&job()).unwrap();
-        files::write_atomic(&staged.path().join("manifest.json"), text.as_bytes()).unwrap();
+        files::write_atomic(staged.path().join("manifest.json"), text.as_bytes()).unwrap();
         staged
     }
 

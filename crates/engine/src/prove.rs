@@ -12,7 +12,7 @@ use bytes::Bytes;
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 use wheelfarm_core::digest::Sha256Digest;
-use wheelfarm_core::ident::PackageName;
+use wheelfarm_core::ident::{JobId, PackageName};
 use wheelfarm_core::package::GpuWish;
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::quantity::ByteSize;
@@ -36,8 +36,8 @@ const MEMORY: ByteSize = ByteSize::gib(8);
 
 /// The limits of a proof in time.
 const LIMITS: RunLimits = RunLimits {
-    total: Duration::from_secs(1800),
-    silence: Duration::from_secs(900),
+    total: Duration::from_mins(30),
+    silence: Duration::from_mins(15),
     grace: Duration::from_secs(10),
 };
 
@@ -122,6 +122,12 @@ pub enum ProofError {
         /// The channel.
         channel: Channel,
     },
+    /// A package needs a GPU and the engine offers none.
+    #[error("job `{job}` needs a GPU to be proven, and the engine offers none")]
+    NoGpu {
+        /// The first such job.
+        job: JobId,
+    },
     /// A file of the release cannot be read, or the receipt not be written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -159,10 +165,7 @@ impl<E: Engine> Prover<E> {
         subjects: &[ProofSubject],
         on_line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Vec<Receipt>, ProofError> {
-        let fail = |source| ProofError::Engine {
-            channel: channel.clone(),
-            source,
-        };
+        let fail = |source| engine_failure(channel, source);
         let Some(subject) = subjects.first() else {
             return Ok(Vec::new());
         };
@@ -178,6 +181,14 @@ impl<E: Engine> Prover<E> {
             }
             GpuOffer::None | GpuOffer::NvidiaRuntime | GpuOffer::Cdi => None,
         };
+        let needy = subjects
+            .iter()
+            .find(|subject| subject.job.release().gpu == GpuWish::Required);
+        if let (Some(subject), None) = (needy, gpu) {
+            return Err(ProofError::NoGpu {
+                job: subject.job.id().clone(),
+            });
+        }
         let memory_bytes = MEMORY.bytes().min(facts.memory_bytes);
         let spec = self.spec(&image, channel, memory_bytes, gpu);
         let archive = pack(folder, channel, subjects)?;
@@ -191,24 +202,23 @@ impl<E: Engine> Prover<E> {
         let output = res.map_err(fail)?.ok_or(ProofError::Stopped)?;
         let receipts: Vec<_> = subjects
             .iter()
-            .map(|subject| Receipt {
+            .enumerate()
+            .map(|(place, subject)| Receipt {
                 wheel: subject.wheel.file_name.to_string(),
                 sha256: subject.wheel.sha256,
                 image: image.to_string(),
                 gpu: gpu.is_some(),
-                checks: output.checks(subject),
+                checks: output.checks(place, subject),
             })
             .collect();
-        write_receipts(folder, channel, &receipts)?;
+        let python = subject.job.environment().python.tag();
+        write_receipts(folder, channel, &python, &receipts)?;
         Ok(receipts)
     }
 
     /// The image of torch alone that the job's own image was built on.
     async fn torch_image(&self, channel: &Channel, job: &Job) -> Result<ImageRef, ProofError> {
-        let fail = |source| ProofError::Engine {
-            channel: channel.clone(),
-            source,
-        };
+        let fail = |source| engine_failure(channel, source);
         let no_image = || ProofError::NoImage {
             channel: channel.clone(),
         };
@@ -232,10 +242,7 @@ impl<E: Engine> Prover<E> {
         subjects: &[ProofSubject],
         on_line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<ImageId, ProofError> {
-        let fail = |source| ProofError::Engine {
-            channel: channel.clone(),
-            source,
-        };
+        let fail = |source| engine_failure(channel, source);
         let own: Vec<_> = subjects.iter().map(|s| s.job.package().clone()).collect();
         let mut requirements: Vec<_> = subjects
             .iter()
@@ -338,11 +345,21 @@ impl<E: Engine> Prover<E> {
     }
 }
 
-/// What the script said, by package.
+fn engine_failure(channel: &Channel, source: EngineError) -> ProofError {
+    if source.kind() == EngineErrorKind::Cancelled {
+        return ProofError::Stopped;
+    }
+    ProofError::Engine {
+        channel: channel.clone(),
+        source,
+    }
+}
+
+/// What the script said, by the place of the wheel among the subjects.
 #[derive(Debug, Default)]
 struct Output {
-    current: Option<String>,
-    checks: BTreeMap<String, Vec<Check>>,
+    current: Option<usize>,
+    checks: BTreeMap<usize, Vec<Check>>,
 }
 
 #[derive(Deserialize)]
@@ -352,24 +369,24 @@ struct TestReport {
 }
 
 impl Output {
-    /// Takes a line: `wheelfarm-proof NAME` begins a package, and a JSON object reports on it.
+    /// Takes a line: `wheelfarm-proof 3` begins the fourth wheel, and a JSON object reports on it.
     fn take(&mut self, line: &str) {
-        if let Some(name) = line.strip_prefix("wheelfarm-proof ") {
-            self.current = Some(name.to_owned());
+        if let Some(place) = line.strip_prefix("wheelfarm-proof ") {
+            self.current = place.parse().ok();
             return;
         }
-        let (Some(current), Ok(report)) = (&self.current, serde_json::from_str::<TestReport>(line))
+        let (Some(current), Ok(report)) = (self.current, serde_json::from_str::<TestReport>(line))
         else {
             return;
         };
         if report.schema == 1 {
-            let checks = self.checks.entry(current.clone()).or_default();
+            let checks = self.checks.entry(current).or_default();
             checks.extend(report.checks);
         }
     }
 
-    fn checks(&self, subject: &ProofSubject) -> Vec<Check> {
-        let reported = self.checks.get(subject.job.package().as_str());
+    fn checks(&self, place: usize, subject: &ProofSubject) -> Vec<Check> {
+        let reported = self.checks.get(&place);
         let mut checks = reported.cloned().unwrap_or_default();
         if checks.is_empty() {
             checks.push(Check {
@@ -404,20 +421,24 @@ fn pack(
 ) -> Result<Bytes, ProofError> {
     let mut tree = SourceTree::new();
     add(&mut tree, "proof/prove.sh", SCRIPT.into())?;
-    let wanted: String = subjects
-        .iter()
-        .map(|subject| {
-            let name = &subject.wheel.file_name;
-            format!("{} {}\n", name.project(), name.full_version())
-        })
-        .collect();
-    add(&mut tree, "proof/wanted", wanted.into_bytes())?;
-    for subject in subjects {
+    let mut wanted = String::new();
+    for (place, subject) in subjects.iter().enumerate() {
+        let name = &subject.wheel.file_name;
+        let (project, version) = (name.project().as_str(), name.full_version());
+        wanted.extend([
+            place.to_string().as_str(),
+            " ",
+            project,
+            " ",
+            &version,
+            "\n",
+        ]);
         if let Some(test) = &subject.test {
-            let path = format!("proof/{}/test.py", subject.job.package());
+            let path = format!("proof/{place}/test.py");
             add(&mut tree, &path, test.clone().into_bytes())?;
         }
     }
+    add(&mut tree, "proof/wanted", wanted.into_bytes())?;
     add_folder(&mut tree, folder, &folder.join(channel.to_string()))?;
     Ok(tar(&tree))
 }
@@ -459,15 +480,19 @@ fn tar(tree: &SourceTree) -> Bytes {
 fn write_receipts(
     folder: &Utf8Path,
     channel: &Channel,
+    python: &str,
     receipts: &[Receipt],
 ) -> Result<(), FileError> {
     let proof = serde_json::json!({
         "schema": 1,
         "channel": channel,
+        "python": python,
         "proved_at": jiff::Timestamp::now().to_string(),
         "receipts": receipts,
     });
-    let path = folder.join(channel.to_string()).join("proof.json");
+    let path = folder
+        .join(channel.to_string())
+        .join(format!("proof-{python}.json"));
     files::write_atomic(path, format!("{proof:#}\n").as_bytes())
 }
 
@@ -488,15 +513,15 @@ mod tests {
     }
 
     #[test]
-    fn reports_belong_to_the_package_that_was_named_last() {
+    fn reports_belong_to_the_wheel_that_was_named_last() {
         let mut output = Output::default();
         output.take("{\"schema\":1,\"checks\":[{\"name\":\"lost\",\"result\":\"pass\"}]}");
-        output.take("wheelfarm-proof demo");
+        output.take("wheelfarm-proof 3");
         output.take("some text {");
         output.take(
             "{\"schema\":1,\"checks\":[{\"name\":\"x\",\"result\":\"not checked\",\"detail\":\"y\"}]}",
         );
         assert_eq!(output.checks.len(), 1);
-        assert_eq!(output.checks["demo"][0].result, CheckResult::NotChecked);
+        assert_eq!(output.checks[&3][0].result, CheckResult::NotChecked);
     }
 }

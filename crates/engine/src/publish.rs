@@ -58,6 +58,14 @@ pub enum PublishError {
         #[source]
         source: serde_json::Error,
     },
+    /// The list was written by another version of this program.
+    #[error("`{path}` has schema {found}, and this program reads {LIST_SCHEMA}")]
+    OtherSchema {
+        /// The list.
+        path: Utf8PathBuf,
+        /// What it says.
+        found: u32,
+    },
     /// Another process publishes to the folder.
     #[error("another run of wheelfarm publishes to `{0}`")]
     Busy(Utf8PathBuf),
@@ -81,6 +89,7 @@ impl PublishError {
                  package a new version",
             ),
             Self::Busy(_) => Some("wait for it"),
+            Self::OtherSchema { .. } => Some("publish to a new folder"),
             Self::Release(_) | Self::List { .. } | Self::File(_) | Self::Read(_) => None,
         }
     }
@@ -89,7 +98,11 @@ impl PublishError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Altered { .. } | Self::OtherBytes { .. } | Self::Release(_) => true,
-            Self::List { .. } | Self::Busy(_) | Self::File(_) | Self::Read(_) => false,
+            Self::List { .. }
+            | Self::OtherSchema { .. }
+            | Self::Busy(_)
+            | Self::File(_)
+            | Self::Read(_) => false,
         }
     }
 }
@@ -264,8 +277,16 @@ fn read_list(folder: &Utf8Path) -> Result<Vec<PublishedWheel>, PublishError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
-    let list: List =
-        serde_json::from_str(&text).map_err(|source| PublishError::List { path, source })?;
+    let list: List = serde_json::from_str(&text).map_err(|source| PublishError::List {
+        path: path.clone(),
+        source,
+    })?;
+    if list.schema != LIST_SCHEMA {
+        return Err(PublishError::OtherSchema {
+            path,
+            found: list.schema,
+        });
+    }
     Ok(list.wheels)
 }
 

@@ -9,7 +9,7 @@ use wheelfarm_engine::container::DockerEngine;
 use wheelfarm_engine::event::Reporter;
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::out_folder::OutFolder;
-use wheelfarm_engine::run::{self, RunSettings, RunSummary, StopSignal};
+use wheelfarm_engine::run::{self, RunSettings, RunSummary, StopSignal, Workplace};
 
 use super::{Selected, listen};
 use crate::args::{BuildArgs, Format};
@@ -17,7 +17,7 @@ use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::render;
 
-pub(super) fn run(args: BuildArgs) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     let selected = Selected::read(&args.selection)?;
     selected.refuse_nothing()?;
     let needs = selected.needs(&args.selection, args.force)?;
@@ -33,7 +33,7 @@ pub(super) fn run(args: BuildArgs) -> Result<ExitCode, Failure> {
             memory: selected.farm.matrix.build.memory,
             ca_bundle: selected.farm.ca_bundle()?,
         };
-        build(&args, &needs, settings, &mut *reporter)?
+        build(args, &needs, settings, &mut *reporter)?
     };
     drop(reporter);
     match args.format {
@@ -50,20 +50,15 @@ async fn build(
     settings: RunSettings,
     reporter: &mut dyn Reporter,
 ) -> Result<RunSummary, Failure> {
-    let engine = Arc::new(DockerEngine::connect().await?);
-    let out = OutFolder::open(&args.selection.out)?;
-    let fetcher = Fetcher::new(cache_folder(args), FetchOptions::default())
-        .map_err(Failure::infrastructure)?;
-    let stop = StopSignal::default();
-    let run = run::build(
-        engine,
-        out,
-        fetcher,
-        needs,
+    let workplace = Workplace {
+        engine: Arc::new(DockerEngine::connect().await?),
+        out: OutFolder::open(&args.selection.out)?,
+        fetcher: Fetcher::new(cache_folder(args), FetchOptions::default())
+            .map_err(Failure::infrastructure)?,
         settings,
-        stop.clone(),
-        reporter,
-    );
+    };
+    let stop = StopSignal::default();
+    let run = run::build(workplace, needs, stop.clone(), reporter);
     tokio::select! {
         res = run => Ok(res?),
         failure = listen(stop) => Err(failure),
@@ -85,10 +80,9 @@ fn exit_code(summary: &RunSummary) -> ExitCode {
     let mut code = ExitCode::Done;
     for job in &summary.jobs {
         match &job.outcome {
-            Outcome::Built | Outcome::UpToDate => {}
             Outcome::Cancelled => return ExitCode::Cancelled,
             Outcome::NotStarted if code == ExitCode::Done => code = ExitCode::Cancelled,
-            Outcome::NotStarted => {}
+            Outcome::Built | Outcome::UpToDate | Outcome::NotStarted => {}
             Outcome::Failed(failure) => match failure.kind.blame() {
                 Blame::Host | Blame::Network => code = ExitCode::Infrastructure,
                 Blame::Job if code == ExitCode::Infrastructure => {}

@@ -19,7 +19,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     match args.command {
         Command::Plan(args) => plan::run(&args),
         Command::Dockerfile(args) => dockerfile::run(&args),
-        Command::Build(args) => build::run(args),
+        Command::Build(args) => build::run(&args),
         Command::Publish(args) => publish::run(&args),
     }
 }
@@ -36,9 +36,8 @@ impl Selected {
         let farm = FarmFolder::read(&selection.matrix)?;
         let mut plan = farm.plan()?;
         render::warnings(&plan.warnings);
-        let all = plan.jobs.len() + plan.excluded.len();
         plan.select(&selector);
-        if plan.jobs.is_empty() && plan.excluded.is_empty() && all > 0 {
+        if plan.jobs.is_empty() && plan.excluded.is_empty() {
             let error = anyhow::anyhow!("no job matches --only and --skip");
             return Err(Failure::bad_input(error)
                 .with_hint("`wheelfarm plan` lists the ids; the globs match whole ids"));
@@ -48,15 +47,14 @@ impl Selected {
 
     /// Refuses to do nothing: a plan may show that everything is left out, other commands act.
     fn refuse_nothing(&self) -> Result<(), Failure> {
-        let Some(first) = self.plan.excluded.first() else {
-            return Ok(());
-        };
-        if !self.plan.jobs.is_empty() {
-            return Ok(());
+        match self.plan.excluded.first() {
+            Some(first) if self.plan.jobs.is_empty() => {
+                let hint = format!("`{}` is left out: {}", first.id, first.reason);
+                let error = anyhow::anyhow!("every job asked for is left out");
+                Err(Failure::bad_input(error).with_hint(hint))
+            }
+            _ => Ok(()),
         }
-        let error = anyhow::anyhow!("every job asked for is left out");
-        let hint = format!("`{}` is left out: {}", first.id, first.reason);
-        Err(Failure::bad_input(error).with_hint(hint))
     }
 
     fn needs(&self, selection: &Selection, force: bool) -> Result<Vec<(&Job, Need)>, Failure> {
@@ -81,8 +79,9 @@ fn find_job<'a>(plan: &'a Plan, id: &str) -> Result<&'a Job, Failure> {
     let excluded = plan.excluded.iter().find(|job| job.id.as_str() == id);
     if let Some(excluded) = excluded {
         let error = anyhow::anyhow!("job `{id}` is left out: {}", excluded.reason);
-        return Err(Failure::bad_input(error)
-            .with_hint("`wheelfarm plan` lists what is left out, and why"));
+        return Err(
+            Failure::bad_input(error).with_hint("`wheelfarm plan` lists what is left out, and why")
+        );
     }
     let start = id.split('-').next().unwrap_or(id);
     let near: Vec<_> = plan

@@ -170,7 +170,9 @@ async fn prove_channel(
 fn proof_failure(error: ProofError) -> Failure {
     match error {
         ProofError::Stopped => Failure::new(ExitCode::Cancelled, error),
-        ProofError::Engine { .. } | ProofError::File(_) => Failure::infrastructure(error),
+        ProofError::Engine { .. } | ProofError::File(_) | ProofError::NoGpu { .. } => {
+            Failure::infrastructure(error)
+        }
         ProofError::NoImage { .. } => Failure::infrastructure(error)
             .with_hint("build the jobs on this engine: `wheelfarm build --force`"),
         ProofError::Pack { .. } => Failure::bad_input(error),

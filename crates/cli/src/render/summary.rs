@@ -51,25 +51,26 @@ fn human_text(summary: &RunSummary) -> String {
 fn job_line(job: &JobSummary, width: usize) -> String {
     let outcome = match &job.outcome {
         Outcome::Failed(failure) => format!("failed at {}", failure.stage),
-        other => other.as_str().replace('-', " "),
-    };
-    let mut line = format!("{:width$}  {outcome}", job.job);
-    if job.elapsed > Duration::ZERO {
-        line.push_str(&format!(" in {}", elapsed(job.elapsed)));
-        let stages: Vec<_> = job
-            .stages
-            .iter()
-            .filter(|(_, time)| *time >= Duration::from_secs(1))
-            .map(|(stage, time)| format!("{stage} {}", elapsed(*time)))
-            .collect();
-        if !stages.is_empty() {
-            line.push_str(&format!(" ({})", stages.join(", ")));
+        other @ (Outcome::Built | Outcome::UpToDate | Outcome::Cancelled | Outcome::NotStarted) => {
+            other.as_str().replace('-', " ")
         }
-    }
-    if let (Some(folder), Some(wheel)) = (&job.folder, &job.wheel) {
-        line.push_str(&format!("\n  {folder}/{wheel}"));
-    }
-    line
+    };
+    let stages: Vec<_> = job
+        .stages
+        .iter()
+        .filter(|(_, time)| *time >= Duration::from_secs(1))
+        .map(|(stage, time)| format!("{stage} {}", elapsed(*time)))
+        .collect();
+    let time = match (job.elapsed, stages.join(", ")) {
+        (Duration::ZERO, _) => String::new(),
+        (time, stages) if stages.is_empty() => format!(" in {}", elapsed(time)),
+        (time, stages) => format!(" in {} ({stages})", elapsed(time)),
+    };
+    let place = match (&job.folder, &job.wheel) {
+        (Some(folder), Some(wheel)) => format!("\n  {folder}/{wheel}"),
+        _ => String::new(),
+    };
+    format!("{:width$}  {outcome}{time}{place}", job.job)
 }
 
 fn failure_lines(job: &JobSummary, failure: &Failure) -> Vec<String> {

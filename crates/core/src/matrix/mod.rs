@@ -101,7 +101,7 @@ pub enum Base {
 pub enum Interpreter {
     /// The distribution's own, by `apt-get`.
     Apt,
-    /// `/opt/python/cpXY-cpXY`, as in PyPA's and PyTorch's manylinux images.
+    /// `/opt/python/cpXY-cpXY`, as in `PyPA`'s and PyTorch's manylinux images.
     Manylinux,
 }
 

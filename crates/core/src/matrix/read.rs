@@ -41,7 +41,7 @@ impl Reader<'_> {
         if raw.farm.value.parse::<JobId>().is_err() {
             let message = format!("farm name `{}` is not a plain word", raw.farm.value);
             let location = yaml::place(self.file, &raw.farm);
-            let hint = "letters, digits and `-._` only: it labels containers and images";
+            let hint = "letters, digits and `-._+` only: it labels containers and images";
             self.fault(location, "farm-name", message, hint);
         }
         let environments = raw.environments.value.iter();
@@ -125,11 +125,7 @@ impl Reader<'_> {
         packages
     }
 
-    fn package(
-        &mut self,
-        raw: RawMatrixPackage,
-        environments: &[String],
-    ) -> Option<MatrixPackage> {
+    fn package(&mut self, raw: RawMatrixPackage, environments: &[String]) -> Option<MatrixPackage> {
         let name = self.read(&raw.name, "package-name", |_: &IdentError| {
             PackageName::normalise(&raw.name.value)
                 .ok()
@@ -243,7 +239,7 @@ impl Reader<'_> {
         E: std::error::Error,
     {
         yaml::read(self.file, at, rule, hint)
-            .map_err(|fault| self.faults.push(fault))
+            .map_err(|fault| self.faults.push(*fault))
             .ok()
     }
 
@@ -349,6 +345,7 @@ fn base(raw: RawBase) -> Base {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape that `read` takes")]
 fn version_hint(error: &VersionError) -> Option<String> {
     Some(error.hint().to_owned())
 }

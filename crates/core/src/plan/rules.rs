@@ -6,6 +6,7 @@ use crate::compat::{self, Verdict};
 use crate::diagnostic::{Diagnostic, Located};
 use crate::matrix::{Base, EnvironmentAxes, Interpreter, Toolkit, TorchIndex};
 use crate::package::{Kernels, PackageRelease};
+use crate::render;
 use crate::version::{PythonVersion, TorchVersion};
 
 /// One combination under judgement, with the places where its parts were written.
@@ -75,7 +76,14 @@ fn judge_environment(combination: &Combination<'_>, judgement: &mut Judgement) {
         let message = format!("PyPI has no complete CUDA {cuda} toolkit");
         let location = environment.cuda.location.clone();
         let fault = Diagnostic::new(location, "toolkit-on-pypi", message);
-        judgement.take(compat::toolkit_is_on_pypi(cuda), fault);
+        let verdict = match compat::toolkit_is_on_pypi(cuda) {
+            Verdict::Works if render::pinned_toolkit(cuda).is_none() => Verdict::Fails {
+                known: "add its pins to dockerfiles/toolkits.yaml".to_owned(),
+                source: "dockerfiles/toolkits.yaml, which has no pins for it".to_owned(),
+            },
+            verdict @ (Verdict::Works | Verdict::Fails { .. } | Verdict::Unknown) => verdict,
+        };
+        judgement.take(verdict, fault);
     }
 }
 

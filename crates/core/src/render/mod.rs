@@ -10,6 +10,7 @@ mod template;
 pub use context::{BuildContext, StageContext, render};
 pub use proof::proof_dockerfile;
 pub use template::RenderError;
+pub(crate) use template::pinned_toolkit;
 
 use crate::plan::Job;
 

@@ -137,13 +137,14 @@ pub(super) fn dockerfile(job: &Job, ca: CaFile) -> Result<String, RenderError> {
         },
         torch => context! { version => environment.torch.to_string() },
         torch_index => match &environment.torch_index {
-            TorchIndex::Pypi => &environment.package_index,
-            TorchIndex::Url(url) => url,
+            TorchIndex::Pypi => shell_word(&environment.package_index),
+            TorchIndex::Url(url) => shell_word(url),
         },
-        package_index => &environment.package_index,
+        package_index => shell_word(&environment.package_index),
         pip => PIP,
-        system_packages => build.system_packages.join(" "),
-        requirements => build.requirements.iter().map(|one| shell_word(one)).collect::<Vec<_>>().join(" "),
+        system_packages => words(&build.system_packages),
+        requirements => words(&build.requirements),
+        build_command => dockerfile_word(build.command.as_deref().unwrap_or(BUILD_COMMAND)),
         env => variables.into_iter().map(|(name, value)| (name, dockerfile_word(&value))).collect::<Vec<_>>(),
     };
     let mut text = strict_templates()
@@ -200,7 +201,6 @@ fn template_values(job: &Job) -> minijinja::Value {
 fn environment_variables(job: &Job) -> Result<BTreeMap<String, String>, RenderError> {
     let build = &job.release().build;
     let epoch = job.source_date_epoch_s().to_string();
-    let command = build.command.as_deref().unwrap_or(BUILD_COMMAND);
     // nvcc takes the last of two `--threads`, so this overrules a setup.py that hard-codes eight.
     let mut variables: BTreeMap<String, String> = [
         ("HOME", "/tmp"),
@@ -210,7 +210,6 @@ fn environment_variables(job: &Job) -> Result<BTreeMap<String, String>, RenderEr
         ("PYTHONHASHSEED", "0"),
         ("SOURCE_DATE_EPOCH", &epoch),
         ("TMPDIR", "/build/tmp"),
-        ("BUILD_COMMAND", command),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
@@ -264,6 +263,12 @@ fn dockerfile_word(value: &str) -> String {
     }
     word.push('"');
     word
+}
+
+/// Texts as words of a shell command.
+fn words(texts: &[String]) -> String {
+    let words: Vec<_> = texts.iter().map(|text| shell_word(text)).collect();
+    words.join(" ")
 }
 
 /// A text as one word of a shell command.

@@ -12,6 +12,8 @@ pub enum EngineErrorKind {
     PermissionDenied,
     /// An image is not there.
     NoSuchImage,
+    /// A path is not there in a container: what runs in it decides that, not the engine.
+    NoSuchPath,
     /// A container of that name is there already.
     NameTaken,
     /// No GPU could be attached.
@@ -75,6 +77,7 @@ impl EngineError {
                 Some("free space where the engine keeps its images: `docker system df`")
             }
             EngineErrorKind::BuildFailed
+            | EngineErrorKind::NoSuchPath
             | EngineErrorKind::NameTaken
             | EngineErrorKind::Cancelled
             | EngineErrorKind::Other => None,

@@ -16,7 +16,7 @@ use super::{
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a killed container may take to be gone.
-const KILL_TIME: Duration = Duration::from_secs(60);
+const KILL_TIME: Duration = Duration::from_mins(1);
 
 /// The limits in time of a run.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +110,11 @@ impl<E: Engine> OwnedContainer<E> {
             .map_err(|_| EngineError::new("see the container end", EngineErrorKind::Gone))??;
         let how = match how {
             RunHow::Exited if exit.out_of_memory => RunHow::OutOfMemory,
-            how => how,
+            how @ (RunHow::Exited
+            | RunHow::OutOfMemory
+            | RunHow::TimedOut
+            | RunHow::Stalled
+            | RunHow::Cancelled) => how,
         };
         Ok(RunEnd {
             how,

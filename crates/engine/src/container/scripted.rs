@@ -1,7 +1,7 @@
 //! An engine that does as a test tells it: for faults that a real one cannot be made to have.
 //!
 //! It keeps account of what exists, so that a test can see what a run left behind. The tests in
-//! `tests/docker_engine.rs` hold it against the real engine where both can do the same.
+//! `tests/docker_engine/` hold it against the real engine where both can do the same.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Cursor;
@@ -23,6 +23,8 @@ use super::{
 pub enum Operation {
     /// `describe`.
     Describe,
+    /// `pull`.
+    Pull,
     /// `import_image`.
     ImportImage,
     /// `build_image`.
@@ -117,6 +119,15 @@ impl ScriptedEngine {
         containers.chain(state.volumes.keys().cloned()).collect()
     }
 
+    /// The names of the images that are there.
+    pub fn images(&self) -> Vec<String> {
+        self.state()
+            .images
+            .keys()
+            .map(ToString::to_string)
+            .collect()
+    }
+
     /// The specs of the containers that are there.
     pub fn specs(&self) -> Vec<ContainerSpec> {
         let state = self.state();
@@ -202,6 +213,7 @@ impl Engine for ScriptedEngine {
         reference: &ImageRef,
         _stop: &CancellationToken,
     ) -> Result<(), EngineError> {
+        self.check(Operation::Pull)?;
         self.add_image(reference, &Labels::default());
         Ok(())
     }
@@ -357,7 +369,9 @@ impl Engine for ScriptedEngine {
         container
             .and_then(|container| container.run.files.get(path))
             .map(|archive| Cursor::new(archive.clone()))
-            .ok_or_else(|| EngineError::new(format!("take `{path}` out"), EngineErrorKind::Other))
+            .ok_or_else(|| {
+                EngineError::new(format!("take `{path}` out"), EngineErrorKind::NoSuchPath)
+            })
     }
 
     async fn owned(&self, labels: &Labels) -> Result<Owned, EngineError> {

@@ -16,7 +16,7 @@ use wheelfarm_core::wheel::finish::{self, FinishRequest, FinishedWheel, WheelErr
 use wheelfarm_core::wheel::name::WheelName;
 
 use super::job::{Halt, RunningJob, chain};
-use crate::container::{Engine, OwnedContainer};
+use crate::container::{Engine, EngineError, EngineErrorKind, OwnedContainer};
 use crate::files::{FileError, is_disk_full};
 use crate::out_folder::StagedJob;
 
@@ -38,11 +38,10 @@ pub(super) async fn collect<E: Engine>(
     container: &OwnedContainer<E>,
     staged: &StagedJob,
 ) -> Result<Collected, Halt> {
-    let engine_halt = |error| Halt::engine(Stage::Collect, &error);
     let archive = container
         .download(&format!("{OUTPUT_FOLDER}/."))
         .await
-        .map_err(engine_halt)?;
+        .map_err(|error| download_halt(&error, FailureKind::NothingCollected))?;
     let rule = running.job.release().build.output.clone();
     let folder = staged.path().join(RAW_FOLDER);
     let reader = SyncIoBridge::new(archive);
@@ -53,7 +52,10 @@ pub(super) async fn collect<E: Engine>(
             .expect("collecting does not panic")
     };
     let wheel = taken.map_err(|error| collect_halt(&error))?;
-    let tools = container.download(TOOLS_FILE).await.map_err(engine_halt)?;
+    let tools = container
+        .download(TOOLS_FILE)
+        .await
+        .map_err(|error| download_halt(&error, FailureKind::Rejected))?;
     let tools = tokio::task::spawn_blocking(move || read_tools(SyncIoBridge::new(tools)))
         .await
         .expect("reading a small text does not panic")
@@ -62,6 +64,14 @@ pub(super) async fn collect<E: Engine>(
         wheel: wheel.name,
         tools,
     })
+}
+
+/// A path that is not there is the build's own doing; what else fails is the engine's.
+fn download_halt(error: &EngineError, absent: FailureKind) -> Halt {
+    if error.kind() == EngineErrorKind::NoSuchPath {
+        return Halt::failed(Stage::Collect, absent, chain(error));
+    }
+    Halt::engine(Stage::Collect, error)
 }
 
 fn take(
@@ -78,10 +88,15 @@ fn take(
 }
 
 fn collect_halt(error: &CollectError) -> Halt {
-    let kind = match error {
-        CollectError::NothingMatched { .. } => FailureKind::NothingCollected,
-        error if is_disk_full(error) => FailureKind::DiskFull,
-        _ => FailureKind::Rejected,
+    let kind = if matches!(error, CollectError::NothingMatched { .. }) {
+        FailureKind::NothingCollected
+    } else if is_disk_full(error) {
+        FailureKind::DiskFull
+    } else if matches!(error, CollectError::Read { .. }) {
+        // The stream broke off: the engine's doing, not the build's.
+        FailureKind::Infrastructure
+    } else {
+        FailureKind::Rejected
     };
     Halt::failed(Stage::Collect, kind, chain(error))
 }

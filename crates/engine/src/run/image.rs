@@ -12,7 +12,6 @@ use tokio::process::Command;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::matrix::Base;
 use wheelfarm_core::outcome::{FailureKind, Stage};
-use wheelfarm_core::plan::Job;
 use wheelfarm_core::render::{self, SharedStage, StageContext};
 
 use super::job::{Halt, RunningJob, chain};
@@ -59,8 +58,7 @@ pub(super) async fn builder<E: Engine>(
     for stage in [SharedStage::Torch, SharedStage::Toolkit] {
         shared_stage(running, stage).await?;
     }
-    let digest = running.job.digest();
-    let tag = ImageRef::new(format!("wheelfarm/job:{}", digest.short()));
+    let tag = builder_tag(running);
     let build = ImageBuild {
         context: TarSource::File(context.to_owned()),
         target: None,
@@ -152,16 +150,15 @@ async fn pulled_base<E: Engine>(
         .pull(base, &running.cx.stop.stop)
         .await
         .map_err(fail)?;
-    match engine.image(base).await.map_err(fail)? {
-        Some(image) => Ok(image.id),
-        None => {
-            let detail = format!("image `{base}` was pulled and is not there");
-            Err(Halt::failed(
-                Stage::Image,
-                FailureKind::Infrastructure,
-                detail,
-            ))
-        }
+    if let Some(image) = engine.image(base).await.map_err(fail)? {
+        Ok(image.id)
+    } else {
+        let detail = format!("image `{base}` was pulled and is not there");
+        Err(Halt::failed(
+            Stage::Image,
+            FailureKind::Infrastructure,
+            detail,
+        ))
     }
 }
 
@@ -247,9 +244,13 @@ async fn debootstrap<E: Engine>(
 }
 
 /// Removes the job's own image; the stages that it shares with other jobs stay.
-pub(super) async fn remove_builder<E: Engine>(running: &RunningJob<'_, E>, job: &Job) {
-    let tag = ImageRef::new(format!("wheelfarm/job:{}", job.digest().short()));
+pub(super) async fn remove_builder<E: Engine>(running: &RunningJob<'_, E>) {
+    let tag = builder_tag(running);
     if let Err(error) = running.cx.engine.remove_image(&tag).await {
-        tracing::warn!(job = %job.id(), %error, "image left in the engine");
+        tracing::warn!(job = %running.job.id(), %error, "image left in the engine");
     }
+}
+
+fn builder_tag<E: Engine>(running: &RunningJob<'_, E>) -> ImageRef {
+    ImageRef::new(format!("wheelfarm/job:{}", running.key()))
 }

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
+use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::manifest::CostRecord;
 use wheelfarm_core::outcome::{Failure, FailureKind, Outcome, Stage};
 use wheelfarm_core::package::{GpuWish, Resources};
 use wheelfarm_core::plan::Job;
+use wheelfarm_core::quantity::ByteSize;
 use wheelfarm_core::render;
 use wheelfarm_core::source::SourceTree;
 use wheelfarm_core::source::patch::PatchedTree;
@@ -71,7 +73,14 @@ impl Halt {
             EngineErrorKind::DiskFull => FailureKind::DiskFull,
             EngineErrorKind::Cancelled => return Self::Cancelled,
             EngineErrorKind::BuildFailed => FailureKind::Script { exit_code: 1 },
-            _ => FailureKind::Infrastructure,
+            // Other environments start from other images.
+            EngineErrorKind::NoSuchImage => FailureKind::Unreachable,
+            EngineErrorKind::Gone
+            | EngineErrorKind::PermissionDenied
+            | EngineErrorKind::NoSuchPath
+            | EngineErrorKind::NameTaken
+            | EngineErrorKind::GpuUnavailable
+            | EngineErrorKind::Other => FailureKind::Infrastructure,
         };
         let halt = Self::failed(stage, kind, chain(error));
         match error.hint() {
@@ -113,7 +122,11 @@ pub(super) struct RunningJob<'a, E: Engine> {
 impl<E: Engine> JobContext<E> {
     /// The labels of what the whole run creates.
     pub(super) fn labels(&self) -> Labels {
-        farm_labels(&self.out.label(&self.settings.farm))
+        farm_labels(&self.label())
+    }
+
+    fn label(&self) -> String {
+        self.out.label(&self.settings.farm)
     }
 
     /// Removes the containers and volumes that a killed run of this folder left in the engine.
@@ -142,58 +155,11 @@ impl<E: Engine> JobContext<E> {
             stages: Vec::new(),
         };
         let res = running.stages(&staged).await;
-        let RunningJob { log, stages, .. } = running;
-        self.end(&job, staged, res, log, stages, started)
-    }
-
-    /// Puts the staged folder where its outcome belongs.
-    fn end(
-        &self,
-        job: &Job,
-        staged: StagedJob,
-        res: Result<String, Halt>,
-        log: JobLog,
-        stages: Vec<(Stage, Duration)>,
-        started: Instant,
-    ) -> JobSummary {
-        let last_lines = log.telling_lines();
-        let mut summary = JobSummary {
-            stages,
-            ..JobSummary::without_work(job.id().clone(), Outcome::Built)
-        };
-        let res = res.and_then(|wheel| {
-            log.close()
-                .map_err(|error| FileError::new("write", staged.path(), error))
-                .map_err(|error| Halt::file(Stage::Record, &error))?;
-            Ok(wheel)
-        });
-        let put = match res {
-            Ok(wheel) => {
-                summary.wheel = Some(wheel);
-                self.out.record(staged).map(Some)
-            }
-            Err(Halt::Cancelled) => {
-                summary.outcome = Outcome::Cancelled;
-                self.out.discard(staged).map(|()| None)
-            }
-            Err(Halt::Failed(failure)) => {
-                summary.outcome = Outcome::Failed(failure);
-                summary.last_lines = last_lines;
-                self.out.keep_failed(staged).map(Some)
-            }
-        };
-        match put {
-            Ok(folder) => summary.folder = folder,
-            Err(error) if summary.outcome == Outcome::Built => {
-                summary.wheel = None;
-                if let Halt::Failed(failure) = Halt::file(Stage::Record, &error) {
-                    summary.outcome = Outcome::Failed(failure);
-                }
-            }
-            Err(error) => tracing::warn!(job = %job.id(), %error, "job folder lost"),
+        super::image::remove_builder(&running).await;
+        JobSummary {
+            elapsed: started.elapsed(),
+            ..running.end(staged, res)
         }
-        summary.elapsed = started.elapsed();
-        summary
     }
 
     /// What a container may use: the package's wish, cut to what the host has for each job.
@@ -229,6 +195,51 @@ fn failed_early(job: &Job, halt: Halt, started: Instant) -> JobSummary {
 }
 
 impl<E: Engine> RunningJob<'_, E> {
+    /// Puts the staged folder where its outcome belongs.
+    fn end(self, staged: StagedJob, res: Result<String, Halt>) -> JobSummary {
+        let Self {
+            cx,
+            job,
+            log,
+            stages,
+        } = self;
+        let mut summary = JobSummary {
+            stages,
+            ..JobSummary::without_work(job.id().clone(), Outcome::Built)
+        };
+        let last_lines = log.telling_lines();
+        let closed = log
+            .close()
+            .map_err(|error| FileError::new("write", staged.path(), error))
+            .map_err(|error| Halt::file(Stage::Record, &error));
+        let put = match res.and_then(|wheel| closed.map(|()| wheel)) {
+            Ok(wheel) => {
+                summary.wheel = Some(wheel);
+                cx.out.record(staged).map(Some)
+            }
+            Err(Halt::Cancelled) => {
+                summary.outcome = Outcome::Cancelled;
+                cx.out.discard(staged).map(|()| None)
+            }
+            Err(Halt::Failed(failure)) => {
+                summary.outcome = Outcome::Failed(failure);
+                summary.last_lines = last_lines;
+                cx.out.keep_failed(staged).map(Some)
+            }
+        };
+        match put {
+            Ok(folder) => summary.folder = folder,
+            Err(error) if summary.outcome == Outcome::Built => {
+                summary.wheel = None;
+                if let Halt::Failed(failure) = Halt::file(Stage::Record, &error) {
+                    summary.outcome = Outcome::Failed(failure);
+                }
+            }
+            Err(error) => tracing::warn!(job = %job.id(), %error, "job folder lost"),
+        }
+        summary
+    }
+
     /// Every stage; gives the wheel's file name.
     async fn stages(&mut self, staged: &StagedJob) -> Result<String, Halt> {
         let begun = self.begin(Stage::Fetch).await?;
@@ -250,19 +261,12 @@ impl<E: Engine> RunningJob<'_, E> {
         let image = super::image::builder(self, &context).await?;
         self.finish(Stage::Image, begun).await;
 
-        let begun = self.begin(Stage::Compile).await?;
-        let mut container = self.compile_container(&image).await?;
-        let res = self
-            .compile_and_collect(&mut container, staged, begun)
-            .await;
-        if let Err(error) = container.remove().await {
-            tracing::warn!(job = %self.job.id(), %error, "container left for the next run to remove");
-        }
+        let res = self.in_container(&image, staged).await;
+        super::image::remove_builder(self).await;
         let (end, collected) = res?;
 
         let begun = self.begin(Stage::Finish).await?;
         let wheel = collect::finish(self.job, staged, collected.wheel).await?;
-        super::image::remove_builder(self, self.job).await;
         self.finish(Stage::Finish, begun).await;
 
         let begun = self.begin(Stage::Record).await?;
@@ -281,6 +285,23 @@ impl<E: Engine> RunningJob<'_, E> {
             .map_err(|error| Halt::file(Stage::Record, &error))?;
         self.finish(Stage::Record, begun).await;
         Ok(file_name)
+    }
+
+    /// The stages that need the job's container, which is gone afterwards whatever happens.
+    async fn in_container(
+        &mut self,
+        image: &BuilderImage,
+        staged: &StagedJob,
+    ) -> Result<(RunEnd, collect::Collected), Halt> {
+        let begun = self.begin(Stage::Compile).await?;
+        let mut container = self.compile_container(image).await?;
+        let res = self
+            .compile_and_collect(&mut container, staged, begun)
+            .await;
+        if let Err(error) = container.remove().await {
+            tracing::warn!(job = %self.job.id(), %error, "container left for the next run to remove");
+        }
+        res
     }
 
     async fn begin(&self, stage: Stage) -> Result<Instant, Halt> {
@@ -364,7 +385,7 @@ impl<E: Engine> RunningJob<'_, E> {
             self.note(text).await;
         }
         let process_mib = resources.memory_per_process.bytes() / (1024 * 1024);
-        let name = format!("wheelfarm-{}-{}", self.job.id(), self.job.digest().short());
+        let name = format!("wheelfarm-{}-{}", self.job.id(), self.key());
         ContainerSpec {
             image: image.id.clone(),
             command: Vec::new(),
@@ -388,6 +409,13 @@ impl<E: Engine> RunningJob<'_, E> {
             labels: self.labels(),
             name,
         }
+    }
+
+    /// Names what this job creates in the engine: two farms of one host may build the same job at
+    /// the same time, and the engine has one space of names.
+    pub(super) fn key(&self) -> String {
+        let farm = Sha256Digest::of(self.cx.label().as_bytes());
+        format!("{}-{}", self.job.digest().short(), farm.short())
     }
 
     pub(super) fn labels(&self) -> Labels {
@@ -427,7 +455,7 @@ impl<E: Engine> RunningJob<'_, E> {
             .run_to_end(&limits, &stop.stop, &stop.at_once, |line| log.line(line))
             .await
             .map_err(|error| Halt::engine(Stage::Compile, &error))?;
-        compile_verdict(&end, &resources)?;
+        compile_verdict(&end, &resources, self.cx.share(&resources).0)?;
         self.finish(Stage::Compile, begun).await;
         let begun = self.begin(Stage::Collect).await?;
         let collected = collect::collect(self, container, staged).await?;
@@ -450,7 +478,7 @@ impl<E: Engine> RunningJob<'_, E> {
     }
 }
 
-fn compile_verdict(end: &RunEnd, resources: &Resources) -> Result<(), Halt> {
+fn compile_verdict(end: &RunEnd, resources: &Resources, memory_bytes: u64) -> Result<(), Halt> {
     let (kind, detail, hint) = match end.how {
         RunHow::Exited => match end.exit_code {
             0 => return Ok(()),
@@ -462,7 +490,10 @@ fn compile_verdict(end: &RunEnd, resources: &Resources) -> Result<(), Halt> {
         },
         RunHow::OutOfMemory => (
             FailureKind::OutOfMemory,
-            format!("the build ran out of its {} of memory", resources.memory),
+            format!(
+                "the build ran out of its {} of memory",
+                ByteSize::from_bytes(memory_bytes)
+            ),
             Some("raise `resources.memory`, or `memory-per-process` so that fewer compilers run"),
         ),
         RunHow::TimedOut => (
@@ -524,6 +555,6 @@ fn progress_line(progress: &FetchProgress) -> Option<String> {
         }
         FetchProgress::Index { url } => Some(url.clone()),
         FetchProgress::Git { line } => Some(line.clone()),
-        _ => None,
+        FetchProgress::Cached | FetchProgress::Waiting | FetchProgress::Reading => None,
     }
 }

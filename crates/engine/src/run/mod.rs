@@ -49,6 +49,19 @@ pub struct RunSettings {
     pub ca_bundle: Option<Vec<u8>>,
 }
 
+/// Where a run works, and what with.
+#[derive(Debug)]
+pub struct Workplace<E: Engine> {
+    /// The engine.
+    pub engine: Arc<E>,
+    /// The folder that wheels go to, which this run alone writes.
+    pub out: OutFolder,
+    /// Brings sources.
+    pub fetcher: Fetcher,
+    /// What the run is told besides its jobs.
+    pub settings: RunSettings,
+}
+
 /// The user's wish to stop: first kindly, then at once.
 #[derive(Debug, Clone, Default)]
 pub struct StopSignal {
@@ -119,11 +132,8 @@ pub enum RunError {
 /// # Errors
 /// Only what keeps the run from beginning; a job that fails is in the summary.
 pub async fn build<E: Engine>(
-    engine: Arc<E>,
-    out: OutFolder,
-    fetcher: Fetcher,
+    workplace: Workplace<E>,
     needs: &[(&Job, Need)],
-    settings: RunSettings,
     stop: StopSignal,
     reporter: &mut dyn Reporter,
 ) -> Result<RunSummary, RunError> {
@@ -133,6 +143,12 @@ pub async fn build<E: Engine>(
         .filter(|(_, need)| *need != Need::UpToDate)
         .map(|(job, need)| ((*job).clone(), *need))
         .collect();
+    let Workplace {
+        engine,
+        out,
+        fetcher,
+        settings,
+    } = workplace;
     let facts = engine.describe().await.map_err(RunError::Engine)?;
     refuse_missing_gpu(&work, &facts)?;
     let (events, inbox) = mpsc::channel(EVENTS_AHEAD);

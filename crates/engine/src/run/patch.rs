@@ -18,11 +18,12 @@ use wheelfarm_core::source::{
 use super::image;
 use super::job::{GRACE, Halt, RunningJob, chain};
 use crate::container::{
-    ContainerSpec, Engine, Network, OwnedContainer, RootFileSystem, RunHow, RunLimits,
+    ContainerSpec, Engine, EngineErrorKind, Network, OwnedContainer, RootFileSystem, RunEnd,
+    RunHow, RunLimits,
 };
 
 /// How long a patch script may run.
-const SCRIPT_TIME: Duration = Duration::from_secs(600);
+const SCRIPT_TIME: Duration = Duration::from_mins(10);
 
 /// The memory of a patch script's container.
 const SCRIPT_MEMORY_BYTES: u64 = 2 << 30;
@@ -68,7 +69,7 @@ async fn run_script<E: Engine>(
     script: &PendingScript,
 ) -> Result<SourceTree, Halt> {
     let image = image::shared_stage(running, SharedStage::Toolkit).await?;
-    let name = format!("wheelfarm-patch-{}", running.job.digest().short());
+    let name = format!("wheelfarm-patch-{}", running.key());
     let spec = ContainerSpec {
         image,
         command: [
@@ -127,23 +128,17 @@ async fn run_in<E: Engine>(
         .await
         .map_err(fail)?;
     let name = script.patch().name();
-    match (end.how, end.exit_code) {
-        (RunHow::Exited, 0) => {}
-        (RunHow::Cancelled, _) => return Err(Halt::Cancelled),
-        (how, exit_code) => {
-            let detail =
-                format!("patch script `{name}` ended with exit code {exit_code} ({how:?})");
-            return Err(Halt::failed(
-                Stage::Patch,
-                FailureKind::Script { exit_code },
-                detail,
-            ));
-        }
-    }
+    script_verdict(&end, name)?;
     let changed = container
         .download(&format!("{SCRIPT_FOLDER}/source"))
         .await
-        .map_err(fail)?;
+        .map_err(|error| {
+            if error.kind() == EngineErrorKind::NoSuchPath {
+                let detail = format!("patch script `{name}` left no source tree");
+                return Halt::failed(Stage::Patch, FailureKind::Rejected, detail);
+            }
+            fail(error)
+        })?;
     let reader = SyncIoBridge::new(changed);
     let read = move || SourceTree::from_tar(reader, TopFolder::Strip, &TreeCaps::default());
     tokio::task::spawn_blocking(read)
@@ -156,6 +151,30 @@ async fn run_in<E: Engine>(
             );
             Halt::failed(Stage::Patch, FailureKind::Rejected, detail)
         })
+}
+
+fn script_verdict(end: &RunEnd, name: &str) -> Result<(), Halt> {
+    let (kind, how) = match end.how {
+        RunHow::Exited => match end.exit_code {
+            0 => return Ok(()),
+            exit_code => (
+                FailureKind::Script { exit_code },
+                format!("ended with exit code {exit_code}"),
+            ),
+        },
+        RunHow::OutOfMemory => (
+            FailureKind::OutOfMemory,
+            format!("ran out of its {} MiB of memory", SCRIPT_MEMORY_BYTES >> 20),
+        ),
+        // Its one limit is on the whole and on silence alike.
+        RunHow::TimedOut | RunHow::Stalled => (
+            FailureKind::TimedOut,
+            format!("ran longer than {} minutes", SCRIPT_TIME.as_secs() / 60),
+        ),
+        RunHow::Cancelled => return Err(Halt::Cancelled),
+    };
+    let detail = format!("patch script `{name}` {how}");
+    Err(Halt::failed(Stage::Patch, kind, detail))
 }
 
 /// The tree and the script, owned by the user that runs it.

@@ -1,7 +1,7 @@
 //! Writes what is kept of a job: wheel, metadata, manifest, Dockerfile and context.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 
 use camino::Utf8PathBuf;
 use flate2::Compression;
@@ -40,13 +40,14 @@ pub(super) async fn write_context(
 ) -> Result<Utf8PathBuf, FileError> {
     let folder = staged.path().to_owned();
     let write = move || {
-        files::write_atomic(&folder.join("Dockerfile"), context.dockerfile().as_bytes())?;
+        files::write_atomic(folder.join("Dockerfile"), context.dockerfile().as_bytes())?;
         let path = folder.join("context.tar.gz");
         let pack = || -> io::Result<()> {
             let file = BufWriter::new(fs::File::create(&path)?);
             let mut packed = GzEncoder::new(file, Compression::fast());
             context.write_tar(&mut packed)?;
-            packed.finish()?.flush()
+            let file = packed.finish()?.into_inner();
+            file.map_err(io::IntoInnerError::into_error)?.sync_all()
         };
         pack().map_err(|source| FileError::new("write", &path, source))?;
         Ok(path)

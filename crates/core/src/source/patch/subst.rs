@@ -73,7 +73,7 @@ fn checked(
     let file = match yaml::read(patch, &raw.file, "tree-path", no_hint) {
         Ok(file) => file.value,
         Err(fault) => {
-            faults.push(fault);
+            faults.push(*fault);
             return None;
         }
     };

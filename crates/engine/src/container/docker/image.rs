@@ -50,13 +50,12 @@ pub(super) async fn pull(
     while let Some(item) = next(&mut items, stop, &operation).await? {
         let item = item.map_err(|error| {
             let error = translate(&operation, error);
-            match error.kind() {
+            if error.kind() == EngineErrorKind::Other {
                 // A registry that is not reached or has no such image: not the engine's fault.
-                EngineErrorKind::Other => {
-                    EngineError::new(&operation, EngineErrorKind::NoSuchImage).with_source(error)
-                }
-                _ => error,
+                return EngineError::new(&operation, EngineErrorKind::NoSuchImage)
+                    .with_source(error);
             }
+            error
         })?;
         if let Some(detail) = item.error_detail {
             return Err(EngineError::new(operation, EngineErrorKind::NoSuchImage)
@@ -75,7 +74,7 @@ pub(super) async fn import(
     let operation = format!("import image `{reference}`");
     let changes = labels
         .iter()
-        .map(|(key, value)| format!("LABEL {key}={value}"))
+        .map(|(key, value)| format!("LABEL {}={}", quoted(key), quoted(value)))
         .chain(["CMD [\"/bin/sh\"]".to_owned()])
         .collect();
     let (repository, tag) = split_tag(reference);
@@ -98,6 +97,18 @@ pub(super) async fn import(
         Some(image) => Ok(image.id),
         None => Err(EngineError::new(operation, EngineErrorKind::Other)),
     }
+}
+
+/// A word of a Dockerfile that stands for itself.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        if matches!(c, '"' | '\\' | '$') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted + "\""
 }
 
 fn split_tag(reference: &ImageRef) -> (&str, &str) {
@@ -154,15 +165,31 @@ pub(super) async fn build(
 }
 
 fn step_error(operation: &str, message: String) -> EngineError {
-    let kind = if message.contains("no space left on device") {
+    let says = |sign: &&str| message.contains(*sign);
+    let kind = if says(&"returned a non-zero code") {
+        // What a command is and prints may look like anything below.
+        EngineErrorKind::BuildFailed
+    } else if says(&"no space left on device") {
         EngineErrorKind::DiskFull
-    } else if message.contains("pull access denied") || message.contains("no such host") {
+    } else if REGISTRY_SIGNS.iter().any(says) {
         EngineErrorKind::NoSuchImage
+    } else if says(&"failed to create endpoint") {
+        // The engine's own network is broken: no step of any Dockerfile can start.
+        EngineErrorKind::Other
     } else {
         EngineErrorKind::BuildFailed
     };
     EngineError::new(operation, kind).with_source(message)
 }
+
+/// How the engine says that it did not get an image of a `FROM` line. Requests to a registry go
+/// below `/v2/`, and fail in as many ways as networks do.
+const REGISTRY_SIGNS: [&str; 4] = [
+    "pull access denied",
+    "manifest unknown",
+    "/v2/",
+    "no such host",
+];
 
 pub(super) async fn remove(client: &Docker, reference: &ImageRef) -> Result<(), EngineError> {
     let options = Some(RemoveImageOptions::default());
@@ -187,5 +214,47 @@ async fn next<T>(
             Err(EngineError::new(operation, EngineErrorKind::Cancelled))
         }
         item = items.next() => Ok(item),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(message: &str, want: EngineErrorKind) {
+        let error = step_error("build", message.to_owned());
+        assert_eq!(error.kind(), want, "{message}");
+    }
+
+    #[test]
+    fn a_step_that_fails_is_told_from_an_engine_that_cannot_start_it() {
+        let failed = "The command '/bin/sh -c exit 7' returned a non-zero code: 7";
+        check(failed, EngineErrorKind::BuildFailed);
+        check(
+            "COPY failed: file not found in build context",
+            EngineErrorKind::BuildFailed,
+        );
+        check(
+            "failed to create endpoint a_b on network bridge: adding interface veth0 to bridge \
+             docker0 failed: could not find bridge docker0",
+            EngineErrorKind::Other,
+        );
+        check(
+            "The command '/bin/sh -c curl https://r/v2/' returned a non-zero code: 6",
+            EngineErrorKind::BuildFailed,
+        );
+        check(
+            "Get \"https://r/v2/\": dial tcp 192.0.2.1:443: connect: network is unreachable",
+            EngineErrorKind::NoSuchImage,
+        );
+        check(
+            "manifest for debian:none not found: manifest unknown: manifest unknown",
+            EngineErrorKind::NoSuchImage,
+        );
+        check(
+            "write /x: no space left on device",
+            EngineErrorKind::DiskFull,
+        );
     }
 }

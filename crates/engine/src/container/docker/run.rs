@@ -207,11 +207,11 @@ pub(super) async fn usage(client: &Docker, id: &ContainerId) -> Result<Usage, En
     };
     let memory = stats.memory_stats.unwrap_or_default();
     let figures = memory.stats.unwrap_or_default();
-    // cgroup v1 and v2 name the droppable cache differently.
-    let cache = ["total_inactive_file", "inactive_file"]
-        .iter()
-        .find_map(|name| figures.get(*name).copied())
-        .unwrap_or(0);
+    // cgroup v1 and v2 name the file cache differently. The kernel drops the active part too before
+    // it kills: a build that reads back what it wrote would look several times as large as it is.
+    let figure = |names: [&str; 2]| names.iter().find_map(|name| figures.get(*name).copied());
+    let cache = figure(["total_inactive_file", "inactive_file"]).unwrap_or(0)
+        + figure(["total_active_file", "active_file"]).unwrap_or(0);
     let cpu = stats.cpu_stats.and_then(|cpu| cpu.cpu_usage);
     Ok(Usage {
         memory_bytes: memory.usage.unwrap_or(0).saturating_sub(cache),
@@ -242,13 +242,7 @@ pub(super) async fn kill(client: &Docker, id: &ContainerId) -> Result<(), Engine
 }
 
 fn not_running_is_fine(error: ClientError) -> Result<(), ClientError> {
-    match error {
-        ClientError::DockerResponseServerError {
-            status_code: 304 | 404 | 409,
-            ..
-        } => Ok(()),
-        error => Err(error),
-    }
+    fine_with(&[304, 404, 409], error)
 }
 
 pub(super) async fn remove(client: &Docker, id: &ContainerId) -> Result<(), EngineError> {
@@ -272,12 +266,17 @@ pub(super) async fn remove_volume(client: &Docker, name: &str) -> Result<(), Eng
 }
 
 fn absent_is_fine(error: ClientError) -> Result<(), ClientError> {
-    match error {
-        ClientError::DockerResponseServerError {
-            status_code: 404, ..
-        } => Ok(()),
-        error => Err(error),
+    fine_with(&[404], error)
+}
+
+/// What was to be reached is so already when the engine answers with one of `codes`.
+fn fine_with(codes: &[u16], error: ClientError) -> Result<(), ClientError> {
+    if let ClientError::DockerResponseServerError { status_code, .. } = &error
+        && codes.contains(status_code)
+    {
+        return Ok(());
     }
+    Err(error)
 }
 
 pub(super) async fn upload(
@@ -314,12 +313,24 @@ pub(super) async fn download(
     // The first chunk shows whether the path is there at all.
     let first = match chunks.next().await {
         Some(Ok(first)) => first,
+        Some(Err(error)) if is_no_such_path(&error) => {
+            return Err(EngineError::new(operation, EngineErrorKind::NoSuchPath).with_source(error));
+        }
         Some(Err(error)) => return Err(translate(operation, error)),
         None => Bytes::new(),
     };
     let rest = chunks.map_err(io::Error::other);
     let all = futures_util::stream::once(async move { Ok(first) }).chain(rest);
     Ok(DockerDownload(StreamReader::new(Box::pin(all))))
+}
+
+/// The engine answers 404 for a container too.
+fn is_no_such_path(error: &ClientError) -> bool {
+    matches!(
+        error,
+        ClientError::DockerResponseServerError { status_code: 404, message }
+            if !message.contains("No such container")
+    )
 }
 
 pub(super) async fn owned(client: &Docker, labels: &Labels) -> Result<Owned, EngineError> {

@@ -1,0 +1,29 @@
+# The entry points; each is a script that can be read and run on its own.
+.PHONY: help quickstart test lint unit example bench
+
+help:
+	@echo 'make quickstart         build, prove and publish two real wheels'
+	@echo 'make test               all checks and tests, real Docker ones included'
+	@echo 'make lint | make unit   the parts of it that need no engine'
+	@echo 'make example NAME=...   build one of the larger examples: torch-scatter, causal-conv1d'
+	@echo 'make bench              planning, overhead over docker by hand, the unchanged re-run'
+
+quickstart:
+	scripts/setup
+	scripts/quickstart
+
+test:
+	scripts/setup test
+	scripts/test
+
+lint unit:
+	scripts/test $@
+
+example:
+	@test -f 'examples/$(NAME)/matrix.yaml' || { echo 'usage: make example NAME=torch-scatter|causal-conv1d' >&2; exit 2; }
+	scripts/setup
+	scripts/quickstart 'examples/$(NAME)/matrix.yaml' 'out/examples/$(NAME)'
+
+bench:
+	scripts/setup
+	scripts/bench

@@ -1,0 +1,75 @@
+//! The examples in the documents are read as the program would read them, so that they stay true.
+
+use wheelfarm_core::matrix::Matrix;
+use wheelfarm_core::package;
+use wheelfarm_core::source::patch::Patch;
+
+const DOCS: [(&str, &str); 3] = [
+    ("README.md", include_str!("../../../README.md")),
+    ("docs/matrix.md", include_str!("../../../docs/matrix.md")),
+    (
+        "docs/packages.md",
+        include_str!("../../../docs/packages.md"),
+    ),
+];
+
+/// A fenced block whose first line says, after the language, what it is: ` ```yaml matrix `.
+struct Example {
+    place: String,
+    kind: String,
+    text: String,
+}
+
+fn examples() -> Vec<Example> {
+    let mut found = Vec::new();
+    for (file, text) in DOCS {
+        let mut open: Option<Example> = None;
+        for (index, line) in text.lines().enumerate() {
+            match (&mut open, line.strip_prefix("```")) {
+                (Some(_), Some(_)) => found.extend(open.take()),
+                (Some(example), None) => {
+                    example.text.push_str(line);
+                    example.text.push('\n');
+                }
+                (None, Some(info)) => {
+                    open = Some(Example {
+                        place: format!("{file}:{}", index + 1),
+                        kind: info.split_once(' ').map_or("", |(_, kind)| kind).to_owned(),
+                        text: String::new(),
+                    });
+                }
+                (None, None) => {}
+            }
+        }
+        assert!(open.is_none(), "{file} ends inside a block");
+    }
+    found
+}
+
+#[test]
+fn examples_in_the_documents_are_read() {
+    let mut kinds = Vec::new();
+    for Example { place, kind, text } in examples() {
+        let (kind, name) = kind.split_once('=').unwrap_or((&kind, ""));
+        let res = match kind {
+            "" => continue,
+            "matrix" => Matrix::parse(&place, &text)
+                .map(|_| ())
+                .map_err(|faults| faults.to_string()),
+            "package" => package::parse(&place, &text)
+                .map(|_| ())
+                .map_err(|faults| faults.to_string()),
+            "patch" => Patch::parse(name, &text)
+                .map(|_| ())
+                .map_err(|error| error.to_string()),
+            other => Err(format!("`{other}` is no kind of example")),
+        };
+        assert!(res.is_ok(), "{place}: {res:?}");
+        kinds.push(kind.to_owned());
+    }
+    let count = |wanted| kinds.iter().filter(|kind| *kind == wanted).count();
+    assert_eq!(
+        (count("matrix"), count("package"), count("patch")),
+        (2, 1, 3)
+    );
+}

@@ -1,0 +1,14 @@
+//! What the farm relies on, seen on a real Docker engine: `cargo nextest run --profile docker`.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy allows it in test functions, and not in what they call"
+)]
+
+mod contract;
+mod ends;
+mod files;
+mod images;
+mod lab;
+mod ownership;
+mod rights;
