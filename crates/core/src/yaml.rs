@@ -62,7 +62,7 @@ fn parse_with<T: DeserializeOwned>(
             },
             None => start_of(file),
         };
-        Box::new(explain(location, &error))
+        Box::new(explain(&location, &error))
     })
 }
 
@@ -110,7 +110,7 @@ where
 
 /// Gives the reader's message a rule's name and a hint, and takes out the place, which the
 /// diagnostic already has.
-fn explain(location: Location, error: &Error) -> Diagnostic {
+fn explain(location: &Location, error: &Error) -> Diagnostic {
     let fault = |rule, message: String| Diagnostic::new(location.clone(), rule, message);
     // The reader's errors are many and their list is open: those that people meet are named.
     if let Error::QuotingRequired { value, .. } = error {

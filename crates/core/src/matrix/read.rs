@@ -47,7 +47,7 @@ impl Reader<'_> {
         let environments = raw.environments.value.iter();
         let names: Vec<_> = environments.map(|env| env.name.value.clone()).collect();
         let environments = self.environments(raw.environments);
-        let packages = self.packages(raw.packages, &names);
+        let packages = self.packages(&raw.packages, &names);
         let exclusions = raw
             .exclude
             .into_iter()
@@ -112,20 +112,24 @@ impl Reader<'_> {
 
     fn packages(
         &mut self,
-        raw: At<Vec<RawMatrixPackage>>,
+        raw: &At<Vec<RawMatrixPackage>>,
         environments: &[String],
     ) -> Vec<MatrixPackage> {
-        self.refuse_empty("packages", &raw);
+        self.refuse_empty("packages", raw);
         let packages: Vec<_> = raw
             .value
-            .into_iter()
+            .iter()
             .filter_map(|package| self.package(package, environments))
             .collect();
         self.refuse_twice("package", packages.iter().map(|package| &package.name));
         packages
     }
 
-    fn package(&mut self, raw: RawMatrixPackage, environments: &[String]) -> Option<MatrixPackage> {
+    fn package(
+        &mut self,
+        raw: &RawMatrixPackage,
+        environments: &[String],
+    ) -> Option<MatrixPackage> {
         let name = self.read(&raw.name, "package-name", |_: &IdentError| {
             PackageName::normalise(&raw.name.value)
                 .ok()
