@@ -5,6 +5,8 @@
 //! change of words: `WHEELFARM_UPDATE_GOLDEN=1 cargo test --package wheelfarm --test bad_input`, then
 //! read the difference.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -72,18 +74,18 @@ fn more_jobs_than_github_takes_are_refused() {
     let pythons = ["3.10", "3.11", "3.12", "3.13"];
     let torches = ["2.9.1", "2.10.0", "2.11.0"];
     let packages: Vec<_> = (0..22).map(|number| format!("demo-{number}")).collect();
-    let mut matrix = "schema: 1\nfarm: test\npackages:\n".to_owned();
-    for package in &packages {
-        matrix.push_str(&format!("  - name: {package}\n    versions: [\"1.0\"]\n"));
+    let entries = packages.iter().map(|package| {
         write_package(farm, package);
-    }
-    matrix.push_str(&format!(
-        "environments:\n  - name: manylinux\n    base:\n      image:\n        \
-         reference: pytorch/manylinux2_28-builder:cuda13.0\n        interpreter: manylinux\n    \
-         toolkit: image\n    cuda: \"13.0\"\n    \
+        format!("  - name: {package}\n    versions: [\"1.0\"]\n")
+    });
+    let entries: String = entries.collect();
+    let matrix = format!(
+        "schema: 1\nfarm: test\npackages:\n{entries}environments:\n  - name: manylinux\n    \
+         base:\n      image:\n        reference: pytorch/manylinux2_28-builder:cuda13.0\n        \
+         interpreter: manylinux\n    toolkit: image\n    cuda: \"13.0\"\n    \
          torch-index: https://download.pytorch.org/whl/cu130\n    \
          torch: {torches:?}\n    python: {pythons:?}\n"
-    ));
+    );
     fs_err::write(farm.join("matrix.yaml"), matrix).unwrap();
 
     let ended = github_plan(farm, &[]);
