@@ -1,56 +1,8 @@
 #!/usr/bin/env python3
 """Smoke test of the finished causal-conv1d wheel: one JSON line on stdout, exit status 0 if no check failed."""
-import json
 import os
-import sys
 
-CHECKS = []
-REAL_STDOUT = os.dup(1)
-os.dup2(2, 1)  # whatever a library prints goes to stderr: stdout carries one line
-
-
-class NotChecked(Exception):
-    """Raised by a check that this machine cannot make."""
-
-
-def check(name):
-    def run(function):
-        try:
-            result, detail = "pass", function()
-        except NotChecked as reason:
-            result, detail = "not checked", str(reason)
-        except BaseException as error:  # noqa: B902  (also SystemExit of a library)
-            result, detail = "fail", f"{type(error).__name__}: {error}"[:600]
-        CHECKS.append({"name": name, "result": result, "detail": detail or ""})
-
-    return run
-
-
-def finish():
-    line = json.dumps({"schema": 1, "checks": CHECKS})
-    os.write(REAL_STDOUT, (line + "\n").encode())
-    sys.exit(1 if any(c["result"] == "fail" for c in CHECKS) else 0)
-
-
-def need_gpu():
-    import torch
-
-    if not torch.cuda.is_available():
-        raise NotChecked("no GPU in this container")
-
-
-def close(got, want, rtol=1e-5, atol=1e-6):
-    import torch
-
-    torch.testing.assert_close(got, want, rtol=rtol, atol=atol)
-    return (got - want).abs().max().item()
-
-
-def device_code(path):
-    """The shared object has a section with GPU code (cuobjdump tells which)."""
-    with open(path, "rb") as f:
-        assert b".nv_fatbin" in f.read(), f"{os.path.basename(path)} has no device code"
-
+from wheelfarm_checks import check, close, device_code, finish, need_gpu
 
 VERSION = "1.7.0"
 

@@ -16,44 +16,39 @@ use wheelfarm_core::render::StageContext;
 const SPLINE_CONV: &str = include_str!("../../../packages/torch-spline-conv/package.yaml");
 const SAGE: &str = include_str!("../../../packages/sageattention/package.yaml");
 const QUICKSTART: &str = include_str!("../../../examples/quickstart/matrix.yaml");
-const PATCHES: [&str; 2] = [
-    "0001-cu-without-python-h.patch",
-    "0002-compile-in-parallel.subst.yaml",
-];
-const DIFF: &str =
+const CU_PATCH: &str =
     include_str!("../../../patches/torch-spline-conv/1.2.2/0001-cu-without-python-h.patch");
-const SUBSTITUTIONS: &str =
+const PARALLEL_PATCH: &str =
     include_str!("../../../patches/torch-spline-conv/1.2.2/0002-compile-in-parallel.subst.yaml");
 
-/// `note` stands before the diff, where it changes nothing but the patch's text.
-fn plan(matrix: &str, note: &str) -> Result<Plan, Diagnostics> {
+/// `cu_patch` is the text of the first patch of torch-spline-conv.
+fn plan(matrix: &str, cu_patch: &str) -> Result<Plan, Diagnostics> {
     let matrix = Matrix::parse("matrix.yaml", matrix)?;
     let packages = [SPLINE_CONV, SAGE]
         .map(|text| package::parse("package.yaml", text).unwrap())
         .map(|package| (package.name.clone(), package));
-    let texts = [format!("{note}{DIFF}"), SUBSTITUTIONS.to_owned()];
-    let patches: BTreeMap<_, _> = PATCHES
-        .into_iter()
-        .zip(texts)
-        .map(|(file, text)| {
-            let key = PatchKey {
-                package: "torch-spline-conv".parse().unwrap(),
-                version: "1.2.2".to_owned(),
-                file: file.to_owned(),
-            };
-            (key, text)
-        })
-        .collect();
+    let patches = [
+        ("0001-cu-without-python-h.patch", cu_patch),
+        ("0002-compile-in-parallel.subst.yaml", PARALLEL_PATCH),
+    ]
+    .map(|(file, text)| {
+        let key = PatchKey {
+            package: "torch-spline-conv".parse().unwrap(),
+            version: "1.2.2".to_owned(),
+            file: file.to_owned(),
+        };
+        (key, text.to_owned())
+    });
     expand(&PlanInput {
         matrix: &matrix,
         packages: &packages.into(),
-        patches: &patches,
+        patches: &patches.into(),
         folders: &BTreeMap::new(),
     })
 }
 
 fn quickstart() -> Plan {
-    plan(QUICKSTART, "").unwrap()
+    plan(QUICKSTART, CU_PATCH).unwrap()
 }
 
 /// A matrix of torch-spline-conv alone, with one line replaced.
@@ -75,7 +70,7 @@ fn ids(plan: &Plan) -> Vec<&str> {
 
 #[track_caller]
 fn refusal(from: &str, to: &str) -> String {
-    plan(&spline_conv_matrix(from, to), "")
+    plan(&spline_conv_matrix(from, to), CU_PATCH)
         .unwrap_err()
         .to_string()
 }
@@ -104,7 +99,7 @@ fn the_dockerfile_of_a_debian_base_and_a_toolkit_from_pypi() {
 
 #[test]
 fn the_dockerfile_of_a_manylinux_image() {
-    let plan = plan(&spline_conv_matrix("exclude: []", "exclude: []"), "").unwrap();
+    let plan = plan(&spline_conv_matrix("exclude: []", "exclude: []"), CU_PATCH).unwrap();
     let context = StageContext::new(&plan.jobs[0], None).unwrap();
     insta::assert_snapshot!(context.dockerfile());
 }
@@ -115,13 +110,13 @@ fn the_digest_changes_with_what_can_change_the_wheel_and_nothing_else() {
     let digest = |plan: &Plan| plan.jobs[1].digest();
     assert_eq!(digest(&first), digest(&quickstart()));
 
-    let other_patch = plan(QUICKSTART, "another\n").unwrap();
+    let other_patch = plan(QUICKSTART, &format!("Tidied up.\n{CU_PATCH}")).unwrap();
     assert_ne!(digest(&first), digest(&other_patch));
     assert_eq!(first.jobs[0].digest(), other_patch.jobs[0].digest());
 
     let changed = |from: &str, to: &str| {
         assert!(QUICKSTART.contains(from), "{from}");
-        digest(&plan(&QUICKSTART.replacen(from, to, 1), "").unwrap())
+        digest(&plan(&QUICKSTART.replacen(from, to, 1), CU_PATCH).unwrap())
     };
     assert_ne!(digest(&first), changed("\"9.0\", ", "\"9.0+PTX\", "));
     assert_eq!(
@@ -183,7 +178,7 @@ fn an_exclusion_takes_a_job_out_and_says_why() {
         "exclude: []",
         "exclude:\n  - torch: [\"2.8.0\"]\n    python: [\"3.13\"]\n    reason: not wanted\n",
     );
-    let plan = plan(&text, "").unwrap();
+    let plan = plan(&text, CU_PATCH).unwrap();
     assert_eq!(plan.jobs.len(), 3);
     assert_eq!(plan.excluded.len(), 1);
     assert_eq!(
@@ -210,7 +205,7 @@ fn one_wheel_serves_what_its_stable_abi_reaches() {
         "name: torch-spline-conv\n    versions: [\"1.2.2\"]",
         "name: sageattention\n    versions: [\"1.0.6\"]",
     );
-    let plan = plan(&text, "").unwrap();
+    let plan = plan(&text, CU_PATCH).unwrap();
     assert_eq!(ids(&plan), ["sageattention-1.0.6-cu128-torch2.8-cp310"]);
     assert_eq!(plan.excluded.len(), 3);
     assert_eq!(
@@ -248,5 +243,5 @@ fn github_takes_what_must_be_built_up_to_its_limit() {
 fn the_patch_digest_is_of_its_text() {
     let plan = quickstart();
     let patch = &plan.jobs[1].patches()[0];
-    assert_eq!(patch.sha256, Sha256Digest::of(DIFF.as_bytes()));
+    assert_eq!(patch.sha256, Sha256Digest::of(CU_PATCH.as_bytes()));
 }

@@ -31,6 +31,9 @@ use crate::run::StopSignal;
 /// The script that a proof's container runs.
 const SCRIPT: &str = include_str!("../../../dockerfiles/prove.sh");
 
+/// What every package's test shares.
+const CHECKS: &str = include_str!("../../../dockerfiles/wheelfarm_checks.py");
+
 /// The memory of a proof's container.
 const MEMORY: ByteSize = ByteSize::gib(8);
 
@@ -421,6 +424,7 @@ fn pack(
 ) -> Result<Bytes, ProofError> {
     let mut tree = SourceTree::new();
     add(&mut tree, "proof/prove.sh", SCRIPT.into())?;
+    add(&mut tree, "proof/wheelfarm_checks.py", CHECKS.into())?;
     let mut wanted = String::new();
     for (place, subject) in subjects.iter().enumerate() {
         let name = &subject.wheel.file_name;

@@ -285,7 +285,7 @@ impl<'a> Expansion<'a> {
                 }));
             }
             Err(error) => {
-                let fault = Diagnostic::new(location.clone(), "unfit-patch", error.to_string());
+                let fault = Diagnostic::new(location.clone(), "bad-patch", error.to_string());
                 faults.push(match error.hint() {
                     Some(hint) => fault.with_hint(hint),
                     None => fault,
