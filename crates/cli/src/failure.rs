@@ -10,6 +10,7 @@ use wheelfarm_engine::out_folder::OutError;
 use wheelfarm_engine::run::RunError;
 
 use crate::exit_code::ExitCode;
+use crate::render::OutputError;
 
 /// A command's failure.
 #[derive(Debug)]
@@ -70,6 +71,12 @@ impl From<FarmError> for Failure {
             Some(hint) => failure.with_hint(hint),
             None => failure,
         }
+    }
+}
+
+impl From<OutputError> for Failure {
+    fn from(error: OutputError) -> Self {
+        Self::infrastructure(error)
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     match args.format {
         Format::Human => render::summary::human(&summary),
         Format::Json => render::summary::json(&summary),
-    }
+    }?;
     Ok(exit_code(&summary))
 }
 

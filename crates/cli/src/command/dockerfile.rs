@@ -15,6 +15,6 @@ pub(super) fn run(args: &DockerfileArgs) -> Result<ExitCode, Failure> {
     let job = find_job(&plan, &args.job)?;
     let ca_bundle = farm.ca_bundle()?;
     let context = StageContext::new(job, ca_bundle.as_deref()).map_err(Failure::bad_input)?;
-    render::data(context.dockerfile().trim_end());
+    render::data(context.dockerfile().trim_end())?;
     Ok(ExitCode::Done)
 }

@@ -79,7 +79,9 @@ fn find_job<'a>(plan: &'a Plan, id: &str) -> Result<&'a Job, Failure> {
     let excluded = plan.excluded.iter().find(|job| job.id.as_str() == id);
     if let Some(excluded) = excluded {
         let error = anyhow::anyhow!("job `{id}` is left out: {}", excluded.reason);
-        return Err(Failure::bad_input(error));
+        return Err(
+            Failure::bad_input(error).with_hint("`wheelfarm plan` lists what is left out, and why")
+        );
     }
     let start = id.split('-').next().unwrap_or(id);
     let near: Vec<_> = plan

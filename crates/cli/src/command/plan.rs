@@ -12,14 +12,14 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     let selected = Selected::read(&args.selection)?;
     let needs = selected.needs(&args.selection, args.force)?;
     match args.format {
-        PlanFormat::Human => render::plan::human(&needs, &selected.plan.excluded),
-        PlanFormat::Json => render::plan::json(&needs, &selected.plan.excluded),
+        PlanFormat::Human => render::plan::human(&needs, &selected.plan.excluded)?,
+        PlanFormat::Json => render::plan::json(&needs, &selected.plan.excluded)?,
         PlanFormat::Github => {
             let matrix = github_matrix(&needs).map_err(|error| {
                 let hint = error.hint();
                 Failure::bad_input(error).with_hint(hint)
             })?;
-            render::data(&matrix);
+            render::data(&matrix)?;
         }
     }
     Ok(ExitCode::Done)

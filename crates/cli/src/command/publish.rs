@@ -26,7 +26,7 @@ pub(super) fn run(args: &PublishArgs) -> Result<ExitCode, Failure> {
     let records = records(&selected, args)?;
     let receipt = publish_to_folder(&records, &args.to).map_err(publish_failure)?;
     if args.format == Format::Human {
-        render::publish::folder(&receipt);
+        render::publish::folder(&receipt)?;
     }
     let proofs = if args.prove {
         prove(&selected, &records, &receipt, args)?
@@ -36,7 +36,7 @@ pub(super) fn run(args: &PublishArgs) -> Result<ExitCode, Failure> {
     match args.format {
         Format::Human => render::publish::install(&receipt, &proofs),
         Format::Json => render::publish::json(&receipt, &proofs),
-    }
+    }?;
     let all_hold = proofs
         .iter()
         .all(|(_, receipts)| receipts.iter().all(Receipt::holds));

@@ -34,12 +34,17 @@ pub(crate) fn start_log(verbose: u8) {
         .init();
 }
 
+/// Data could not be given away: what a program reads there would be cut off.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to write to standard output")]
+pub(crate) struct OutputError(#[source] io::Error);
+
 /// Prints a line of data. A reader that has seen enough (`| head`) is no error.
-pub(crate) fn data(text: &str) {
-    if let Err(error) = writeln!(io::stdout(), "{text}")
-        && error.kind() != io::ErrorKind::BrokenPipe
-    {
-        eprintln!("error: failed to write to standard output: {error}");
+pub(crate) fn data(text: &str) -> Result<(), OutputError> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(OutputError(error)),
+        _ => Ok(()),
     }
 }
 

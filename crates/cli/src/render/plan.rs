@@ -3,11 +3,11 @@
 use serde_json::json;
 use wheelfarm_core::plan::{ExcludedJob, Job, Need};
 
-use super::data;
+use super::{OutputError, data};
 
 /// A table of the jobs, then what is left out and why.
-pub(crate) fn human(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) {
-    data(&human_text(needs, excluded));
+pub(crate) fn human(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) -> Result<(), OutputError> {
+    data(&human_text(needs, excluded))
 }
 
 fn human_text(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) -> String {
@@ -49,7 +49,7 @@ fn human_text(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) -> String {
 }
 
 /// Schema 1.
-pub(crate) fn json(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) {
+pub(crate) fn json(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) -> Result<(), OutputError> {
     let jobs: Vec<_> = needs
         .iter()
         .map(|(job, need)| {
@@ -78,5 +78,5 @@ pub(crate) fn json(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) {
         .map(|job| json!({ "id": job.id.as_str(), "reason": job.reason }))
         .collect();
     let plan = json!({ "schema": 1, "jobs": jobs, "excluded": excluded });
-    data(&format!("{plan:#}"));
+    data(&format!("{plan:#}"))
 }

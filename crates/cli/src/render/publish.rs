@@ -10,7 +10,7 @@ use wheelfarm_core::release::install::{InstallTarget, install_lines};
 use wheelfarm_engine::prove::{Check, CheckResult, Receipt};
 use wheelfarm_engine::publish::FolderReceipt;
 
-use super::data;
+use super::{OutputError, data};
 
 /// A line of a proof's output.
 pub(crate) fn proof_line(line: &str) {
@@ -18,29 +18,32 @@ pub(crate) fn proof_line(line: &str) {
 }
 
 /// The wheels of a publication.
-pub(crate) fn folder(receipt: &FolderReceipt) {
+pub(crate) fn folder(receipt: &FolderReceipt) -> Result<(), OutputError> {
     for wheel in &receipt.wheels {
-        data(&format!("published {}/{}", wheel.channel, wheel.file_name));
+        data(&format!("published {}/{}", wheel.channel, wheel.file_name))?;
     }
     data(&format!(
         "{} wheels in {}, {} of them there before",
         receipt.wheels.len(),
         receipt.folder,
         receipt.unchanged
-    ));
+    ))
 }
 
 /// What proofs found, and the lines that install the wheels.
-pub(crate) fn install(receipt: &FolderReceipt, proofs: &[(Channel, Vec<Receipt>)]) {
+pub(crate) fn install(
+    receipt: &FolderReceipt,
+    proofs: &[(Channel, Vec<Receipt>)],
+) -> Result<(), OutputError> {
     for (channel, receipts) in proofs {
         for proof in receipts {
-            data(&proof_text(channel, proof));
+            data(&proof_text(channel, proof))?;
         }
     }
     if proofs.is_empty() {
-        data("not proven: no wheel was installed or run; see --prove");
+        data("not proven: no wheel was installed or run; see --prove")?;
     }
-    data("\nto use them, with torch installed:");
+    data("\nto use them, with torch installed:")?;
     let base_url = format!("file://{}", receipt.folder);
     for wheel in &receipt.wheels {
         let target = InstallTarget {
@@ -50,8 +53,9 @@ pub(crate) fn install(receipt: &FolderReceipt, proofs: &[(Channel, Vec<Receipt>)
             sha256: wheel.sha256,
         };
         let requirement = install_lines(&target).requirement;
-        data(&format!("  pip install \"{requirement}\""));
+        data(&format!("  pip install \"{requirement}\""))?;
     }
+    Ok(())
 }
 
 fn proof_text(channel: &Channel, proof: &Receipt) -> String {
@@ -71,7 +75,10 @@ fn check_text(check: &Check) -> String {
 }
 
 /// Schema 1.
-pub(crate) fn json(receipt: &FolderReceipt, proofs: &[(Channel, Vec<Receipt>)]) {
+pub(crate) fn json(
+    receipt: &FolderReceipt,
+    proofs: &[(Channel, Vec<Receipt>)],
+) -> Result<(), OutputError> {
     let proofs: Vec<_> = proofs
         .iter()
         .map(|(channel, receipts)| json!({ "channel": channel, "receipts": receipts }))
@@ -83,5 +90,5 @@ pub(crate) fn json(receipt: &FolderReceipt, proofs: &[(Channel, Vec<Receipt>)]) 
         "unchanged": receipt.unchanged,
         "proofs": proofs,
     });
-    data(&format!("{text:#}"));
+    data(&format!("{text:#}"))
 }

@@ -6,11 +6,11 @@ use serde_json::json;
 use wheelfarm_core::outcome::{Failure, Outcome};
 use wheelfarm_engine::run::{JobSummary, RunSummary};
 
-use super::{data, elapsed};
+use super::{OutputError, data, elapsed};
 
 /// A line for each job, the story of each failure, and a last line with the counts.
-pub(crate) fn human(summary: &RunSummary) {
-    data(&human_text(summary));
+pub(crate) fn human(summary: &RunSummary) -> Result<(), OutputError> {
+    data(&human_text(summary))
 }
 
 fn human_text(summary: &RunSummary) -> String {
@@ -92,7 +92,7 @@ fn failure_lines(job: &JobSummary, failure: &Failure) -> Vec<String> {
 }
 
 /// Schema 1.
-pub(crate) fn json(summary: &RunSummary) {
+pub(crate) fn json(summary: &RunSummary) -> Result<(), OutputError> {
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let jobs: Vec<_> = summary
         .jobs
@@ -128,5 +128,5 @@ pub(crate) fn json(summary: &RunSummary) {
         "jobs": jobs,
         "elapsed_ms": ms(summary.elapsed),
     });
-    data(&format!("{summary:#}"));
+    data(&format!("{summary:#}"))
 }
