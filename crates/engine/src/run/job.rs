@@ -304,10 +304,11 @@ impl<E: Engine> RunningJob<'_, E> {
         res
     }
 
-    async fn begin(&self, stage: Stage) -> Result<Instant, Halt> {
+    async fn begin(&mut self, stage: Stage) -> Result<Instant, Halt> {
         if self.cx.stop.stop.is_cancelled() {
             return Err(Halt::Cancelled);
         }
+        self.log.begin(stage);
         let job = self.job.id().clone();
         self.cx.say(Event::StageStarted { job, stage }).await;
         Ok(Instant::now())

@@ -8,6 +8,7 @@ use camino::Utf8Path;
 use fs_err as fs;
 use tokio::sync::mpsc;
 use wheelfarm_core::ident::JobId;
+use wheelfarm_core::outcome::Stage;
 
 use crate::container::sanitise_line;
 use crate::event::Event;
@@ -73,6 +74,12 @@ impl JobLog {
         if let Err(error) = self.events.try_send(event) {
             tracing::trace!(%error, "line not shown");
         }
+    }
+
+    /// Begins a stage: the summary of a failure shows lines of the stage that failed alone.
+    pub(super) fn begin(&mut self, stage: Stage) {
+        self.line(format!("== {stage}").as_bytes());
+        self.tail.clear();
     }
 
     pub(super) fn close(mut self) -> io::Result<()> {
