@@ -9,7 +9,8 @@ use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::manifest::Manifest;
 
 const DEMO: &str = "demo-1.0-cu130-torch2.11-cp311";
-const WHEEL: &str = "demo-1.0+cu130torch2.11-py3-none-any.whl";
+/// Without compiled code it keeps the name that upstream gives it.
+const WHEEL: &str = "demo-1.0-py3-none-any.whl";
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
