@@ -4,7 +4,7 @@ set -eu
 suite=$1 mirror=$2 folder=$3
 exec 2>&1
 root=$folder/root
-debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$mirror"
+debootstrap --force-check-gpg --variant=minbase --include=ca-certificates "$suite" "$root" "$mirror"
 # Nothing of the host, and nothing that a compiler does not need.
 rm -f "$root"/etc/hostname "$root"/etc/resolv.conf
 : > "$root"/etc/machine-id

@@ -4,7 +4,7 @@
 //! The container starts from the image of torch alone, so it has no compiler, no toolkit and no
 //! source; what else the wheels require is installed beforehand, as wheels only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,6 +125,12 @@ pub enum ProofError {
         /// The channel.
         channel: Channel,
     },
+    /// A wheel requires a file by its address.
+    #[error("a wheel requires `{requirement}`, which is an address and not a version")]
+    DirectRequirement {
+        /// The requirement.
+        requirement: String,
+    },
     /// A package needs a GPU and the engine offers none.
     #[error("job `{job}` needs a GPU to be proven, and the engine offers none")]
     NoGpu {
@@ -193,7 +199,8 @@ impl<E: Engine> Prover<E> {
             });
         }
         let memory_bytes = MEMORY.bytes().min(facts.memory_bytes);
-        let spec = self.spec(&image, channel, memory_bytes, gpu);
+        let python = subject.job.environment().python.tag();
+        let spec = self.spec(&image, channel, &python, memory_bytes, gpu);
         let archive = pack(folder, channel, subjects)?;
         let mut container = OwnedContainer::create(Arc::clone(&self.engine), spec)
             .await
@@ -214,7 +221,6 @@ impl<E: Engine> Prover<E> {
                 checks: output.checks(place, subject),
             })
             .collect();
-        let python = subject.job.environment().python.tag();
         write_receipts(folder, channel, &python, &receipts)?;
         Ok(receipts)
     }
@@ -261,6 +267,12 @@ impl<E: Engine> Prover<E> {
             .collect();
         requirements.sort();
         requirements.dedup();
+        // pip would fetch and build what an address names, whatever `--only-binary` says.
+        if let Some(requirement) = requirements.iter().find(|text| text.contains('@')) {
+            return Err(ProofError::DirectRequirement {
+                requirement: requirement.clone(),
+            });
+        }
         if requirements.is_empty() {
             let image = self.engine.image(&torch).await.map_err(fail)?;
             return image.map(|image| image.id).ok_or(ProofError::NoImage {
@@ -296,11 +308,16 @@ impl<E: Engine> Prover<E> {
         &self,
         image: &ImageId,
         channel: &Channel,
+        python: &str,
         memory_bytes: u64,
         gpu: Option<GpuAccess>,
     ) -> ContainerSpec {
         ContainerSpec {
-            name: format!("wheelfarm-proof-{}", channel.local_version()),
+            name: format!(
+                "wheelfarm-proof-{}-{python}-{}",
+                channel.local_version(),
+                Sha256Digest::of(self.label.as_bytes()).short()
+            ),
             image: image.clone(),
             command: ["sh", "/proof/prove.sh", &channel.to_string()]
                 .map(str::to_owned)
@@ -337,14 +354,16 @@ impl<E: Engine> Prover<E> {
                 output.take(&line);
             })
             .await?;
-        match end.how {
-            RunHow::Exited => Ok(Some(output)),
-            RunHow::Cancelled => Ok(None),
-            RunHow::OutOfMemory | RunHow::TimedOut | RunHow::Stalled => {
-                let operation = format!("see the proof end ({:?})", end.how);
-                Err(EngineError::new(operation, EngineErrorKind::Other))
-            }
-        }
+        let ending = match (end.how, end.exit_code) {
+            (RunHow::Cancelled, _) => return Ok(None),
+            (RunHow::Exited, 0) => return Ok(Some(output)),
+            (RunHow::Exited, code) => format!("the proof ended with exit code {code}"),
+            (RunHow::OutOfMemory, _) => "the proof ran out of memory".to_owned(),
+            (RunHow::TimedOut, _) => "the proof ran past its time limit".to_owned(),
+            (RunHow::Stalled, _) => "the proof printed nothing for too long".to_owned(),
+        };
+        output.fail(ending);
+        Ok(Some(output))
     }
 }
 
@@ -363,6 +382,9 @@ fn engine_failure(channel: &Channel, source: EngineError) -> ProofError {
 struct Output {
     current: Option<usize>,
     checks: BTreeMap<usize, Vec<Check>>,
+    /// Whether the current wheel's own test runs now, and the wheels whose tests have reported.
+    in_test: bool,
+    tested: BTreeSet<usize>,
 }
 
 #[derive(Deserialize)]
@@ -376,6 +398,11 @@ impl Output {
     fn take(&mut self, line: &str) {
         if let Some(place) = line.strip_prefix("wheelfarm-proof ") {
             self.current = place.parse().ok();
+            self.in_test = false;
+            return;
+        }
+        if line == "wheelfarm-test" {
+            self.in_test = true;
             return;
         }
         let (Some(current), Ok(report)) = (self.current, serde_json::from_str::<TestReport>(line))
@@ -383,9 +410,22 @@ impl Output {
             return;
         };
         if report.schema == 1 {
+            if self.in_test {
+                self.tested.insert(current);
+            }
             let checks = self.checks.entry(current).or_default();
             checks.extend(report.checks);
         }
+    }
+
+    /// Puts the end of the container on the wheel that it ended in.
+    fn fail(&mut self, detail: String) {
+        let current = self.current.unwrap_or_default();
+        self.checks.entry(current).or_default().push(Check {
+            name: "proof".to_owned(),
+            result: CheckResult::Fail,
+            detail,
+        });
     }
 
     fn checks(&self, place: usize, subject: &ProofSubject) -> Vec<Check> {
@@ -396,6 +436,12 @@ impl Output {
                 name: "proof".to_owned(),
                 result: CheckResult::Fail,
                 detail: "the proof ended before it reported on this wheel".to_owned(),
+            });
+        } else if subject.test.is_some() && !self.tested.contains(&place) {
+            checks.push(Check {
+                name: "the package's own test".to_owned(),
+                result: CheckResult::Fail,
+                detail: "it ended without a report".to_owned(),
             });
         } else if subject.test.is_none() {
             checks.push(Check {
@@ -522,10 +568,13 @@ mod tests {
         output.take("{\"schema\":1,\"checks\":[{\"name\":\"lost\",\"result\":\"pass\"}]}");
         output.take("wheelfarm-proof 3");
         output.take("some text {");
+        assert!(output.tested.is_empty());
+        output.take("wheelfarm-test");
         output.take(
             "{\"schema\":1,\"checks\":[{\"name\":\"x\",\"result\":\"not checked\",\"detail\":\"y\"}]}",
         );
         assert_eq!(output.checks.len(), 1);
         assert_eq!(output.checks[&3][0].result, CheckResult::NotChecked);
+        assert!(output.tested.contains(&3));
     }
 }

@@ -175,6 +175,8 @@ fn proof_failure(error: ProofError) -> Failure {
         }
         ProofError::NoImage { .. } => Failure::infrastructure(error)
             .with_hint("build the jobs on this engine: `wheelfarm build --force`"),
+        ProofError::DirectRequirement { .. } => Failure::new(ExitCode::JobFailed, error)
+            .with_hint("mend its `install_requires` with a patch: a version, not an address"),
         ProofError::Pack { .. } => Failure::bad_input(error),
     }
 }

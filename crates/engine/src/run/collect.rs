@@ -59,7 +59,9 @@ pub(super) async fn collect<E: Engine>(
     let tools = tokio::task::spawn_blocking(move || read_tools(SyncIoBridge::new(tools)))
         .await
         .expect("reading a small text does not panic")
-        .map_err(|error| Halt::file(Stage::Collect, &FileError::new("write", &folder, error)))?;
+        .map_err(|error| {
+            Halt::failed(Stage::Collect, FailureKind::Infrastructure, chain(&error))
+        })?;
     Ok(Collected {
         wheel: wheel.name,
         tools,
@@ -101,21 +103,19 @@ fn collect_halt(error: &CollectError) -> Halt {
     Halt::failed(Stage::Collect, kind, chain(error))
 }
 
-/// `name version` lines, as `build.sh` leaves them.
+/// `name version` lines, as `build.sh` leaves them. The build could have written anything there.
 fn read_tools(archive: impl Read) -> io::Result<BTreeMap<String, String>> {
-    const MAX_BYTES: u64 = 1024 * 1024;
-    let mut tools = BTreeMap::new();
-    let mut archive = tar::Archive::new(archive);
-    for entry in archive.entries()? {
-        let mut text = String::new();
-        entry?.take(MAX_BYTES).read_to_string(&mut text)?;
-        for line in text.lines() {
-            if let Some((name, version)) = line.split_once(' ') {
-                tools.insert(name.to_owned(), version.to_owned());
-            }
-        }
+    const MAX_BYTES: u64 = 256 * 1024;
+    let mut bytes = Vec::new();
+    let mut archive = tar::Archive::new(archive.take(2 * MAX_BYTES));
+    if let Some(entry) = archive.entries()?.next() {
+        entry?.take(MAX_BYTES).read_to_end(&mut bytes)?;
     }
-    Ok(tools)
+    let text = String::from_utf8_lossy(&bytes);
+    let pairs = text.lines().filter_map(|line| line.split_once(' '));
+    Ok(pairs
+        .map(|(name, version)| (name.to_owned(), version.to_owned()))
+        .collect())
 }
 
 /// Finishes the raw wheel into the staging folder and removes the raw one.

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use camino::Utf8Path;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::matrix::Base;
 use wheelfarm_core::outcome::{FailureKind, Stage};
@@ -212,6 +213,7 @@ async fn debootstrap<E: Engine>(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| fail(format!("failed to start a shell: {error}")))?;
@@ -223,7 +225,10 @@ async fn debootstrap<E: Engine>(
     loop {
         tokio::select! {
             biased;
-            () = running.cx.stop.stop.cancelled() => return Err(Halt::Cancelled),
+            () = running.cx.stop.stop.cancelled() => {
+                end_group(&mut child).await;
+                return Err(Halt::Cancelled);
+            }
             line = lines.next_line() => match line {
                 Ok(Some(line)) => running.log.line(line.as_bytes()),
                 Ok(None) => break,
@@ -241,6 +246,23 @@ async fn debootstrap<E: Engine>(
     Err(fail(format!(
         "debootstrap of Debian {suite} ended with {status}"
     )))
+}
+
+/// Ends a command and all that it started. debootstrap unmounts what it has mounted when it is
+/// asked to end, so it is asked, and given time.
+async fn end_group(child: &mut Child) {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let Some(id) = child.id() else {
+        return;
+    };
+    let asked = Command::new("kill")
+        .args(["-TERM", "--", &format!("-{id}")])
+        .status()
+        .await;
+    let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
+    if asked.is_err() || ended.is_err() {
+        tracing::warn!(id, "debootstrap did not end when it was asked to");
+    }
 }
 
 /// Removes the job's own image; the stages that it shares with other jobs stay.
