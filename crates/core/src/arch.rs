@@ -52,6 +52,17 @@ impl ArchError {
 }
 
 impl Arch {
+    /// From NVIDIA's number: 90 is 9.0, 120 is 12.0. `None` for what is no arch's number.
+    pub fn from_number(number: u32, suffix: ArchSuffix) -> Option<Self> {
+        let major = u8::try_from(number / 10).ok().filter(|&major| major > 0)?;
+        let minor = u8::try_from(number % 10).ok()?;
+        Some(Self {
+            major,
+            minor,
+            suffix,
+        })
+    }
+
     /// Major and minor compute capability: `(9, 0)`.
     pub fn capability(self) -> (u8, u8) {
         (self.major, self.minor)
