@@ -5,11 +5,15 @@
 //! rather than repaired: <https://blog.pypi.org/posts/2025-08-07-wheel-archive-confusion-attacks/>.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, Write};
 
-use zip::ZipArchive;
 use zip::read::ZipFile;
 use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
+
+use crate::digest::{HashingWriter, Sha256Digest};
+use crate::wheel::elf::ELF_MAGIC;
+use crate::wheel::member::{Ends, MemberBytes, Method, Packed, SharedReader};
 
 /// Limits on what a wheel may unpack to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,25 +141,46 @@ pub(super) struct Member {
 /// An archive whose names, kinds and sizes have been checked.
 #[derive(Debug)]
 pub(super) struct WheelArchive<R> {
-    zip: ZipArchive<R>,
+    zip: ZipArchive<SharedReader<R>>,
+    reader: SharedReader<R>,
     members: Vec<Member>,
+}
+
+/// Whether every member's own header is compared with the directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalHeaders {
+    /// All of them, when the archive is opened.
+    Checked,
+    /// Only those of members that are read: for a remote wheel, where each costs a request.
+    AsRead,
 }
 
 impl<R: Read + Seek> WheelArchive<R> {
     /// Opens the archive; nothing is unpacked yet.
-    pub(super) fn open(reader: R, caps: &WheelCaps) -> Result<Self, ArchiveError> {
-        let mut zip = ZipArchive::new(reader).map_err(unsound)?;
+    pub(super) fn open(
+        reader: R,
+        caps: &WheelCaps,
+        headers: LocalHeaders,
+    ) -> Result<Self, ArchiveError> {
+        let reader = SharedReader::new(reader).map_err(|error| unsound(error.into()))?;
+        let mut zip = ZipArchive::new(reader.clone()).map_err(unsound)?;
         if zip.len() > caps.members {
             return Err(ArchiveError::TooManyMembers {
                 members: zip.len(),
                 cap: caps.members,
             });
         }
-        zip.validate_header_consistency().map_err(unsound)?;
+        if headers == LocalHeaders::Checked {
+            zip.validate_header_consistency().map_err(unsound)?;
+        }
         let members = list_members(&zip)?;
         check_sizes(&members, caps)?;
         check_paths(&members)?;
-        Ok(Self { zip, members })
+        Ok(Self {
+            zip,
+            reader,
+            members,
+        })
     }
 
     /// All files, sorted by path.
@@ -209,12 +234,64 @@ impl<R: Read + Seek> WheelArchive<R> {
             member: member.path.clone(),
             source,
         };
-        let mut content: ZipFile<'_, R> = self
+        let mut content: ZipFile<'_, SharedReader<R>> = self
             .zip
             .by_index(member.index)
             .map_err(|error| unpack(error.into()))?;
         read(&mut content).map_err(unpack)
     }
+
+    /// Passes over one file once: its digest, its checked checksum, and a way to its bytes.
+    pub(super) fn pass(&mut self, member: &Member) -> Result<Passed<R>, ArchiveError> {
+        let unpack = |source: io::Error| ArchiveError::Unpack {
+            member: member.path.clone(),
+            source,
+        };
+        let mut content = self
+            .zip
+            .by_index(member.index)
+            .map_err(|error| unpack(error.into()))?;
+        let method = match content.compression() {
+            CompressionMethod::Stored => Method::Stored,
+            CompressionMethod::Deflated => Method::Deflated,
+            other => {
+                let text = format!("it is packed as {other}, and only deflate is known");
+                return Err(unpack(io::Error::other(text)));
+            }
+        };
+        let packed = Packed {
+            start: content.data_start().unwrap_or(0),
+            packed_bytes: content.compressed_size(),
+            method,
+        };
+        let mut ends = Ends::default();
+        let mut hasher = HashingWriter::new(io::sink());
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let count = content.read(&mut buffer).map_err(unpack)?;
+            if count == 0 {
+                break;
+            }
+            ends.pass(&buffer[..count]);
+            hasher.write_all(&buffer[..count]).map_err(unpack)?;
+        }
+        let (_, sha256, size_bytes) = hasher.finish();
+        Ok(Passed {
+            sha256,
+            size_bytes,
+            is_elf: ends.head().starts_with(&ELF_MAGIC),
+            bytes: MemberBytes::new(self.reader.clone(), packed, ends),
+        })
+    }
+}
+
+/// A file of the archive that has passed once.
+#[derive(Debug)]
+pub(super) struct Passed<R: Read + Seek> {
+    pub(super) sha256: Sha256Digest,
+    pub(super) size_bytes: u64,
+    pub(super) is_elf: bool,
+    pub(super) bytes: MemberBytes<R>,
 }
 
 impl Member {
@@ -345,7 +422,11 @@ mod tests {
     }
 
     fn open(bytes: Vec<u8>) -> Result<WheelArchive<Cursor<Vec<u8>>>, ArchiveError> {
-        WheelArchive::open(Cursor::new(bytes), &WheelCaps::default())
+        WheelArchive::open(
+            Cursor::new(bytes),
+            &WheelCaps::default(),
+            LocalHeaders::Checked,
+        )
     }
 
     #[test]
@@ -429,7 +510,7 @@ mod tests {
     #[track_caller]
     fn check_caps(caps: WheelCaps, want: &str) {
         let bytes = archive(&["a.py", "bb.py"]);
-        let error = WheelArchive::open(Cursor::new(bytes), &caps).unwrap_err();
+        let error = WheelArchive::open(Cursor::new(bytes), &caps, LocalHeaders::Checked).unwrap_err();
         assert_eq!(error.to_string(), want);
     }
 

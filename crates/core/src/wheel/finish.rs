@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek, Write};
 
 use crate::digest::Sha256Digest;
 use crate::ident::PackageName;
-use crate::wheel::archive::{ArchiveError, WheelArchive, WheelCaps};
+use crate::wheel::archive::{ArchiveError, LocalHeaders, WheelArchive, WheelCaps};
 use crate::wheel::elf::ModuleFacts;
 use crate::wheel::metadata::MetadataError;
 use crate::wheel::name::{WheelName, WheelNameError};
@@ -158,7 +158,7 @@ where
     W: Read + Write + Seek,
 {
     check_name(name, request)?;
-    let mut archive = WheelArchive::open(wheel, &request.caps)?;
+    let mut archive = WheelArchive::open(wheel, &request.caps, LocalHeaders::Checked)?;
     let upstream = Upstream::read(&mut archive, name)?;
     let survey = survey::survey(&mut archive, &upstream.dist_info)?;
     let platform = platform_tag(&survey.modules)?;

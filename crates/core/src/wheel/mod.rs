@@ -10,6 +10,7 @@ pub mod finish;
 #[cfg(test)]
 mod fixture;
 mod headers;
+mod member;
 pub mod metadata;
 pub mod name;
 mod normal_form;

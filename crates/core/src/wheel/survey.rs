@@ -1,11 +1,10 @@
 //! One pass over every byte of a wheel: digests, the check against RECORD, the ELF files.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Seek};
+use std::io::{Read, Seek};
 
-use crate::digest::{HashingWriter, Sha256Digest};
 use crate::wheel::archive::{ArchiveError, WheelArchive};
-use crate::wheel::elf::{self, ELF_MAGIC, ElfError, ModuleFacts};
+use crate::wheel::elf::{self, ElfError, ModuleFacts};
 use crate::wheel::record::{self, FileRecord, RECORD_CAP_BYTES, RecordError};
 
 /// Why a wheel's content could not be taken stock of.
@@ -44,7 +43,7 @@ pub(super) struct Survey {
     pub(super) modules: Vec<ModuleFacts>,
 }
 
-/// Reads every member once. ELF files are held in memory one at a time, all else is streamed.
+/// Reads every member. Nothing is held in memory but the tables of one ELF file at a time.
 pub(super) fn survey<R: Read + Seek>(
     archive: &mut WheelArchive<R>,
     dist_info: &str,
@@ -67,43 +66,20 @@ pub(super) fn survey<R: Read + Seek>(
                 member: member.path,
             });
         }
-        let content = archive.with_content(&member, |content| read_member(content))?;
-        if let Some(bytes) = content.elf {
-            let facts = elf::inspect(&member.path, &bytes).map_err(|source| SurveyError::Elf {
-                module: member.path.clone(),
-                source,
+        let mut passed = archive.pass(&member)?;
+        if passed.is_elf {
+            let module = elf::inspect(&member.path, &mut passed.bytes).map_err(|source| {
+                let module = member.path.clone();
+                SurveyError::Elf { module, source }
             })?;
-            survey.modules.push(facts);
+            survey.modules.push(module.facts);
         }
-        survey.files.insert(member.path, content.file);
+        let file = FileRecord {
+            sha256: passed.sha256,
+            size_bytes: passed.size_bytes,
+        };
+        survey.files.insert(member.path, file);
     }
     record::check(&record, &record_path, &survey.files)?;
     Ok(survey)
-}
-
-/// A member's digest, and its bytes if it is an ELF file.
-struct Content {
-    file: FileRecord,
-    elf: Option<Vec<u8>>,
-}
-
-/// Tells ELF files by their first bytes: names such as `ptxas` or `libx.so.1.2` end in anything.
-fn read_member(content: &mut dyn Read) -> io::Result<Content> {
-    let mut head = Vec::new();
-    content.take(4).read_to_end(&mut head)?;
-    if head == ELF_MAGIC {
-        content.read_to_end(&mut head)?;
-        let file = FileRecord {
-            sha256: Sha256Digest::of(&head),
-            size_bytes: u64::try_from(head.len()).unwrap_or(u64::MAX),
-        };
-        let elf = Some(head);
-        return Ok(Content { file, elf });
-    }
-    let mut sink = HashingWriter::new(io::sink());
-    io::copy(&mut head.as_slice(), &mut sink)?;
-    io::copy(content, &mut sink)?;
-    let (_, sha256, size_bytes) = sink.finish();
-    let file = FileRecord { sha256, size_bytes };
-    Ok(Content { file, elf: None })
 }

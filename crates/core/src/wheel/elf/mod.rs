@@ -4,12 +4,21 @@
 //! section headers, which a loader ignores, so the two are compared first: a file whose section
 //! headers tell another story than its segments is refused, never believed.
 
+mod loaded;
+mod symbols;
+
 use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
 
 use object::LittleEndian;
 use object::elf;
-use object::read::elf::{Dyn as _, ElfFile64, ProgramHeader as _, SectionHeader as _, Sym as _};
+use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, SectionHeader as _};
 use serde::{Deserialize, Serialize};
+
+use self::loaded::Loaded;
+pub use self::symbols::{Binding, NeededSymbol, ProvidedSymbol, Symbols};
+use crate::read_at::ReadAt;
 
 /// A loader reads no more dependencies and versions than this from any library that works.
 const ENTRIES_CAP: usize = 1 << 16;
@@ -81,6 +90,60 @@ impl ModuleFacts {
     }
 }
 
+/// One ELF file as the loader and the CUDA runtime find it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    /// What it is and needs.
+    pub facts: ModuleFacts,
+    /// Its dynamic symbols.
+    pub symbols: Symbols,
+    /// Where its fatbins lie in the file, in order.
+    pub fatbins: Vec<FatbinPlace>,
+}
+
+/// A section that holds fatbins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FatbinPlace {
+    /// Which one.
+    pub section: FatbinSection,
+    /// Its bytes in the file.
+    pub range: Range<u64>,
+}
+
+/// The two sections that nvcc puts fatbins into, and AMD's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum FatbinSection {
+    /// What the CUDA runtime registers.
+    #[serde(rename = ".nv_fatbin")]
+    Executable,
+    /// Relocatable code of `-rdc` builds, which the driver would have to link first.
+    #[serde(rename = "__nv_relfatbin")]
+    Relocatable,
+    /// Code for AMD's GPUs, which this program does not read.
+    #[serde(rename = ".hip_fatbin")]
+    Hip,
+}
+
+impl FatbinSection {
+    fn of(name: &[u8]) -> Option<Self> {
+        match name {
+            b".nv_fatbin" => Some(Self::Executable),
+            b"__nv_relfatbin" => Some(Self::Relocatable),
+            b".hip_fatbin" => Some(Self::Hip),
+            _ => None,
+        }
+    }
+
+    /// Its name in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Executable => ".nv_fatbin",
+            Self::Relocatable => "__nv_relfatbin",
+            Self::Hip => ".hip_fatbin",
+        }
+    }
+}
+
 /// Why an ELF file cannot be judged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -92,6 +155,12 @@ pub enum ElfError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The bytes cannot be read, or end before an offset in the file.
+    #[error("failed to read the ELF file")]
+    Read(#[from] io::Error),
+    /// The tables that have to be in memory are larger than any real ones.
+    #[error("the ELF file's dynamic tables are too large to be a library's")]
+    TablesTooLarge,
     /// A name is cut off, longer than any real one, or not UTF-8.
     #[error("the ELF file has a {what} that is not a name")]
     Name {
@@ -112,33 +181,54 @@ pub enum ElfError {
     },
 }
 
-type File<'data> = ElfFile64<'data, LittleEndian>;
 const LE: LittleEndian = LittleEndian;
 
-/// Reads what the file at `path` in the wheel, with content `bytes`, is and needs.
-pub fn inspect(path: &str, bytes: &[u8]) -> Result<ModuleFacts, ElfError> {
-    let mut facts = ModuleFacts {
-        path: path.to_owned(),
-        machine: machine(bytes),
-        soname: None,
-        needed: Vec::new(),
-        search_paths: Vec::new(),
-        symbol_versions: BTreeMap::new(),
-        torch_cxx_symbol: None,
-        uses_cpython: false,
+/// Reads what the file at `path` in the wheel, with the bytes of `source`, is and needs.
+pub fn inspect(path: &str, source: &mut dyn ReadAt) -> Result<Module, ElfError> {
+    let mut start = [0; 20];
+    if source.size_bytes() >= 20 {
+        source.read_exact_at(0, &mut start)?;
+    }
+    let mut module = Module {
+        facts: ModuleFacts {
+            path: path.to_owned(),
+            machine: machine(&start),
+            soname: None,
+            needed: Vec::new(),
+            search_paths: Vec::new(),
+            symbol_versions: BTreeMap::new(),
+            torch_cxx_symbol: None,
+            uses_cpython: false,
+        },
+        symbols: Symbols::default(),
+        fatbins: Vec::new(),
     };
-    match facts.machine {
-        Machine::Cuda | Machine::Other => return Ok(facts),
+    match module.facts.machine {
+        Machine::Cuda | Machine::Other => return Ok(module),
         Machine::X86_64 | Machine::Aarch64 => {}
     }
-    let file = File::parse(bytes).map_err(malformed)?;
-    let Some(dynamic) = Dynamic::find(&file)? else {
-        return Ok(facts);
+    let loaded = Loaded::load(source)?;
+    for place in loaded.places()? {
+        if let Some(section) = FatbinSection::of(&place.name) {
+            let range = place.range;
+            module.fatbins.push(FatbinPlace { section, range });
+        }
+    }
+    module.fatbins.sort_by_key(|place| place.range.start);
+    let Some(dynamic) = Dynamic::find(&loaded)? else {
+        return Ok(module);
     };
-    dynamic.read_entries(&mut facts)?;
-    facts.symbol_versions = read_versions(&file)?;
-    read_symbols(&file, &mut facts)?;
-    Ok(facts)
+    let facts = &mut module.facts;
+    dynamic.read_entries(facts)?;
+    facts.symbol_versions = read_versions(&loaded)?;
+    module.symbols = symbols::read(&loaded)?;
+    for symbol in &module.symbols.needed {
+        facts.uses_cpython |= is_cpython(symbol.name.as_bytes());
+        if facts.torch_cxx_symbol.is_none() && is_torch_cxx(symbol.name.as_bytes()) {
+            facts.torch_cxx_symbol = Some(symbol.name.clone());
+        }
+    }
+    Ok(module)
 }
 
 fn malformed(error: object::read::Error) -> ElfError {
@@ -173,15 +263,15 @@ struct Dynamic<'data> {
 
 impl<'data> Dynamic<'data> {
     /// `None` for a file that is not loaded dynamically: a relocatable or static one.
-    fn find(file: &File<'data>) -> Result<Option<Self>, ElfError> {
-        let segment = file
-            .elf_program_headers()
+    fn find(file: &'data Loaded) -> Result<Option<Self>, ElfError> {
+        let segments = file.header()?.program_headers(LE, file).map_err(malformed)?;
+        let segment = segments
             .iter()
             .find(|header| header.p_type(LE) == elf::PT_DYNAMIC);
         let Some(segment) = segment else {
             return Ok(None);
         };
-        let sections = file.elf_section_table();
+        let sections = file.sections()?;
         let disagree = |what| ElfError::SectionsDisagree { what };
         let section = sections
             .iter()
@@ -190,10 +280,10 @@ impl<'data> Dynamic<'data> {
             .ok_or_else(|| disagree("dynamic table"))?;
         let link = section.link(LE);
         let strings = sections.section(link).map_err(malformed)?;
-        let entries = section.data_as_array(LE, file.data()).map_err(malformed)?;
+        let entries = section.data_as_array(LE, file).map_err(malformed)?;
         let found = Self {
             entries,
-            strings: strings.data(LE, file.data()).map_err(malformed)?,
+            strings: strings.data(LE, file).map_err(malformed)?,
         };
         let address_of = |kind| {
             sections
@@ -267,15 +357,15 @@ fn bytes_at(strings: &[u8], offset: u64) -> Option<&[u8]> {
 }
 
 /// The versions in `.gnu.version_r`, per library.
-fn read_versions(file: &File<'_>) -> Result<BTreeMap<String, Vec<String>>, ElfError> {
+fn read_versions(file: &Loaded) -> Result<BTreeMap<String, Vec<String>>, ElfError> {
     const WHAT: &str = "needed versions";
-    let sections = file.elf_section_table();
-    let table = sections.gnu_verneed(LE, file.data()).map_err(malformed)?;
+    let sections = file.sections()?;
+    let table = sections.gnu_verneed(LE, file).map_err(malformed)?;
     let Some((mut libraries, link)) = table else {
         return Ok(BTreeMap::new());
     };
     let strings = sections.section(link).map_err(malformed)?;
-    let strings = strings.data(LE, file.data()).map_err(malformed)?;
+    let strings = strings.data(LE, file).map_err(malformed)?;
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut count = 0;
     while let Some((library, mut versions)) = libraries.next().map_err(malformed)? {
@@ -333,32 +423,6 @@ pub(super) fn version_numbers(text: &str) -> Option<Vec<u64>> {
     text.split('.').map(|part| part.parse().ok()).collect()
 }
 
-/// Looks at every symbol that another library has to provide.
-fn read_symbols(file: &File<'_>, facts: &mut ModuleFacts) -> Result<(), ElfError> {
-    let table = file.elf_dynamic_symbol_table();
-    if table.is_empty() {
-        return Ok(());
-    }
-    let strings = file
-        .elf_section_table()
-        .section(table.string_section())
-        .map_err(malformed)?;
-    let strings = strings.data(LE, file.data()).map_err(malformed)?;
-    for symbol in table.iter().filter(|symbol| symbol.is_undefined(LE)) {
-        let name = bytes_at(strings, symbol.st_name(LE).into()).ok_or(ElfError::Name {
-            what: "symbol table",
-        })?;
-        facts.uses_cpython |= is_cpython(name);
-        if facts.torch_cxx_symbol.is_none() && is_torch_cxx(name) {
-            facts.torch_cxx_symbol = Some(name.escape_ascii().to_string());
-        }
-        if facts.uses_cpython && facts.torch_cxx_symbol.is_some() {
-            break;
-        }
-    }
-    Ok(())
-}
-
 /// `Py_…`, `_Py_…` and `PyObject_…`, in which a capital or an underscore follows the `Py`.
 fn is_cpython(name: &[u8]) -> bool {
     let name = name.strip_prefix(b"_").unwrap_or(name);
@@ -371,7 +435,7 @@ fn is_cpython(name: &[u8]) -> bool {
 /// shims of the stable ABI (`aoti_torch_…`) are none of these.
 ///
 /// `THP…` are the Python bindings inside torch: C names, but no more stable than the rest.
-fn is_torch_cxx(name: &[u8]) -> bool {
+pub(crate) fn is_torch_cxx(name: &[u8]) -> bool {
     const NAMESPACES: [&[u8]; 4] = [b"2at", b"3c10", b"5torch", b"6caffe2"];
     if name.starts_with(b"THP") {
         return true;
@@ -390,6 +454,10 @@ fn is_torch_cxx(name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn facts(path: &str, mut bytes: &[u8]) -> Result<ModuleFacts, ElfError> {
+        inspect(path, &mut bytes).map(|module| module.facts)
+    }
     use crate::wheel::fixture::Elf;
 
     #[track_caller]
@@ -474,12 +542,12 @@ mod tests {
         let mut bytes = vec![0; 64];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
         bytes[18] = 190;
-        assert_eq!(inspect("a.cubin", &bytes).unwrap().machine, Machine::Cuda);
+        assert_eq!(facts("a.cubin", &bytes).unwrap().machine, Machine::Cuda);
         bytes[18] = 3;
-        assert_eq!(inspect("a.so", &bytes).unwrap().machine, Machine::Other);
-        assert_eq!(inspect("a.so", &ELF_MAGIC).unwrap().machine, Machine::Other);
+        assert_eq!(facts("a.so", &bytes).unwrap().machine, Machine::Other);
+        assert_eq!(facts("a.so", &ELF_MAGIC).unwrap().machine, Machine::Other);
         bytes[18] = 62;
-        assert!(inspect("a.so", &bytes).is_err());
+        assert!(facts("a.so", &bytes).is_err());
     }
 
     fn extension() -> Elf<'static> {
@@ -498,7 +566,7 @@ mod tests {
 
     #[test]
     fn a_module_tells_what_it_needs() {
-        let facts = inspect("x/_C.so", &extension().bytes()).unwrap();
+        let facts = facts("x/_C.so", &extension().bytes()).unwrap();
         assert_eq!(facts.highest("GLIBC"), Some("2.27"));
         assert_eq!(facts.highest("GCC"), None);
         insta::assert_snapshot!(serde_json::to_string_pretty(&facts).unwrap(), @r#"
@@ -535,7 +603,7 @@ mod tests {
             undefined: &["malloc"],
             ..Elf::default()
         };
-        let facts = inspect("x.so", &elf.bytes()).unwrap();
+        let facts = facts("x.so", &elf.bytes()).unwrap();
         assert!(!facts.uses_torch_cxx_abi() && !facts.uses_cpython);
     }
 
@@ -546,7 +614,7 @@ mod tests {
         for (section, field) in [(4, 0x18), (1, 0x10), (2, 0x10), (3, 0x10)] {
             let mut bytes = honest.clone();
             bytes[section_table + section * 64 + field] ^= 8;
-            let res = inspect("x.so", &bytes);
+            let res = facts("x.so", &bytes);
             assert!(
                 matches!(res, Err(ElfError::SectionsDisagree { .. })),
                 "section {section}: {res:?}"
@@ -556,7 +624,7 @@ mod tests {
         let mut bytes = honest;
         bytes[0x28..0x30].fill(0);
         bytes[0x3c..0x40].fill(0);
-        let res = inspect("x.so", &bytes);
+        let res = facts("x.so", &bytes);
         assert!(
             matches!(res, Err(ElfError::SectionsDisagree { .. })),
             "{res:?}"
@@ -570,11 +638,11 @@ mod tests {
             for value in [0, 0x7f, 0xff, honest[at].wrapping_add(1)] {
                 let mut damaged = honest.clone();
                 damaged[at] = value;
-                drop(inspect("x.so", &damaged));
+                drop(facts("x.so", &damaged));
             }
         }
         for length in 0..honest.len() {
-            drop(inspect("x.so", &honest[..length]));
+            drop(facts("x.so", &honest[..length]));
         }
     }
 
@@ -588,7 +656,7 @@ mod tests {
             ],
             ..Elf::default()
         };
-        let res = inspect("x.so", &elf.bytes());
+        let res = facts("x.so", &elf.bytes());
         assert!(
             matches!(res, Err(ElfError::TooManyEntries { .. })),
             "{res:?}"

@@ -1,0 +1,192 @@
+//! The few parts of an ELF file that have to be in memory, taken from a file of any size.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+
+use object::LittleEndian;
+use object::elf::{self, FileHeader64};
+use object::read::ReadRef;
+use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable};
+
+use super::{ElfError, malformed};
+use crate::read_at::ReadAt;
+
+const LE: LittleEndian = LittleEndian;
+
+/// More than the tables of any library that exists: libtorch's take some 60 MB.
+const LOADED_CAP_BYTES: u64 = 512 << 20;
+
+const HEADER_BYTES: u64 = 64;
+const PROGRAM_HEADER_BYTES: u64 = 56;
+const SECTION_HEADER_BYTES: u64 = 64;
+
+/// Parts of a file by their offset. What was not loaded reads as an error.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    size_bytes: u64,
+    parts: BTreeMap<u64, Vec<u8>>,
+    loaded_bytes: u64,
+}
+
+/// A section's name, where it lies in the file, and its address in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SectionPlace {
+    pub(super) name: Vec<u8>,
+    pub(super) range: Range<u64>,
+}
+
+impl Loaded {
+    /// Loads the headers and the tables that the dynamic loader reads, in rising order as far as
+    /// the format allows.
+    pub(super) fn load(source: &mut dyn ReadAt) -> Result<Self, ElfError> {
+        let mut loaded = Self {
+            size_bytes: source.size_bytes(),
+            parts: BTreeMap::new(),
+            loaded_bytes: 0,
+        };
+        loaded.add(source, 0..HEADER_BYTES)?;
+        let header = *loaded.header()?;
+        let count = u64::from(header.e_phnum(LE));
+        loaded.add_table(source, header.e_phoff(LE), count, PROGRAM_HEADER_BYTES)?;
+        let table = header.e_shoff(LE);
+        if table == 0 {
+            return Ok(loaded);
+        }
+        let count = match header.e_shnum(LE) {
+            // More sections than the field can say: the first section has the number.
+            0 => {
+                loaded.add_table(source, table, 1, SECTION_HEADER_BYTES)?;
+                u64::from(header.shnum(LE, &loaded).map_err(malformed)?)
+            }
+            count => u64::from(count),
+        };
+        loaded.add_table(source, table, count, SECTION_HEADER_BYTES)?;
+        if header.shstrndx(LE, &loaded).map_err(malformed)? != 0 {
+            let names = header.section_strings_index(LE, &loaded);
+            let headers = header.section_headers(LE, &loaded).map_err(malformed)?;
+            let names = headers.get(names.map_err(malformed)?.0);
+            let range = names.and_then(|names| places(names));
+            if let Some(range) = range {
+                loaded.add(source, range)?;
+            }
+        }
+        for range in loaded.tables()? {
+            loaded.add(source, range)?;
+        }
+        Ok(loaded)
+    }
+
+    pub(super) fn header(&self) -> Result<&FileHeader64<LittleEndian>, ElfError> {
+        FileHeader64::parse(self).map_err(malformed)
+    }
+
+    pub(super) fn sections(
+        &self,
+    ) -> Result<SectionTable<'_, FileHeader64<LittleEndian>, &Self>, ElfError> {
+        self.header()?.sections(LE, self).map_err(malformed)
+    }
+
+    /// Where every section with a name lies.
+    pub(super) fn places(&self) -> Result<Vec<SectionPlace>, ElfError> {
+        let sections = self.sections()?;
+        let mut found = Vec::new();
+        for section in sections.iter() {
+            let Some(range) = places(section) else {
+                continue;
+            };
+            let name = sections.section_name(LE, section).unwrap_or_default();
+            let name = name.to_vec();
+            found.push(SectionPlace { name, range });
+        }
+        Ok(found)
+    }
+
+    /// The sections that the dynamic loader's tables lie in, with the strings they point to.
+    fn tables(&self) -> Result<Vec<Range<u64>>, ElfError> {
+        let sections = self.sections()?;
+        let mut wanted = Vec::new();
+        for section in sections.iter() {
+            let kind = section.sh_type(LE);
+            let is_wanted = [
+                elf::SHT_DYNAMIC,
+                elf::SHT_DYNSYM,
+                elf::SHT_GNU_VERNEED,
+                elf::SHT_GNU_VERDEF,
+                elf::SHT_GNU_VERSYM,
+            ]
+            .contains(&kind);
+            if !is_wanted {
+                continue;
+            }
+            wanted.extend(places(section));
+            let strings = sections.section(section.link(LE)).map_err(malformed)?;
+            if strings.sh_type(LE) == elf::SHT_STRTAB {
+                wanted.extend(places(strings));
+            }
+        }
+        wanted.sort_by_key(|range| range.start);
+        Ok(wanted)
+    }
+
+    fn add_table(
+        &mut self,
+        source: &mut dyn ReadAt,
+        start: u64,
+        count: u64,
+        entry_bytes: u64,
+    ) -> Result<(), ElfError> {
+        let end = start.saturating_add(count.saturating_mul(entry_bytes));
+        self.add(source, start..end)
+    }
+
+    fn add(&mut self, source: &mut dyn ReadAt, range: Range<u64>) -> Result<(), ElfError> {
+        let length = range.end.saturating_sub(range.start);
+        if length == 0 || self.part(range.start, length).is_some() {
+            return Ok(());
+        }
+        if range.end > self.size_bytes {
+            return Err(ElfError::Read(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.loaded_bytes = self.loaded_bytes.saturating_add(length);
+        if self.loaded_bytes > LOADED_CAP_BYTES {
+            return Err(ElfError::TablesTooLarge);
+        }
+        let mut bytes = vec![0; usize::try_from(length).map_err(|_| ElfError::TablesTooLarge)?];
+        source.read_exact_at(range.start, &mut bytes)?;
+        self.parts.insert(range.start, bytes);
+        Ok(())
+    }
+
+    fn part(&self, offset: u64, length: u64) -> Option<&[u8]> {
+        let (start, bytes) = self.parts.range(..=offset).next_back()?;
+        let from = usize::try_from(offset - start).ok()?;
+        bytes.get(from..from.checked_add(usize::try_from(length).ok()?)?)
+    }
+}
+
+/// Where a section lies in the file; `None` when it takes no room there.
+fn places(section: &elf::SectionHeader64<LittleEndian>) -> Option<Range<u64>> {
+    let (start, length) = section.file_range(LE)?;
+    (length > 0).then(|| start..start.saturating_add(length))
+}
+
+impl<'a> ReadRef<'a> for &'a Loaded {
+    fn len(self) -> Result<u64, ()> {
+        Ok(self.size_bytes)
+    }
+
+    fn read_bytes_at(self, offset: u64, size: u64) -> Result<&'a [u8], ()> {
+        if size == 0 {
+            return Ok(&[]);
+        }
+        self.part(offset, size).ok_or(())
+    }
+
+    fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
+        let length = range.end.checked_sub(range.start).ok_or(())?;
+        let bytes = self.read_bytes_at(range.start, length)?;
+        let end = bytes.iter().position(|&byte| byte == delimiter).ok_or(())?;
+        Ok(&bytes[..end])
+    }
+}
