@@ -10,6 +10,7 @@ pub mod compat;
 pub mod diagnostic;
 pub mod digest;
 pub mod fatbin;
+pub mod gate;
 pub mod gpu;
 pub mod ident;
 pub mod manifest;
