@@ -7,14 +7,15 @@ use pep440_rs::Version;
 use serde::Deserialize;
 
 use crate::arch::Arch;
-use crate::diagnostic::{Diagnostic, Diagnostics, Located, Location};
+use crate::diagnostic::{Diagnostics, Located};
 use crate::digest::Sha256Digest;
+use crate::gate::contract::{self, ContractTerms, RawContract};
 use crate::ident::{GitCommit, IdentError, PackageName};
 use crate::output_rule::{OutputRule, OutputRuleError};
 use crate::quantity::{ByteSize, QuantityError, TimeLimit};
 use crate::source::{GitUrl, IndexUrl, Source, SourceUrlError, Submodules};
 use crate::version::{PackageVersion, VersionError, VersionRange};
-use crate::yaml::{self, At};
+use crate::yaml::{self, At, Reading};
 
 /// One upstream project.
 #[derive(Debug, Clone)]
@@ -54,6 +55,8 @@ pub struct PackageRelease {
     pub resources: Resources,
     /// Whether its containers get a GPU.
     pub gpu: GpuWish,
+    /// What its wheels must hold and may need.
+    pub contract: ContractTerms,
 }
 
 /// What GPU code a package has.
@@ -174,6 +177,8 @@ struct RawRelease {
     resources: RawResources,
     #[serde(default = "no_gpu")]
     gpu: GpuWish,
+    #[serde(default)]
+    contract: RawContract,
 }
 
 #[derive(Debug, Deserialize)]
@@ -261,11 +266,10 @@ fn no_gpu() -> GpuWish {
 pub fn parse(file: &str, text: &str) -> Result<Package, Diagnostics> {
     let raw: RawPackage = yaml::parse_schema_1(file, text)?;
     let mut reader = Reader {
-        file,
-        faults: Vec::new(),
+        reading: Reading::new(file),
     };
     let package = reader.package(raw);
-    let faults = reader.faults;
+    let faults = reader.reading.faults;
     match package {
         Some(package) => Diagnostics::check(package, faults),
         None => Err(Diagnostics::check((), faults)
@@ -275,13 +279,12 @@ pub fn parse(file: &str, text: &str) -> Result<Package, Diagnostics> {
 
 /// Turns the raw file into the checked one, gathering every fault instead of the first.
 struct Reader<'a> {
-    file: &'a str,
-    faults: Vec<Diagnostic>,
+    reading: Reading<'a>,
 }
 
 impl Reader<'_> {
     fn package(&mut self, raw: RawPackage) -> Option<Package> {
-        let name = self.read(&raw.name, "package-name", |_: &IdentError| None);
+        let name = self.reading.read(&raw.name, "package-name", |_: &IdentError| None);
         let mut releases: Vec<PackageRelease> = Vec::new();
         for release in raw.releases {
             let Some(release) = self.release(name.as_ref().map(|name| &name.value), release) else {
@@ -294,7 +297,7 @@ impl Reader<'_> {
             {
                 let message = format!("release `{}` stands here twice", version.value);
                 let location = version.location.clone();
-                self.fault(
+                self.reading.fault(
                     location,
                     "duplicate-release",
                     message,
@@ -314,7 +317,7 @@ impl Reader<'_> {
     }
 
     fn release(&mut self, name: Option<&PackageName>, raw: RawRelease) -> Option<PackageRelease> {
-        let version = self.read(&raw.version, "package-version", version_hint);
+        let version = self.reading.read(&raw.version, "package-version", version_hint);
         let source = self.source(name, version.as_ref().map(|v| &v.value), raw.source);
         let patches = raw
             .patches
@@ -325,6 +328,8 @@ impl Reader<'_> {
         let needs = self.needs(raw.needs);
         let build = self.build(raw.build);
         let resources = self.resources(&raw.resources);
+        let faults = &mut self.reading.faults;
+        let contract = contract::read_terms(self.reading.file, raw.contract, faults);
         Some(PackageRelease {
             version: version?,
             source: source?,
@@ -338,6 +343,7 @@ impl Reader<'_> {
             build,
             resources,
             gpu: raw.gpu,
+            contract,
         })
     }
 
@@ -349,12 +355,13 @@ impl Reader<'_> {
     ) -> Option<Source> {
         match raw {
             RawSource::Sdist(raw) => {
-                let sha256 = self.read::<Sha256Digest, _>(&raw.sha256, "sdist-sha256", |_| {
+                let sha256 = self.reading.read::<Sha256Digest, _>(&raw.sha256, "sdist-sha256", |_| {
                     Some("copy it from the file's row at https://pypi.org/simple/<project>/".into())
                 });
                 let index = match &raw.index {
                     None => Some(IndexUrl::default()),
                     Some(index) => self
+                        .reading
                         .read(index, "source-url", |_: &SourceUrlError| None)
                         .map(|index| index.value),
                 };
@@ -366,10 +373,10 @@ impl Reader<'_> {
                 })
             }
             RawSource::Git(raw) => {
-                let commit = self.read::<GitCommit, _>(&raw.commit, "floating-git-ref", |_| {
+                let commit = self.reading.read::<GitCommit, _>(&raw.commit, "floating-git-ref", |_| {
                     Some("pin the full commit: `git ls-remote <url> <branch or tag>`".into())
                 });
-                let url = self.read::<GitUrl, _>(&raw.url, "source-url", |_: &SourceUrlError| {
+                let url = self.reading.read::<GitUrl, _>(&raw.url, "source-url", |_: &SourceUrlError| {
                     Some("write `https://<host>/<owner>/<project>`".into())
                 });
                 Some(Source::Git {
@@ -389,11 +396,11 @@ impl Reader<'_> {
     }
 
     fn patch_name(&mut self, patch: &At<String>) -> Option<Located<String>> {
-        let location = yaml::place(self.file, patch);
+        let location = yaml::place(self.reading.file, patch);
         if patch.value.contains('/') || patch.value.starts_with('.') {
             let message = format!("patch `{}` is not a plain file name", patch.value);
             let hint = "name a file in patches/<package>/<version>/";
-            self.fault(location, "patch-name", message, hint);
+            self.reading.fault(location, "patch-name", message, hint);
             return None;
         }
         Some(Located {
@@ -410,7 +417,7 @@ impl Reader<'_> {
                     .archs
                     .iter()
                     .filter_map(|arch| {
-                        self.read::<Arch, _>(arch, "unknown-arch", |error| Some(error.hint()))
+                        self.reading.read::<Arch, _>(arch, "unknown-arch", |error| Some(error.hint()))
                     })
                     .map(|arch| arch.value)
                     .collect(),
@@ -421,7 +428,7 @@ impl Reader<'_> {
 
     fn needs(&mut self, raw: RawNeeds) -> Needs {
         let mut range = |text: Option<At<String>>| {
-            text.and_then(|text| self.read(&text, "version-range", version_hint))
+            text.and_then(|text| self.reading.read(&text, "version-range", version_hint))
                 .map_or_else(VersionRange::any, |range| range.value)
         };
         Needs {
@@ -440,11 +447,11 @@ impl Reader<'_> {
             let message = format!("build requirement `{}` is not pinned", requirement.value);
             let name = if name.is_empty() { "name" } else { name };
             let hint = format!("pin one version: `{name}==1.2.3`");
-            let location = yaml::place(self.file, requirement);
-            self.fault(location, "unpinned-requirement", message, &hint);
+            let location = yaml::place(self.reading.file, requirement);
+            self.reading.fault(location, "unpinned-requirement", message, &hint);
         }
         let output = raw.output.and_then(|output| {
-            self.read::<OutputRule, _>(&output, "output-rule", |_: &OutputRuleError| {
+            self.reading.read::<OutputRule, _>(&output, "output-rule", |_: &OutputRuleError| {
                 Some("the file lies in `$OUT` itself, so write its name alone".into())
             })
         });
@@ -460,7 +467,7 @@ impl Reader<'_> {
 
     fn located<T>(&self, at: At<T>) -> Located<T> {
         Located {
-            location: yaml::place(self.file, &at),
+            location: yaml::place(self.reading.file, &at),
             value: at.value,
         }
     }
@@ -469,14 +476,14 @@ impl Reader<'_> {
         let hint = |error: &QuantityError| Some(error.hint().to_owned());
         let mut size = |at: &Option<At<String>>, default: ByteSize| {
             at.as_ref()
-                .and_then(|at| self.read(at, "amount", hint))
+                .and_then(|at| self.reading.read(at, "amount", hint))
                 .map_or(default, |size| size.value)
         };
         let memory = size(&raw.memory, ByteSize::gib(12));
         let memory_per_process = size(&raw.memory_per_process, ByteSize::gib(4));
         let mut limit = |at: &Option<At<String>>, default: TimeLimit| {
             at.as_ref()
-                .and_then(|at| self.read(at, "amount", hint))
+                .and_then(|at| self.reading.read(at, "amount", hint))
                 .map_or(default, |limit| limit.value)
         };
         Resources {
@@ -486,26 +493,6 @@ impl Reader<'_> {
             time: limit(&raw.time, TimeLimit::minutes(360)),
             silence: limit(&raw.silence, TimeLimit::minutes(60)),
         }
-    }
-
-    fn read<T, E>(
-        &mut self,
-        at: &At<String>,
-        rule: &'static str,
-        hint: impl Fn(&E) -> Option<String>,
-    ) -> Option<Located<T>>
-    where
-        T: std::str::FromStr<Err = E>,
-        E: std::error::Error,
-    {
-        yaml::read(self.file, at, rule, hint)
-            .map_err(|fault| self.faults.push(*fault))
-            .ok()
-    }
-
-    fn fault(&mut self, location: Location, rule: &'static str, message: String, hint: &str) {
-        self.faults
-            .push(Diagnostic::new(location, rule, message).with_hint(hint));
     }
 }
 

@@ -108,6 +108,53 @@ where
     }
 }
 
+/// Turns what was read of a file into checked values, gathering every fault instead of the first.
+#[derive(Debug)]
+pub(crate) struct Reading<'a> {
+    /// The file, as the user knows it.
+    pub(crate) file: &'a str,
+    /// What is wrong so far.
+    pub(crate) faults: Vec<Diagnostic>,
+}
+
+impl<'a> Reading<'a> {
+    /// Begins with nothing wrong.
+    pub(crate) fn new(file: &'a str) -> Self {
+        Self {
+            file,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Parses the text at `at`; `None` when it is refused.
+    pub(crate) fn read<T, E>(
+        &mut self,
+        at: &At<String>,
+        rule: &'static str,
+        hint: impl Fn(&E) -> Option<String>,
+    ) -> Option<Located<T>>
+    where
+        T: std::str::FromStr<Err = E>,
+        E: std::error::Error,
+    {
+        read(self.file, at, rule, hint)
+            .map_err(|fault| self.faults.push(*fault))
+            .ok()
+    }
+
+    /// Notes a fault.
+    pub(crate) fn fault(
+        &mut self,
+        location: Location,
+        rule: &'static str,
+        message: String,
+        hint: &str,
+    ) {
+        self.faults
+            .push(Diagnostic::new(location, rule, message).with_hint(hint));
+    }
+}
+
 /// Gives the reader's message a rule's name and a hint, and takes out the place, which the
 /// diagnostic already has.
 fn explain(location: &Location, error: &Error) -> Diagnostic {

@@ -1,1 +1,486 @@
-//! To come.
+//! The contract: what a package's wheels must hold and may need, written once per package and held
+//! against every wheel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use globset::{Glob, GlobMatcher};
+use serde::Deserialize;
+
+use crate::arch::{Arch, ArchList, ArchTarget, Ptx};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::ident::{IdentError, PackageName};
+use crate::plan::Job;
+use crate::quantity::{ByteSize, QuantityError};
+use crate::version::{CudaVersion, PackageVersion, PythonVersion, TorchVersion, VersionRange};
+use crate::yaml::{self, At, Reading};
+
+/// A package's part of the contract: the same for every wheel of a release.
+#[derive(Debug, Clone, Default)]
+pub struct ContractTerms {
+    /// What holds for single modules; empty: every module with GPU code has all that was asked for.
+    pub modules: Vec<ModuleTerms>,
+    /// The families of libraries that modules may need besides libc.
+    pub libraries: BTreeSet<String>,
+    /// Symbols that may stay undefined, as globs over mangled names.
+    pub symbols: Vec<Pattern>,
+    /// The highest glibc that a module may need.
+    pub glibc: Option<GlibcVersion>,
+    /// How large the wheel may be.
+    pub size: Option<ByteSize>,
+    /// What the modules may use of Python.
+    pub python_abi: Option<PythonAbi>,
+}
+
+/// What holds for the modules of one name.
+#[derive(Debug, Clone)]
+pub struct ModuleTerms {
+    /// Which modules: a glob over paths in the wheel.
+    pub name: Pattern,
+    /// The toolkits with which the module is built.
+    pub cuda: VersionRange,
+    /// The archs that it is built for, of those asked for; `None`: all.
+    pub archs: Option<BTreeSet<Arch>>,
+    /// What it holds for an arch asked for, where that is not the same.
+    pub built_as: BTreeMap<Arch, Arch>,
+    /// Whether it has the PTX that was asked for.
+    pub ptx: PtxTerms,
+    /// Whether it has GPU code.
+    pub device_code: DeviceCode,
+    /// Why its archs need not have the same kernels; `None`: they must.
+    pub kernels_may_differ: Option<String>,
+}
+
+/// Whether a module has the PTX that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PtxTerms {
+    /// It has.
+    #[default]
+    AsAsked,
+    /// It has none: PTX of an `a` target runs on no later GPU.
+    None,
+}
+
+/// Whether a module has GPU code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceCode {
+    /// It has.
+    #[default]
+    Required,
+    /// It has none.
+    None,
+}
+
+/// What modules may use of Python.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PythonAbi {
+    /// The ABI of one version: `cp312-cp312`.
+    Version,
+    /// The stable ABI: `abi3`.
+    Stable,
+    /// Nothing: libraries that Python loads without being an extension of it.
+    None,
+}
+
+/// A glob and its text.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    text: String,
+    matcher: GlobMatcher,
+}
+
+impl Pattern {
+    fn new(text: &str) -> Result<Self, globset::Error> {
+        let matcher = Glob::new(text)?.compile_matcher();
+        let text = text.to_owned();
+        Ok(Self { text, matcher })
+    }
+
+    /// Whether it matches the whole of `text`.
+    pub fn matches(&self, text: &str) -> bool {
+        self.matcher.is_match(text)
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+/// A version of glibc: `2.28`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GlibcVersion {
+    major: u32,
+    minor: u32,
+}
+
+/// The text is no version of glibc.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a version of glibc")]
+pub struct GlibcVersionError(String);
+
+impl std::str::FromStr for GlibcVersion {
+    type Err = GlibcVersionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let mut parts = text.split('.').map(|part| part.parse::<u32>().ok());
+            Some(Self {
+                major: parts.next()??,
+                minor: parts.next()??,
+            })
+        };
+        parse().ok_or_else(|| GlibcVersionError(text.to_owned()))
+    }
+}
+
+impl std::fmt::Display for GlibcVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// What one wheel is held against: a release's terms in one environment.
+#[derive(Debug, Clone)]
+pub struct Contract {
+    /// The project that the wheel is of.
+    pub project: PackageName,
+    /// Its upstream version, without a local part.
+    pub version: PackageVersion,
+    /// The archs that were asked for; `None` for a package that compiles on the user's GPU.
+    pub archs: Option<ArchList>,
+    /// The toolkit.
+    pub cuda: CudaVersion,
+    /// The torch.
+    pub torch: TorchVersion,
+    /// The Python.
+    pub python: PythonVersion,
+    /// What its package promises.
+    pub terms: ContractTerms,
+}
+
+/// What a module must hold and may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Targets {
+    /// As machine code.
+    pub native: BTreeSet<Arch>,
+    /// As PTX.
+    pub ptx: BTreeSet<Arch>,
+}
+
+impl Contract {
+    /// The contract of a job.
+    pub fn of_job(job: &Job) -> Self {
+        let environment = job.environment();
+        Self {
+            project: job.package().clone(),
+            version: job.release().version.value.clone(),
+            archs: job.archs().cloned(),
+            cuda: environment.cuda,
+            torch: environment.torch,
+            python: environment.python,
+            terms: job.release().contract.clone(),
+        }
+    }
+
+    /// The lines that hold with this toolkit.
+    pub fn module_terms(&self) -> impl Iterator<Item = &ModuleTerms> {
+        let modules = self.terms.modules.iter();
+        modules.filter(|terms| terms.cuda.contains_cuda(self.cuda))
+    }
+
+    /// The line for the module at `path`: the first whose name fits.
+    pub fn terms_of(&self, path: &str) -> Option<&ModuleTerms> {
+        self.module_terms().find(|terms| terms.name.matches(path))
+    }
+
+    /// What the modules of one line must hold; without a line, all that was asked for.
+    pub fn targets(&self, terms: Option<&ModuleTerms>) -> Targets {
+        let mut targets = Targets {
+            native: BTreeSet::new(),
+            ptx: BTreeSet::new(),
+        };
+        let asked = self.archs.iter().flat_map(ArchList::iter);
+        for ArchTarget { arch, ptx } in asked {
+            let is_built = terms
+                .and_then(|terms| terms.archs.as_ref())
+                .is_none_or(|archs| archs.contains(&arch));
+            if !is_built {
+                continue;
+            }
+            let built = terms
+                .and_then(|terms| terms.built_as.get(&arch))
+                .copied()
+                .unwrap_or(arch);
+            targets.native.insert(built);
+            let has_ptx = terms.is_none_or(|terms| terms.ptx == PtxTerms::AsAsked);
+            if ptx == Ptx::With && has_ptx {
+                targets.ptx.insert(built);
+            }
+        }
+        targets
+    }
+
+    /// The families that its modules may need.
+    pub fn families(&self) -> impl Iterator<Item = &str> {
+        let named = self.terms.libraries.iter().map(String::as_str);
+        named.chain(["libc"])
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawFamilies {
+    #[expect(dead_code, reason = "judged before the rest is read")]
+    schema: u32,
+    families: BTreeMap<String, RawFamily>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawFamily {
+    source: String,
+    sonames: Vec<String>,
+}
+
+static FAMILIES: LazyLock<BTreeMap<String, Vec<Pattern>>> = LazyLock::new(|| {
+    const TEXT: &str = include_str!("../../data/libraries.yaml");
+    let raw: RawFamilies =
+        yaml::parse_schema_1("libraries.yaml", TEXT).expect("a test reads the built-in families");
+    let patterns = |family: RawFamily| {
+        assert!(!family.source.is_empty(), "a family cites its source");
+        let sonames = family.sonames.iter();
+        let patterns = sonames.map(|text| Pattern::new(text).expect("a test reads every soname"));
+        patterns.collect()
+    };
+    let families = raw.families.into_iter();
+    families
+        .map(|(name, family)| (name, patterns(family)))
+        .collect()
+});
+
+/// The family that a soname belongs to.
+pub fn family_of(soname: &str) -> Option<&'static str> {
+    let fits = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(soname));
+    let mut families = FAMILIES.iter();
+    families
+        .find(|(_, patterns)| fits(patterns))
+        .map(|(name, _)| name.as_str())
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct RawContract {
+    #[serde(default)]
+    modules: Vec<RawModule>,
+    libraries: Option<Vec<At<String>>>,
+    #[serde(default)]
+    symbols: Vec<At<String>>,
+    glibc: Option<At<String>>,
+    size: Option<At<String>>,
+    python_abi: Option<PythonAbi>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawModule {
+    name: At<String>,
+    cuda: Option<At<String>>,
+    archs: Option<Vec<At<String>>>,
+    #[serde(default)]
+    built_as: BTreeMap<String, At<String>>,
+    #[serde(default)]
+    ptx: PtxTerms,
+    #[serde(default)]
+    device_code: DeviceCode,
+    kernels: Option<RawKernels>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawKernels {
+    may_differ: String,
+}
+
+/// A contract for wheels that no matrix of this farm builds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawContractFile {
+    #[expect(dead_code, reason = "judged before the rest is read")]
+    schema: u32,
+    project: At<String>,
+    version: At<String>,
+    archs: Option<Vec<At<String>>>,
+    cuda: At<String>,
+    torch: At<String>,
+    python: At<String>,
+    #[serde(default)]
+    contract: RawContract,
+}
+
+/// The families that a package's wheels may need when its contract names none: what torch's own
+/// extension builder links.
+const USUAL_FAMILIES: [&str; 4] = ["cuda-runtime", "cxx", "openmp", "torch"];
+
+/// Reads a contract file, which the user knows as `file`.
+pub fn parse_file(file: &str, text: &str) -> Result<Contract, Diagnostics> {
+    let raw: RawContractFile = yaml::parse_schema_1(file, text)?;
+    let mut reader = Reader {
+        reading: Reading::new(file),
+    };
+    let version_hint = |error: &crate::version::VersionError| Some(error.hint().to_owned());
+    let project = reader.reading.read::<PackageName, _>(&raw.project, "package-name", |_: &IdentError| None);
+    let version = reader.reading.read::<PackageVersion, _>(&raw.version, "package-version", version_hint);
+    let archs = raw.archs.as_ref().map(|archs| {
+        let targets = archs.iter().filter_map(|arch| {
+            reader.reading.read::<ArchTarget, _>(arch, "unknown-arch", |error| Some(error.hint()))
+        });
+        ArchList::new(targets.map(|target| target.value))
+    });
+    let cuda = reader.reading.read::<CudaVersion, _>(&raw.cuda, "version", version_hint);
+    let torch = reader.reading.read::<TorchVersion, _>(&raw.torch, "version", version_hint);
+    let python = reader.reading.read::<PythonVersion, _>(&raw.python, "version", version_hint);
+    let terms = reader.terms(raw.contract);
+    let contract = (|| {
+        Some(Contract {
+            project: project?.value,
+            version: version?.value,
+            archs: archs.flatten(),
+            cuda: cuda?.value,
+            torch: torch?.value,
+            python: python?.value,
+            terms,
+        })
+    })();
+    match contract {
+        Some(contract) => Diagnostics::check(contract, reader.reading.faults),
+        None => Err(Diagnostics::check((), reader.reading.faults)
+            .expect_err("a reading that gave no contract has said why")),
+    }
+}
+
+/// Reads the `contract:` of a release; what is wrong with it goes to `faults`.
+pub(crate) fn read_terms(
+    file: &str,
+    raw: RawContract,
+    faults: &mut Vec<Diagnostic>,
+) -> ContractTerms {
+    let mut reader = Reader {
+        reading: Reading::new(file),
+    };
+    let terms = reader.terms(raw);
+    faults.append(&mut reader.reading.faults);
+    terms
+}
+
+/// Turns the raw contract into the checked one, gathering every fault.
+struct Reader<'a> {
+    reading: Reading<'a>,
+}
+
+impl Reader<'_> {
+    fn terms(&mut self, raw: RawContract) -> ContractTerms {
+        let modules = raw.modules.into_iter();
+        let modules = modules.filter_map(|module| self.module(module)).collect();
+        let libraries = match raw.libraries {
+            None => USUAL_FAMILIES.map(str::to_owned).into(),
+            Some(names) => names
+                .into_iter()
+                .filter_map(|name| self.family(name))
+                .collect(),
+        };
+        let symbols = raw.symbols.iter();
+        let symbols = symbols.filter_map(|at| self.pattern(at)).collect();
+        let glibc = raw.glibc.and_then(|glibc| {
+            self.reading.read::<GlibcVersion, _>(&glibc, "glibc-version", |_: &GlibcVersionError| {
+                Some("write major and minor, quoted: \"2.34\"".to_owned())
+            })
+        });
+        let size = raw.size.and_then(|size| {
+            let hint = |error: &QuantityError| Some(error.hint().to_owned());
+            self.reading.read::<ByteSize, _>(&size, "amount", hint)
+        });
+        ContractTerms {
+            modules,
+            libraries,
+            symbols,
+            glibc: glibc.map(|glibc| glibc.value),
+            size: size.map(|size| size.value),
+            python_abi: raw.python_abi,
+        }
+    }
+
+    fn module(&mut self, raw: RawModule) -> Option<ModuleTerms> {
+        let name = self.pattern(&raw.name);
+        let cuda = raw.cuda.map(|cuda| {
+            self.reading.read::<VersionRange, _>(&cuda, "version-range", |error| {
+                let error: &crate::version::VersionError = error;
+                Some(error.hint().to_owned())
+            })
+        });
+        let archs = raw
+            .archs
+            .map(|archs| archs.iter().filter_map(|arch| self.arch(arch)).collect());
+        let mut built_as = BTreeMap::new();
+        for (asked, built) in raw.built_as {
+            let place = yaml::place(self.reading.file, &built);
+            let Some(built) = self.arch(&built) else {
+                continue;
+            };
+            match asked.parse::<Arch>() {
+                Ok(asked) => {
+                    built_as.insert(asked, built);
+                }
+                Err(error) => {
+                    let fault = Diagnostic::new(place, "unknown-arch", error.to_string());
+                    self.reading.faults.push(fault.with_hint(error.hint()));
+                }
+            }
+        }
+        Some(ModuleTerms {
+            name: name?,
+            cuda: match cuda {
+                None => VersionRange::any(),
+                Some(cuda) => cuda?.value,
+            },
+            archs,
+            built_as,
+            ptx: raw.ptx,
+            device_code: raw.device_code,
+            kernels_may_differ: raw.kernels.map(|kernels| kernels.may_differ),
+        })
+    }
+
+    fn arch(&mut self, at: &At<String>) -> Option<Arch> {
+        let arch = self.reading.read::<Arch, _>(at, "unknown-arch", |error| Some(error.hint()));
+        arch.map(|arch| arch.value)
+    }
+
+    fn family(&mut self, at: At<String>) -> Option<String> {
+        if FAMILIES.contains_key(&at.value) {
+            return Some(at.value);
+        }
+        let message = format!("`{}` is not a family of libraries", at.value);
+        let known: Vec<&str> = FAMILIES.keys().map(String::as_str).collect();
+        let hint = format!("there are {}", known.join(", "));
+        let fault = Diagnostic::new(yaml::place(self.reading.file, &at), "library-family", message);
+        self.reading.faults.push(fault.with_hint(hint));
+        None
+    }
+
+    fn pattern(&mut self, at: &At<String>) -> Option<Pattern> {
+        match Pattern::new(&at.value) {
+            Ok(pattern) => Some(pattern),
+            Err(_) => {
+                let message = format!("`{}` is not a glob", at.value);
+                let hint = "`*` stands for any text, `?` for one letter, `[ab]` for one of these";
+                let fault = Diagnostic::new(yaml::place(self.reading.file, at), "glob", message);
+                self.reading.faults.push(fault.with_hint(hint));
+                None
+            }
+        }
+    }
+}

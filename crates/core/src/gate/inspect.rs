@@ -1,1 +1,416 @@
-//! To come.
+//! Reads a wheel, or one module, as NVIDIA's loader, glibc, torch and pip will.
+//!
+//! What is wrong with the file is a finding, not an error: a truncated wheel has a report too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read, Seek};
+
+use super::finding::Finding;
+use super::rule::Rule;
+use crate::digest::Sha256Digest;
+use crate::fatbin::{self, Container, Depth, FatbinCaps};
+use crate::read_at::ReadAt;
+use crate::wheel::archive::{ArchiveError, LocalHeaders, Member, WheelArchive};
+use crate::wheel::elf::{self, ElfError, FatbinSection, ModuleFacts, Symbols};
+use crate::wheel::metadata::{CoreMetadata, METADATA_CAP_BYTES};
+use crate::wheel::name::WheelName;
+use crate::wheel::record::{self, FileRecord, RECORD_CAP_BYTES};
+use crate::wheel::wheel_file::{WHEEL_FILE_CAP_BYTES, WheelFile};
+use crate::wheel::{WheelCaps, dist_info_name};
+
+/// How a wheel is read.
+#[derive(Debug, Clone, Copy)]
+pub struct InspectOptions {
+    /// How far GPU code is looked into.
+    pub depth: Depth,
+    /// Which members are read.
+    pub reading: Reading,
+    /// Limits on what the wheel may unpack to.
+    pub caps: WheelCaps,
+}
+
+/// Which members of a wheel are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Every byte, so that RECORD can be checked.
+    Whole,
+    /// The metadata, and what has a library's name: for a wheel that is not on this machine.
+    ModulesByName,
+}
+
+/// What a wheel holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WheelReport {
+    /// The file's name.
+    pub file_name: String,
+    /// The file's digest; `None` unless the whole of it was read.
+    pub sha256: Option<Sha256Digest>,
+    /// The file's length.
+    pub size_bytes: u64,
+    /// The name's parts; `None` when it is no wheel's name.
+    pub name: Option<WheelName>,
+    /// What METADATA says, if it can be read.
+    pub metadata: Option<MetadataFacts>,
+    /// The tags in WHEEL.
+    pub tags: Vec<String>,
+    /// Its ELF files, by path.
+    pub modules: Vec<ModuleReport>,
+    /// Files of GPU code that lie in it as data: `.cubin`, `.fatbin`, `.ptx`.
+    pub gpu_files: Vec<String>,
+    /// What is wrong with it, whatever was asked for.
+    pub findings: Vec<Finding>,
+}
+
+/// What METADATA says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataFacts {
+    /// The project.
+    pub project: String,
+    /// The whole version.
+    pub version: String,
+    /// Its `Requires-Python`.
+    pub requires_python: Option<String>,
+    /// Its `Requires-Dist`, in order.
+    pub requires_dist: Vec<String>,
+}
+
+/// What one ELF file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleReport {
+    /// What it is and needs.
+    pub facts: ModuleFacts,
+    /// Its length.
+    pub size_bytes: u64,
+    /// Its dynamic symbols.
+    pub symbols: Symbols,
+    /// The containers that the CUDA runtime registers.
+    pub containers: Vec<Container>,
+    /// Containers of relocatable code, which the driver would have to link first.
+    pub relocatable: Vec<Container>,
+    /// Whether there is code for AMD's GPUs, which is not read.
+    pub has_hip: bool,
+}
+
+impl ModuleReport {
+    /// The containers that hold kernels: all but the stubs of device linking.
+    pub fn kernel_containers(&self) -> impl Iterator<Item = &Container> {
+        self.containers.iter().filter(|container| !container.is_stub())
+    }
+
+    /// Whether there is code for NVIDIA's GPUs.
+    pub fn has_device_code(&self) -> bool {
+        self.kernel_containers().next().is_some() || !self.relocatable.is_empty()
+    }
+}
+
+/// Reads one module, which the user knows as `path`; what is wrong with it goes to `findings`.
+///
+/// # Errors
+///
+/// Only when `source` cannot be read.
+pub fn inspect_module(
+    path: &str,
+    source: &mut dyn ReadAt,
+    depth: Depth,
+    findings: &mut Vec<Finding>,
+) -> io::Result<Option<ModuleReport>> {
+    let module = match elf::inspect(path, source) {
+        Ok(module) => module,
+        Err(ElfError::Read(error)) if is_outside(&error) => return Err(error),
+        Err(error) => {
+            findings.push(unreadable(path, &error));
+            return Ok(None);
+        }
+    };
+    let mut report = ModuleReport {
+        facts: module.facts,
+        size_bytes: source.size_bytes(),
+        symbols: module.symbols,
+        containers: Vec::new(),
+        relocatable: Vec::new(),
+        has_hip: false,
+    };
+    for place in module.fatbins {
+        let into = match place.section {
+            FatbinSection::Executable => &mut report.containers,
+            FatbinSection::Relocatable => &mut report.relocatable,
+            FatbinSection::Hip => {
+                report.has_hip = true;
+                continue;
+            }
+        };
+        let caps = FatbinCaps::default();
+        let section = match fatbin::read_section(source, place.range, depth, &caps) {
+            Ok(section) => section,
+            Err(error) if is_outside(&error) => return Err(error),
+            Err(error) => {
+                findings.push(unreadable(path, &error));
+                continue;
+            }
+        };
+        into.extend(section.containers);
+        for fault in section.faults {
+            let seen = format!(
+                "{} at byte {} of the file: {}",
+                place.section.as_str(),
+                fault.offset,
+                fault.what
+            );
+            findings.push(Finding::new(Rule::ModuleUnreadable, path, seen));
+        }
+    }
+    Ok(Some(report))
+}
+
+/// Whether reading failed for a reason that lies outside of the file.
+fn is_outside(error: &io::Error) -> bool {
+    !matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::Other
+    )
+}
+
+fn unreadable(path: &str, error: &(dyn std::error::Error + 'static)) -> Finding {
+    Finding::new(Rule::ModuleUnreadable, path, chain(error))
+}
+
+/// An error and its causes, as one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Reads the wheel `file_name`.
+///
+/// # Errors
+///
+/// Only when `reader` itself fails; a file that is no wheel has findings.
+pub fn inspect_wheel<R: Read + Seek>(
+    file_name: &str,
+    mut reader: R,
+    options: &InspectOptions,
+) -> io::Result<WheelReport> {
+    let size_bytes = reader.seek(io::SeekFrom::End(0))?;
+    let sha256 = match options.reading {
+        Reading::Whole => {
+            reader.rewind()?;
+            Some(Sha256Digest::of_reader(&mut reader)?.0)
+        }
+        Reading::ModulesByName => None,
+    };
+    let mut report = WheelReport {
+        file_name: file_name.to_owned(),
+        sha256,
+        size_bytes,
+        name: None,
+        metadata: None,
+        tags: Vec::new(),
+        modules: Vec::new(),
+        gpu_files: Vec::new(),
+        findings: Vec::new(),
+    };
+    match file_name.parse() {
+        Ok(name) => report.name = Some(name),
+        Err(error) => {
+            let error: crate::wheel::name::WheelNameError = error;
+            let finding = Finding::new(Rule::NameMetadataMismatch, file_name, chain(&error));
+            report.findings.push(finding);
+        }
+    }
+    let headers = match options.reading {
+        Reading::Whole => LocalHeaders::Checked,
+        Reading::ModulesByName => LocalHeaders::AsRead,
+    };
+    match WheelArchive::open(reader, &options.caps, headers) {
+        Ok(mut archive) => Inspection {
+            archive: &mut archive,
+            report: &mut report,
+            options,
+        }
+        .run()?,
+        Err(error) => report.unsound(&error),
+    }
+    super::judge::intrinsic(&mut report);
+    report.findings.sort();
+    report.findings.dedup();
+    Ok(report)
+}
+
+impl WheelReport {
+    fn unsound(&mut self, error: &ArchiveError) {
+        let finding = Finding::new(Rule::ArchiveUnsound, &*self.file_name, chain(error));
+        self.findings.push(finding);
+    }
+}
+
+/// A wheel while it is read.
+struct Inspection<'a, R> {
+    archive: &'a mut WheelArchive<R>,
+    report: &'a mut WheelReport,
+    options: &'a InspectOptions,
+}
+
+impl<R: Read + Seek> Inspection<'_, R> {
+    fn run(mut self) -> io::Result<()> {
+        let dist_info = match self.archive.dist_info() {
+            Ok(dist_info) => Some(dist_info),
+            Err(error) => {
+                self.report.unsound(&error);
+                None
+            }
+        };
+        let files = self.members()?;
+        let Some(dist_info) = dist_info else {
+            return Ok(());
+        };
+        self.metadata(&dist_info);
+        self.wheel_file(&dist_info);
+        match self.options.reading {
+            Reading::Whole => self.record(&dist_info, &files),
+            Reading::ModulesByName => {
+                let why = "only some of the wheel's files were read";
+                let finding = Finding::not_checked(Rule::RecordMismatch, "RECORD", why);
+                self.report.findings.push(finding);
+            }
+        }
+        Ok(())
+    }
+
+    fn members(&mut self) -> io::Result<BTreeMap<String, FileRecord>> {
+        let mut files = BTreeMap::new();
+        for member in self.archive.members().to_vec() {
+            if is_gpu_file(&member.path) {
+                self.report.gpu_files.push(member.path.clone());
+            }
+            let is_wanted = match self.options.reading {
+                Reading::Whole => true,
+                Reading::ModulesByName => is_library_name(&member.path),
+            };
+            if !is_wanted {
+                continue;
+            }
+            if let Some(file) = self.member(&member)? {
+                files.insert(member.path, file);
+            }
+        }
+        Ok(files)
+    }
+
+    fn member(&mut self, member: &Member) -> io::Result<Option<FileRecord>> {
+        let mut passed = match self.archive.pass(member) {
+            Ok(passed) => passed,
+            Err(ArchiveError::Unpack { source, .. }) if is_outside(&source) => return Err(source),
+            Err(error) => {
+                self.report.unsound(&error);
+                return Ok(None);
+            }
+        };
+        if passed.is_elf {
+            let depth = self.options.depth;
+            let findings = &mut self.report.findings;
+            let module = inspect_module(&member.path, &mut passed.bytes, depth, findings)?;
+            self.report.modules.extend(module);
+        }
+        Ok(Some(FileRecord {
+            sha256: passed.sha256,
+            size_bytes: passed.size_bytes,
+        }))
+    }
+
+    fn metadata(&mut self, dist_info: &str) {
+        let path = format!("{dist_info}/METADATA");
+        let mismatch =
+            |path: &str, seen: String| Finding::new(Rule::NameMetadataMismatch, path, seen);
+        let bytes = match self.archive.read_small(&path, METADATA_CAP_BYTES) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.report.unsound(&error),
+        };
+        let metadata = match CoreMetadata::parse(&bytes) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                self.report.findings.push(mismatch(&path, chain(&error)));
+                return;
+            }
+        };
+        if let Some(name) = &self.report.name {
+            let in_name = format!("{} {}", name.project(), name.full_version());
+            let inside = format!("{} {}", metadata.project(), metadata.version());
+            if in_name != inside {
+                let finding = mismatch(&path, format!("says {inside}"));
+                let finding = finding.expected(format!("{in_name}, as the file name says"));
+                self.report.findings.push(finding);
+            }
+            let folder = dist_info_name(dist_info);
+            let in_folder = folder.map(|(project, version)| format!("{project} {version}"));
+            if in_folder.as_ref() != Some(&in_name) {
+                let finding = mismatch(dist_info, "is the folder's name".to_owned());
+                let finding = finding.expected(format!("{in_name}, as the file name says"));
+                self.report.findings.push(finding);
+            }
+        }
+        self.report.metadata = Some(MetadataFacts {
+            project: metadata.project().to_string(),
+            version: metadata.version(),
+            requires_python: metadata.requires_python().map(str::to_owned),
+            requires_dist: metadata.requires_dist().map(str::to_owned).collect(),
+        });
+    }
+
+    fn wheel_file(&mut self, dist_info: &str) {
+        let path = format!("{dist_info}/WHEEL");
+        let bytes = match self.archive.read_small(&path, WHEEL_FILE_CAP_BYTES) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.report.unsound(&error),
+        };
+        let checked = WheelFile::parse(&bytes).and_then(|file| {
+            self.report.tags = file.tags().map(str::to_owned).collect();
+            let name = self.report.name.as_ref();
+            name.map_or(Ok(()), |name| file.check_against(name))
+        });
+        if let Err(error) = checked {
+            let finding = Finding::new(Rule::TagUntrue, &*path, chain(&error));
+            self.report.findings.push(finding);
+        }
+    }
+
+    fn record(&mut self, dist_info: &str, files: &BTreeMap<String, FileRecord>) {
+        let path = format!("{dist_info}/RECORD");
+        let bytes = match self.archive.read_small(&path, RECORD_CAP_BYTES) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.report.unsound(&error),
+        };
+        // A signature over RECORD cannot stand in it.
+        let unlisted: BTreeSet<String> = [".jws", ".p7s"].map(|end| format!("{path}{end}")).into();
+        let files = files
+            .iter()
+            .filter(|(file, _)| **file != path && !unlisted.contains(*file))
+            .map(|(file, record)| (file.clone(), *record))
+            .collect();
+        for fault in record::faults(&bytes, &path, &files) {
+            let place = fault.path().unwrap_or(&path).to_owned();
+            let finding = Finding::new(Rule::RecordMismatch, place, chain(&fault));
+            self.report.findings.push(finding);
+        }
+    }
+}
+
+/// `_C.so`, `libx.so.1.2`: what a library is called.
+fn is_library_name(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.ends_with(".so") || name.contains(".so.")
+}
+
+fn is_gpu_file(path: &str) -> bool {
+    [".cubin", ".fatbin", ".ptx"]
+        .iter()
+        .any(|end| path.ends_with(end))
+}

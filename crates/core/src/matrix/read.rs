@@ -11,12 +11,12 @@ use super::{
     TorchIndex,
 };
 use crate::arch::{ArchError, ArchTarget};
-use crate::diagnostic::{Diagnostic, Diagnostics, Located, Location};
+use crate::diagnostic::{Diagnostics, Located};
 use crate::ident::{IdentError, JobId, PackageName};
 use crate::quantity::QuantityError;
 use crate::source::{IndexUrl, SourceUrlError};
 use crate::version::VersionError;
-use crate::yaml::{self, At};
+use crate::yaml::{self, At, Reading};
 
 /// 1980-01-01: the earliest time that a zip can hold.
 const ZIP_EPOCH_S: u64 = 315_532_800;
@@ -24,25 +24,23 @@ const ZIP_EPOCH_S: u64 = 315_532_800;
 pub(super) fn matrix(file: &str, text: &str) -> Result<Matrix, Diagnostics> {
     let raw: RawMatrix = yaml::parse_schema_1(file, text)?;
     let mut reader = Reader {
-        file,
-        faults: Vec::new(),
+        reading: Reading::new(file),
     };
     let matrix = reader.matrix(raw);
-    Diagnostics::check(matrix, reader.faults)
+    Diagnostics::check(matrix, reader.reading.faults)
 }
 
 struct Reader<'a> {
-    file: &'a str,
-    faults: Vec<Diagnostic>,
+    reading: Reading<'a>,
 }
 
 impl Reader<'_> {
     fn matrix(&mut self, raw: RawMatrix) -> Matrix {
         if raw.farm.value.parse::<JobId>().is_err() {
             let message = format!("farm name `{}` is not a plain word", raw.farm.value);
-            let location = yaml::place(self.file, &raw.farm);
+            let location = yaml::place(self.reading.file, &raw.farm);
             let hint = "letters, digits and `-._+` only: it labels containers and images";
-            self.fault(location, "farm-name", message, hint);
+            self.reading.fault(location, "farm-name", message, hint);
         }
         let environments = raw.environments.value.iter();
         let names: Vec<_> = environments.map(|env| env.name.value.clone()).collect();
@@ -54,7 +52,7 @@ impl Reader<'_> {
             .map(|exclusion| self.exclusion(exclusion, &names))
             .collect();
         Matrix {
-            file: self.file.to_owned(),
+            file: self.reading.file.to_owned(),
             farm: raw.farm.value,
             folders: folders(raw.folders),
             archs: self.archs(&raw.archs),
@@ -78,7 +76,7 @@ impl Reader<'_> {
 
     fn environment(&mut self, raw: RawEnvironment) -> Option<EnvironmentAxes> {
         let name = self.located(&raw.name);
-        let cuda = self.read(&raw.cuda, "cuda-version", version_hint);
+        let cuda = self.reading.read(&raw.cuda, "cuda-version", version_hint);
         self.refuse_empty("torch", &raw.torch);
         self.refuse_empty("python", &raw.python);
         let torch = self.read_all(&raw.torch.value, "torch-version", version_hint);
@@ -104,9 +102,9 @@ impl Reader<'_> {
             return Some(TorchIndex::Url(raw.value));
         }
         let message = format!("torch-index `{}` is not a URL", raw.value);
-        let location = yaml::place(self.file, &raw);
+        let location = yaml::place(self.reading.file, &raw);
         let hint = "leave it out for PyPI, or write `https://download.pytorch.org/whl/cu128`";
-        self.fault(location, "torch-index", message, hint);
+        self.reading.fault(location, "torch-index", message, hint);
         None
     }
 
@@ -130,7 +128,7 @@ impl Reader<'_> {
         raw: &RawMatrixPackage,
         environments: &[String],
     ) -> Option<MatrixPackage> {
-        let name = self.read(&raw.name, "package-name", |_: &IdentError| {
+        let name = self.reading.read(&raw.name, "package-name", |_: &IdentError| {
             PackageName::normalise(&raw.name.value)
                 .ok()
                 .map(|name| format!("write `{name}`"))
@@ -148,12 +146,12 @@ impl Reader<'_> {
     }
 
     fn exclusion(&mut self, at: At<RawExclusion>, environments: &[String]) -> Exclusion {
-        let location = yaml::place(self.file, &at);
+        let location = yaml::place(self.reading.file, &at);
         let raw = at.value;
         if raw.reason.trim().is_empty() {
             let message = "an exclusion has no reason".to_owned();
             let hint = "say why, in one line";
-            self.fault(location.clone(), "no-reason", message, hint);
+            self.reading.fault(location.clone(), "no-reason", message, hint);
         }
         let axes = [
             &raw.packages,
@@ -166,7 +164,7 @@ impl Reader<'_> {
         if axes.iter().all(|axis| axis.is_empty()) {
             let message = "this exclusion would take every job out".to_owned();
             let hint = "name `packages`, `versions`, `environments`, `cuda`, `torch` or `python`";
-            self.fault(location.clone(), "boundless-exclusion", message, hint);
+            self.reading.fault(location.clone(), "boundless-exclusion", message, hint);
         }
         self.refuse_unknown_environments(&raw.environments, environments);
         Exclusion {
@@ -183,28 +181,28 @@ impl Reader<'_> {
 
     fn build(&mut self, raw: RawBuildPolicy) -> BuildPolicy {
         let memory = raw.memory.and_then(|memory| {
-            self.read(&memory, "amount", |error: &QuantityError| {
+            self.reading.read(&memory, "amount", |error: &QuantityError| {
                 Some(error.hint().to_owned())
             })
         });
         let jobs = raw.jobs.map_or(1, |jobs| {
             if jobs.value == 0 {
-                let location = yaml::place(self.file, &jobs);
+                let location = yaml::place(self.reading.file, &jobs);
                 let message = "no job could ever run".to_owned();
-                self.fault(location, "jobs", message, "write `jobs: 1` or more");
+                self.reading.fault(location, "jobs", message, "write `jobs: 1` or more");
             }
             jobs.value
         });
         let package_index = raw.package_index.map_or_else(IndexUrl::default, |index| {
-            self.read(&index, "source-url", |_: &SourceUrlError| None)
+            self.reading.read(&index, "source-url", |_: &SourceUrlError| None)
                 .map_or_else(IndexUrl::default, |index| index.value)
         });
         let source_date_epoch_s = raw.source_date_epoch.map_or(ZIP_EPOCH_S, |epoch| {
             if epoch.value < ZIP_EPOCH_S {
-                let location = yaml::place(self.file, &epoch);
+                let location = yaml::place(self.reading.file, &epoch);
                 let message = format!("{} lies before what a zip can hold", epoch.value);
                 let hint = format!("write {ZIP_EPOCH_S} (1980-01-01) or later");
-                self.fault(location, "source-date-epoch", message, &hint);
+                self.reading.fault(location, "source-date-epoch", message, &hint);
             }
             epoch.value
         });
@@ -228,23 +226,8 @@ impl Reader<'_> {
     fn located(&self, at: &At<String>) -> Located<String> {
         Located {
             value: at.value.clone(),
-            location: yaml::place(self.file, at),
+            location: yaml::place(self.reading.file, at),
         }
-    }
-
-    fn read<T, E>(
-        &mut self,
-        at: &At<String>,
-        rule: &'static str,
-        hint: impl Fn(&E) -> Option<String>,
-    ) -> Option<Located<T>>
-    where
-        T: FromStr<Err = E>,
-        E: std::error::Error,
-    {
-        yaml::read(self.file, at, rule, hint)
-            .map_err(|fault| self.faults.push(*fault))
-            .ok()
     }
 
     fn read_all<T, E>(
@@ -258,7 +241,7 @@ impl Reader<'_> {
         E: std::error::Error,
     {
         raw.iter()
-            .filter_map(|at| self.read(at, rule, hint))
+            .filter_map(|at| self.reading.read(at, rule, hint))
             .collect()
     }
 
@@ -291,7 +274,7 @@ impl Reader<'_> {
                     value.value, first.location.line
                 );
                 let hint = "merge the two entries";
-                self.fault(value.location.clone(), "duplicate-entry", message, hint);
+                self.reading.fault(value.location.clone(), "duplicate-entry", message, hint);
             }
             seen.push(value);
         }
@@ -302,7 +285,7 @@ impl Reader<'_> {
         if list.value.is_empty() {
             let message = format!("`{key}` is empty, so there is nothing to build");
             let hint = format!("give `{key}` at least one entry");
-            self.fault(yaml::place(self.file, list), "empty-list", message, &hint);
+            self.reading.fault(yaml::place(self.reading.file, list), "empty-list", message, &hint);
         }
     }
 
@@ -311,15 +294,10 @@ impl Reader<'_> {
             if !known.contains(&wanted.value) {
                 let message = format!("environment `{}` is not in this matrix", wanted.value);
                 let hint = format!("the environments are: {}", known.join(", "));
-                let location = yaml::place(self.file, wanted);
-                self.fault(location, "unknown-environment", message, &hint);
+                let location = yaml::place(self.reading.file, wanted);
+                self.reading.fault(location, "unknown-environment", message, &hint);
             }
         }
-    }
-
-    fn fault(&mut self, location: Location, rule: &'static str, message: String, hint: &str) {
-        self.faults
-            .push(Diagnostic::new(location, rule, message).with_hint(hint));
     }
 }
 

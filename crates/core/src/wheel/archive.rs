@@ -122,7 +122,7 @@ pub enum ArchiveError {
 
 /// The two modes that a file in a wheel can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     /// `0644`.
     Plain,
     /// `0755`.
@@ -131,16 +131,16 @@ pub(super) enum Mode {
 
 /// One file of the archive.
 #[derive(Debug, Clone)]
-pub(super) struct Member {
+pub(crate) struct Member {
     index: usize,
-    pub(super) path: String,
-    pub(super) size_bytes: u64,
-    pub(super) mode: Mode,
+    pub(crate) path: String,
+    pub(crate) size_bytes: u64,
+    pub(crate) mode: Mode,
 }
 
 /// An archive whose names, kinds and sizes have been checked.
 #[derive(Debug)]
-pub(super) struct WheelArchive<R> {
+pub(crate) struct WheelArchive<R> {
     zip: ZipArchive<SharedReader<R>>,
     reader: SharedReader<R>,
     members: Vec<Member>,
@@ -148,7 +148,7 @@ pub(super) struct WheelArchive<R> {
 
 /// Whether every member's own header is compared with the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LocalHeaders {
+pub(crate) enum LocalHeaders {
     /// All of them, when the archive is opened.
     Checked,
     /// Only those of members that are read: for a remote wheel, where each costs a request.
@@ -157,7 +157,7 @@ pub enum LocalHeaders {
 
 impl<R: Read + Seek> WheelArchive<R> {
     /// Opens the archive; nothing is unpacked yet.
-    pub(super) fn open(
+    pub(crate) fn open(
         reader: R,
         caps: &WheelCaps,
         headers: LocalHeaders,
@@ -184,12 +184,12 @@ impl<R: Read + Seek> WheelArchive<R> {
     }
 
     /// All files, sorted by path.
-    pub(super) fn members(&self) -> &[Member] {
+    pub(crate) fn members(&self) -> &[Member] {
         &self.members
     }
 
     /// The name of the one `.dist-info` folder.
-    pub(super) fn dist_info(&self) -> Result<String, ArchiveError> {
+    pub(crate) fn dist_info(&self) -> Result<String, ArchiveError> {
         let folders: BTreeSet<&str> = self
             .members
             .iter()
@@ -204,7 +204,7 @@ impl<R: Read + Seek> WheelArchive<R> {
     }
 
     /// A small file as a whole.
-    pub(super) fn read_small(
+    pub(crate) fn read_small(
         &mut self,
         path: &str,
         cap_bytes: u64,
@@ -225,7 +225,7 @@ impl<R: Read + Seek> WheelArchive<R> {
 
     /// Unpacks one file into `read`. The zip reader stops at the size that was checked, and
     /// compares the checksum at the end.
-    pub(super) fn with_content<T>(
+    pub(crate) fn with_content<T>(
         &mut self,
         member: &Member,
         read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
@@ -242,7 +242,7 @@ impl<R: Read + Seek> WheelArchive<R> {
     }
 
     /// Passes over one file once: its digest, its checked checksum, and a way to its bytes.
-    pub(super) fn pass(&mut self, member: &Member) -> Result<Passed<R>, ArchiveError> {
+    pub(crate) fn pass(&mut self, member: &Member) -> Result<Passed<R>, ArchiveError> {
         let unpack = |source: io::Error| ArchiveError::Unpack {
             member: member.path.clone(),
             source,
@@ -287,11 +287,11 @@ impl<R: Read + Seek> WheelArchive<R> {
 
 /// A file of the archive that has passed once.
 #[derive(Debug)]
-pub(super) struct Passed<R: Read + Seek> {
-    pub(super) sha256: Sha256Digest,
-    pub(super) size_bytes: u64,
-    pub(super) is_elf: bool,
-    pub(super) bytes: MemberBytes<R>,
+pub(crate) struct Passed<R: Read + Seek> {
+    pub(crate) sha256: Sha256Digest,
+    pub(crate) size_bytes: u64,
+    pub(crate) is_elf: bool,
+    pub(crate) bytes: MemberBytes<R>,
 }
 
 impl Member {

@@ -151,7 +151,7 @@ pub(super) enum Method {
 
 /// A member whose bytes have passed once.
 #[derive(Debug)]
-pub(super) struct MemberBytes<R: Read + Seek> {
+pub(crate) struct MemberBytes<R: Read + Seek> {
     reader: SharedReader<R>,
     packed: Packed,
     ends: Ends,

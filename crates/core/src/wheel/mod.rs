@@ -4,7 +4,7 @@
 //! build. The steps are `archive` (open and check), `survey` (hash everything, look into every
 //! ELF file), `platform` (the tag that the ELF files allow) and `finish` (write the result).
 
-mod archive;
+pub(crate) mod archive;
 pub mod elf;
 pub mod finish;
 #[cfg(test)]
@@ -20,8 +20,10 @@ pub mod requirement;
 mod rewrite;
 mod survey;
 pub mod version;
-mod wheel_file;
+pub(crate) mod wheel_file;
 
 pub use archive::{ArchiveError, WheelCaps};
 pub use survey::SurveyError;
 pub use wheel_file::WheelFileError;
+
+pub(crate) use rewrite::dist_info_name;

@@ -63,7 +63,22 @@ pub enum RecordError {
     },
 }
 
-/// Checks `record`, the content of the file at `record_path`, against the files that are there.
+impl RecordError {
+    /// The file that it is about; `None` for RECORD itself.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::NotCsv { .. } => None,
+            Self::Hash { path, .. }
+            | Self::Repeated { path }
+            | Self::Unlisted { path }
+            | Self::Absent { path }
+            | Self::Differs { path } => Some(path),
+        }
+    }
+}
+
+/// Checks `record`, the content of the file at `record_path`, against the files that are there,
+/// and gives the first fault.
 ///
 /// `files` holds every file but RECORD itself.
 pub fn check(
@@ -71,21 +86,39 @@ pub fn check(
     record_path: &str,
     files: &BTreeMap<String, FileRecord>,
 ) -> Result<(), RecordError> {
-    let mut listed = parse(record)?;
-    listed.remove(record_path);
-    for (path, file) in files {
-        let Some(row) = listed.remove(path) else {
-            return Err(RecordError::Unlisted { path: path.clone() });
-        };
-        let is_same_size = row.size.is_empty() || row.size == file.size_bytes.to_string();
-        if row.digest(path)? != file.sha256 || !is_same_size {
-            return Err(RecordError::Differs { path: path.clone() });
-        }
-    }
-    match listed.into_keys().next() {
-        Some(path) => Err(RecordError::Absent { path }),
+    match faults(record, record_path, files).into_iter().next() {
+        Some(fault) => Err(fault),
         None => Ok(()),
     }
+}
+
+/// Everything in which `record` and the files disagree, files that are there first.
+pub fn faults(
+    record: &[u8],
+    record_path: &str,
+    files: &BTreeMap<String, FileRecord>,
+) -> Vec<RecordError> {
+    let mut listed = match parse(record) {
+        Ok(listed) => listed,
+        Err(error) => return vec![error],
+    };
+    listed.remove(record_path);
+    let mut faults = Vec::new();
+    for (path, file) in files {
+        let Some(row) = listed.remove(path) else {
+            faults.push(RecordError::Unlisted { path: path.clone() });
+            continue;
+        };
+        let is_same_size = row.size.is_empty() || row.size == file.size_bytes.to_string();
+        match row.digest(path) {
+            Ok(digest) if digest == file.sha256 && is_same_size => {}
+            Ok(_) => faults.push(RecordError::Differs { path: path.clone() }),
+            Err(error) => faults.push(error),
+        }
+    }
+    let absent = listed.into_keys().map(|path| RecordError::Absent { path });
+    faults.extend(absent);
+    faults
 }
 
 /// The RECORD of `files`, in the order they come, with itself as the last line.

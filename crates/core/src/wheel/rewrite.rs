@@ -34,14 +34,10 @@ impl Upstream {
             place,
             inside,
         };
-        // A folder name is read like a file name: the tags do not matter here.
-        let stem = stem_of(&dist_info);
-        let folder: Option<WheelName> = format!("{stem}-py3-none-any.whl").parse().ok();
-        let agrees = |folder: &WheelName| {
-            folder.project() == name.project() && folder.full_version() == name.full_version()
-        };
-        if !folder.as_ref().is_some_and(agrees) {
-            return Err(disagree("the `.dist-info` folder", stem.to_owned()));
+        let in_name = (name.project().to_string(), name.full_version());
+        if dist_info_name(&dist_info) != Some(in_name) {
+            let stem = stem_of(&dist_info).to_owned();
+            return Err(disagree("the `.dist-info` folder", stem));
         }
         let bytes = archive.read_small(&format!("{dist_info}/METADATA"), METADATA_CAP_BYTES)?;
         let metadata = CoreMetadata::parse(&bytes)?;
@@ -96,6 +92,15 @@ impl Upstream {
     fn stem(&self) -> String {
         stem_of(&self.dist_info).to_owned()
     }
+}
+
+/// The project and the whole version that a `.dist-info` folder is named for, both in normal form.
+pub(crate) fn dist_info_name(dist_info: &str) -> Option<(String, String)> {
+    // A folder name is read like a file name: the tags do not matter here.
+    let name: WheelName = format!("{}-py3-none-any.whl", stem_of(dist_info))
+        .parse()
+        .ok()?;
+    Some((name.project().to_string(), name.full_version()))
 }
 
 /// `demo-1.0` of `demo-1.0.dist-info`.

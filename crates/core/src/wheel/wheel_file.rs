@@ -6,7 +6,7 @@ use crate::wheel::headers::{HeaderError, Headers};
 use crate::wheel::name::WheelName;
 
 /// WHEEL holds a handful of lines.
-pub(super) const WHEEL_FILE_CAP_BYTES: u64 = 64 << 10;
+pub(crate) const WHEEL_FILE_CAP_BYTES: u64 = 64 << 10;
 
 /// Why a WHEEL file cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -47,13 +47,13 @@ pub enum WheelFileError {
 
 /// The WHEEL file with every byte behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct WheelFile {
+pub(crate) struct WheelFile {
     headers: Headers,
 }
 
 impl WheelFile {
     /// Reads a WHEEL file.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, WheelFileError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, WheelFileError> {
         let headers = Headers::parse(bytes)?;
         let version = headers.one("Wheel-Version")?;
         if version.split('.').next() != Some("1") {
@@ -69,11 +69,16 @@ impl WheelFile {
         Ok(Self { headers })
     }
 
+    /// The tags as written.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &str> {
+        self.headers.values("Tag")
+    }
+
     /// Compares with the file name.
     ///
     /// Which Linux stands in the platform tag is not compared: tools that repair or rename wheels
     /// leave the old one here, and the farm writes both anew from the ELF files.
-    pub(super) fn check_against(&self, name: &WheelName) -> Result<(), WheelFileError> {
+    pub(crate) fn check_against(&self, name: &WheelName) -> Result<(), WheelFileError> {
         let in_name = Self::comparable(name.expanded_tags().iter().map(String::as_str))?;
         let in_file = Self::comparable(self.headers.values("Tag"))?;
         if in_name != in_file {
