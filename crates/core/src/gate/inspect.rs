@@ -409,6 +409,40 @@ fn is_library_name(path: &str) -> bool {
     name.ends_with(".so") || name.contains(".so.")
 }
 
+/// The Python that an extension module's name says it is for: `cp312`, or `abi3`. `None` for what
+/// any Python loads.
+pub(super) fn python_of(path: &str) -> Option<&str> {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let parts: Vec<&str> = file.split('.').collect();
+    let [.., tag, "so"] = parts.as_slice() else {
+        return None;
+    };
+    if *tag == "abi3" {
+        return Some("abi3");
+    }
+    let version = tag.strip_prefix("cpython-")?.split('-').next()?;
+    CPYTHON_TAGS
+        .iter()
+        .find(|(digits, _)| *digits == version)
+        .map(|(_, tag)| *tag)
+}
+
+/// What CPython has in the names of its extension modules, and the ABI tag of the same.
+const CPYTHON_TAGS: [(&str, &str); 12] = [
+    ("37m", "cp37m"),
+    ("38", "cp38"),
+    ("39", "cp39"),
+    ("310", "cp310"),
+    ("311", "cp311"),
+    ("312", "cp312"),
+    ("313", "cp313"),
+    ("313t", "cp313t"),
+    ("314", "cp314"),
+    ("314t", "cp314t"),
+    ("315", "cp315"),
+    ("315t", "cp315t"),
+];
+
 fn is_gpu_file(path: &str) -> bool {
     [".cubin", ".fatbin", ".ptx"]
         .iter()

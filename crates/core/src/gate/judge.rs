@@ -1,3 +1,113 @@
-//! To come.
-use super::inspect::WheelReport;
-pub(super) fn intrinsic(_r: &mut WheelReport) {}
+//! Holds what a wheel has against what it says, and against its contract.
+
+mod arch;
+mod needs;
+mod wheel;
+
+use super::contract::Contract;
+use super::finding::{Finding, Verdict};
+use super::inspect::{ModuleReport, WheelReport};
+use super::libraries::Libraries;
+use super::rule::Rule;
+use crate::fatbin::{Content, Depth};
+
+/// A wheel's findings, and what they add up to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// All of them, errors first.
+    pub findings: Vec<Finding>,
+    /// The answer.
+    pub verdict: Verdict,
+}
+
+/// Adds what is wrong with the wheel whatever was asked for.
+pub(super) fn intrinsic(report: &mut WheelReport) {
+    let mut findings = Vec::new();
+    wheel::tags(report, &mut findings);
+    wheel::torch_bound(report, &mut findings);
+    for module in &report.modules {
+        arch::images(module, &mut findings);
+        needs::search_paths(module, &mut findings);
+        needs::bundled_driver(module, &mut findings);
+    }
+    report.findings.append(&mut findings);
+}
+
+/// Holds the wheel against its contract, and its symbols against the environment's libraries.
+pub fn judge(
+    report: &WheelReport,
+    contract: &Contract,
+    libraries: Option<&Libraries>,
+) -> Judgement {
+    let mut findings = report.findings.clone();
+    wheel::asked(report, contract, &mut findings);
+    arch::modules(report, contract, &mut findings);
+    for module in &report.modules {
+        arch::targets(module, contract, &mut findings);
+        needs::libraries(report, module, contract, &mut findings);
+        needs::glibc(module, contract, &mut findings);
+        needs::python(module, contract, &mut findings);
+    }
+    needs::symbols(report, contract, libraries, &mut findings);
+    if !was_read_deeply(report) {
+        for rule in [Rule::ArchKernelParity, Rule::ArchEmptyKernel] {
+            let why = "the wheel's GPU code was not looked into";
+            findings.push(Finding::not_checked(rule, &*report.file_name, why));
+        }
+    }
+    findings.retain(|finding| !is_allowed(finding, contract));
+    findings.sort();
+    findings.dedup();
+    let verdict = Verdict::of(&findings);
+    Judgement { findings, verdict }
+}
+
+/// The depth at which a wheel has to be read so that every rule can be checked.
+pub const DEPTH: Depth = Depth::Kernels;
+
+fn was_read_deeply(report: &WheelReport) -> bool {
+    let images = report
+        .modules
+        .iter()
+        .flat_map(ModuleReport::kernel_containers)
+        .flat_map(|container| &container.images);
+    images
+        .filter(|image| arch::has_kernels(image))
+        .all(|image| image.content.is_some())
+}
+
+/// Whether the contract gives a reason for what was found.
+fn is_allowed(finding: &Finding, contract: &Contract) -> bool {
+    let is_parity = [Rule::ArchKernelParity, Rule::ArchEmptyKernel].contains(&finding.rule);
+    let terms = contract.terms_of(&finding.place);
+    is_parity && terms.is_some_and(|terms| terms.kernels_may_differ.is_some())
+}
+
+/// `3 of 12`, or `all 12`.
+fn part_of(count: usize, total: usize) -> String {
+    if count == total {
+        format!("all {total}")
+    } else {
+        format!("{count} of {total}")
+    }
+}
+
+/// The first few of a list, and how many more there are.
+fn some_of(items: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = items.iter().take(SHOWN);
+    let shown: Vec<String> = shown.map(|item| format!("`{item}`")).collect();
+    let shown = shown.join(", ");
+    match items.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// The kernels of an image that was looked into.
+fn kernels(image: &crate::fatbin::Image) -> Option<&[crate::fatbin::Kernel]> {
+    match &image.content {
+        Some(Content::Read { kernels, .. }) => Some(kernels),
+        Some(Content::Unreadable(_)) | None => None,
+    }
+}

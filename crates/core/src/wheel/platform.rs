@@ -78,6 +78,48 @@ pub fn platform_tag(modules: &[ModuleFacts]) -> Result<PlatformTag, PlatformErro
     })
 }
 
+/// Whether a wheel that is tagged `claimed` runs wherever that tag says, if `truth` is the lowest
+/// tag that its modules allow; `None` for a platform that this farm knows nothing of.
+pub fn covers(claimed: &str, truth: &str) -> Option<bool> {
+    if claimed == truth || truth == "any" {
+        return Some(true);
+    }
+    if claimed == "any" {
+        return Some(false);
+    }
+    let (claimed, claimed_machine) = promised_glibc(claimed)?;
+    let (needed, machine) = promised_glibc(truth)?;
+    if claimed_machine != machine {
+        return Some(false);
+    }
+    Some(match (claimed, needed) {
+        // Plain Linux promises no glibc: such a wheel is for the machine that it is copied to.
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(claimed), Some(needed)) => claimed >= needed,
+    })
+}
+
+/// The glibc that a platform tag promises to be enough, and its machine.
+fn promised_glibc(tag: &str) -> Option<(Option<(u32, u32)>, &str)> {
+    if let Some(machine) = tag.strip_prefix("linux_") {
+        return Some((None, machine));
+    }
+    for (old, glibc) in [
+        ("manylinux1_", (2, 5)),
+        ("manylinux2010_", (2, 12)),
+        ("manylinux2014_", (2, 17)),
+    ] {
+        if let Some(machine) = tag.strip_prefix(old) {
+            return Some((Some(glibc), machine));
+        }
+    }
+    let mut parts = tag.strip_prefix("manylinux_")?.splitn(3, '_');
+    let major = parts.next()?.parse().ok()?;
+    let minor = parts.next()?.parse().ok()?;
+    Some((Some((major, minor)), parts.next()?))
+}
+
 /// The machines that have policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Host {

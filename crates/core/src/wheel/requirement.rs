@@ -85,6 +85,45 @@ pub(super) fn bind_torch<'a>(
     Ok(edits)
 }
 
+/// Which torch a wheel's requirements admit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TorchBound {
+    /// None is required, or only under a condition.
+    None,
+    /// More than one minor version.
+    Wider,
+    /// This minor version alone.
+    One(TorchMinor),
+}
+
+/// Which torch `requirements`, the values of `Requires-Dist`, admit. What cannot be read binds
+/// nothing.
+pub fn torch_bound<'a>(requirements: impl Iterator<Item = &'a str>) -> TorchBound {
+    let mut bound = TorchBound::None;
+    for text in requirements {
+        let Ok(Some(torch)) = TorchRequirement::read(text) else {
+            continue;
+        };
+        if !torch.marker.is_empty() {
+            continue;
+        }
+        let versions = torch.specifiers.iter();
+        let minors = versions.filter_map(|specifier| {
+            let release = specifier.version().release();
+            let (major, minor) = (release.first()?, release.get(1)?);
+            format!("{major}.{minor}").parse::<TorchMinor>().ok()
+        });
+        let one = minors
+            .into_iter()
+            .find(|&minor| torch.reach(minor) == Reach::Inside);
+        match one {
+            Some(minor) => return TorchBound::One(minor),
+            None => bound = TorchBound::Wider,
+        }
+    }
+    bound
+}
+
 /// A requirement on torch that is not behind an extra and not a direct URL.
 struct TorchRequirement<'a> {
     /// `[opt]` as written, or empty.

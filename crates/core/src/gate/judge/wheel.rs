@@ -1,0 +1,157 @@
+//! What a wheel says of itself: its name, its tags, its requirements.
+
+use crate::gate::contract::Contract;
+use crate::gate::finding::Finding;
+use crate::gate::inspect::{ModuleReport, WheelReport, python_of};
+use crate::gate::rule::Rule;
+use crate::wheel::elf::ModuleFacts;
+use crate::wheel::name::WheelName;
+use crate::wheel::platform::{self, platform_tag};
+use crate::wheel::requirement::{self, TorchBound};
+use crate::wheel::version::TorchMinor;
+
+/// Whether the tags of the file name are borne out by the modules.
+pub(super) fn tags(report: &WheelReport, findings: &mut Vec<Finding>) {
+    let Some(name) = &report.name else {
+        return;
+    };
+    let place = &*report.file_name;
+    let modules: Vec<ModuleFacts> = report
+        .modules
+        .iter()
+        .map(|module| module.facts.clone())
+        .collect();
+    match platform_tag(&modules) {
+        Err(error) => findings.push(Finding::new(Rule::TagUntrue, place, error.to_string())),
+        Ok(truth) => {
+            for tag in name.platform_tags() {
+                match platform::covers(tag, &truth.tag) {
+                    Some(true) => {}
+                    Some(false) => {
+                        let finding = Finding::new(Rule::TagUntrue, place, format!("`{tag}`"));
+                        findings.push(finding.expected(format!("`{}`: {}", truth.tag, truth.why)));
+                    }
+                    None => {
+                        let why = format!("nothing is known of platform `{tag}`");
+                        findings.push(Finding::not_checked(Rule::TagUntrue, place, why));
+                    }
+                }
+            }
+        }
+    }
+    for module in &report.modules {
+        python_tag(name, module, findings);
+    }
+}
+
+/// A module that Python of the tag would not even look for.
+fn python_tag(name: &WheelName, module: &ModuleReport, findings: &mut Vec<Finding>) {
+    let Some(built_for) = python_of(&module.facts.path) else {
+        return;
+    };
+    let is_stable = built_for == "abi3";
+    let abis = name.abi_tags();
+    let fits = |abi: &String| {
+        is_stable || abi == built_for || (abi == "none" && name.python_tags().iter().any(|tag| tag == built_for))
+    };
+    if !abis.iter().any(fits) {
+        let seen = format!("is built for {built_for}");
+        let finding = Finding::new(Rule::TagUntrue, &*module.facts.path, seen);
+        let tags = format!("{}-{}", name.python_tags().join("."), abis.join("."));
+        findings.push(finding.expected(format!("{tags}, as the file name says")));
+    }
+}
+
+/// Whether a wheel that is tied to one torch requires that torch.
+pub(super) fn torch_bound(report: &WheelReport, findings: &mut Vec<Finding>) {
+    let Some(metadata) = &report.metadata else {
+        return;
+    };
+    let tied = report
+        .modules
+        .iter()
+        .find_map(|module| module.facts.torch_cxx_symbol.as_ref().map(|symbol| (module, symbol)));
+    let Some((module, symbol)) = tied else {
+        return;
+    };
+    let bound = requirement::torch_bound(metadata.requires_dist.iter().map(String::as_str));
+    let seen = match bound {
+        TorchBound::One(_) => return,
+        TorchBound::None => "METADATA does not require torch",
+        TorchBound::Wider => "METADATA admits several minor versions of torch",
+    };
+    let seen = format!("{seen}, and `{}` needs `{symbol}`", module.facts.path);
+    let finding = Finding::new(Rule::RequiresTorchBound, "METADATA", seen);
+    findings.push(finding.expected("one minor version: `torch==2.8.*`"));
+}
+
+/// Whether the wheel is the one that was asked for.
+pub(super) fn asked(report: &WheelReport, contract: &Contract, findings: &mut Vec<Finding>) {
+    if let Some(name) = &report.name {
+        let found = format!("{} {}", name.project(), name.public_version());
+        let wanted = format!("{} {}", contract.project, contract.version);
+        if found != wanted {
+            let finding = Finding::new(Rule::NameNotAsked, &*report.file_name, format!("is {found}"));
+            findings.push(finding.expected(wanted));
+        }
+        python_asked(report, name, contract, findings);
+    }
+    torch_asked(report, contract, findings);
+    if let Some(limit) = contract.terms.size
+        && report.size_bytes > limit.bytes()
+    {
+        let seen = format!("{} bytes", report.size_bytes);
+        let finding = Finding::new(Rule::SizeOverBudget, &*report.file_name, seen);
+        findings.push(finding.expected(format!("at most {limit}")));
+    }
+}
+
+/// Whether the wheel installs on the Python that was asked for.
+fn python_asked(
+    report: &WheelReport,
+    name: &WheelName,
+    contract: &Contract,
+    findings: &mut Vec<Finding>,
+) {
+    let wanted = contract.python.tag();
+    let serves = |tag: &String| {
+        *tag == wanted
+            || tag == "py3"
+            || name.abi_tags().iter().any(|abi| abi == "abi3" || abi == "none")
+    };
+    if !name.python_tags().iter().any(serves) {
+        let seen = format!("is for {}", name.python_tags().join(", "));
+        let finding = Finding::new(Rule::AbiPython, &*report.file_name, seen);
+        findings.push(finding.expected(wanted));
+    }
+}
+
+/// Whether a wheel that is tied to one torch is tied to the one that was asked for.
+fn torch_asked(report: &WheelReport, contract: &Contract, findings: &mut Vec<Finding>) {
+    let is_tied = report
+        .modules
+        .iter()
+        .any(|module| module.facts.uses_torch_cxx_abi());
+    if !is_tied {
+        return;
+    }
+    let Ok(wanted) = contract.torch.minor().parse::<TorchMinor>() else {
+        return;
+    };
+    let requires = report.metadata.iter().flat_map(|metadata| &metadata.requires_dist);
+    let bound = requirement::torch_bound(requires.map(String::as_str));
+    if let TorchBound::One(minor) = bound
+        && minor != wanted
+    {
+        let finding = Finding::new(Rule::AbiTorchMinor, "METADATA", format!("requires torch {minor}"));
+        findings.push(finding.expected(format!("torch {wanted}")));
+    }
+    let local = report.name.as_ref().and_then(WheelName::local_version);
+    let wanted_local = format!("{}torch{wanted}", contract.cuda.tag());
+    if let Some(local) = local
+        && local.as_str() != wanted_local
+    {
+        let finding = Finding::new(Rule::AbiTorchMinor, &*report.file_name, format!("is built for {local}"));
+        findings.push(finding.expected(wanted_local));
+    }
+}
