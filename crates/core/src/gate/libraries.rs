@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::wheel::elf::{Binding, Module, NeededSymbol};
+use crate::wheel::elf::{Binding, Module, NeededSymbol, is_cpython};
 
 /// The schema that this program writes, and the only one that it reads.
 pub const SCHEMA: u32 = 1;
@@ -28,8 +28,9 @@ pub struct Libraries {
     pub schema: u32,
     /// Which environment it is: an image's id, or a folder.
     pub environment: String,
-    /// What is in the process before any module: the interpreter.
-    pub interpreter: Library,
+    /// What is in the process before any module: the interpreter. `None`: not known, so that
+    /// nobody can say whether CPython's symbols are there.
+    pub interpreter: Option<Library>,
     /// By soname.
     pub libraries: BTreeMap<String, Library>,
 }
@@ -59,17 +60,17 @@ impl Library {
     }
 }
 
-
 impl Libraries {
     /// The libraries, by soname, that loading `names` brings into the process.
     pub fn closure<'a>(&'a self, names: impl IntoIterator<Item = &'a str>) -> Closure<'a> {
         let mut closure = Closure {
-            libraries: vec![&self.interpreter],
+            interpreter: self.interpreter.as_ref(),
+            libraries: Vec::new(),
             unknown: BTreeSet::new(),
         };
         let mut seen = BTreeSet::new();
-        let own = self.interpreter.needed.iter().map(String::as_str);
-        let mut next: Vec<&str> = names.into_iter().chain(own).collect();
+        let own = closure.interpreter.iter().flat_map(|own| &own.needed);
+        let mut next: Vec<&str> = names.into_iter().chain(own.map(String::as_str)).collect();
         while let Some(name) = next.pop() {
             if !seen.insert(name) {
                 continue;
@@ -91,6 +92,8 @@ impl Libraries {
 /// The libraries in a process.
 #[derive(Debug)]
 pub struct Closure<'a> {
+    /// The interpreter; `None`: CPython's symbols cannot be checked.
+    pub interpreter: Option<&'a Library>,
     /// Those that are known.
     pub libraries: Vec<&'a Library>,
     /// The names of those that are not.
@@ -99,7 +102,7 @@ pub struct Closure<'a> {
 
 impl Closure<'_> {
     /// Adds what the wheel itself brings, looks up every strong symbol of `needed`, and gives
-    /// those that nobody has.
+    /// those that nobody has. Without an interpreter, CPython's are not among them.
     pub fn resolve<'s>(
         &self,
         needed: &'s [NeededSymbol],
@@ -107,7 +110,9 @@ impl Closure<'_> {
     ) -> Vec<&'s NeededSymbol> {
         let has = |symbol: &NeededSymbol| {
             let libraries = self.libraries.iter().chain(wheel);
-            libraries.into_iter().any(|library| library.has(symbol))
+            let mut all = self.interpreter.iter().chain(libraries);
+            let is_unchecked = self.interpreter.is_none() && is_cpython(symbol.name.as_bytes());
+            is_unchecked || all.any(|library| library.has(symbol))
         };
         needed
             .iter()
@@ -176,7 +181,7 @@ mod tests {
         Libraries {
             schema: SCHEMA,
             environment: "test".to_owned(),
-            interpreter: library(&["libc.so.6"], &[("PyLong_FromLong", &[])]),
+            interpreter: Some(library(&["libc.so.6"], &[("PyLong_FromLong", &[])])),
             libraries: libraries.map(|(name, library)| (name.to_owned(), library)).into(),
         }
     }
@@ -217,6 +222,20 @@ mod tests {
             binding: Binding::Weak,
         }];
         assert!(closure.resolve(&needed, &[]).is_empty());
+    }
+
+    #[test]
+    fn symbols_of_cpython_are_missing_only_where_an_interpreter_is_known() {
+        let needed = ["PyNothing_New", "nothing"].map(|name| NeededSymbol {
+            name: name.to_owned(),
+            version: None,
+            binding: Binding::Strong,
+        });
+        let mut environment = environment();
+        assert_eq!(environment.closure([]).resolve(&needed, &[]).len(), 2);
+        environment.interpreter = None;
+        let missing = environment.closure([]).resolve(&needed, &[]);
+        assert_eq!(missing, [&needed[1]]);
     }
 
     #[test]

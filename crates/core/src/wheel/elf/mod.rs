@@ -424,7 +424,7 @@ pub(super) fn version_numbers(text: &str) -> Option<Vec<u64>> {
 }
 
 /// `Py_…`, `_Py_…` and `PyObject_…`, in which a capital or an underscore follows the `Py`.
-fn is_cpython(name: &[u8]) -> bool {
+pub(crate) fn is_cpython(name: &[u8]) -> bool {
     let name = name.strip_prefix(b"_").unwrap_or(name);
     let after = name.strip_prefix(b"Py").and_then(<[u8]>::first);
     after.is_some_and(|&byte| byte == b'_' || byte.is_ascii_uppercase())
