@@ -43,6 +43,8 @@ pub enum Reading {
 pub struct WheelReport {
     /// The file's name.
     pub file_name: String,
+    /// What kind of file it is.
+    pub kind: FileKind,
     /// The file's digest; `None` unless the whole of it was read.
     pub sha256: Option<Sha256Digest>,
     /// The file's length.
@@ -59,6 +61,15 @@ pub struct WheelReport {
     pub gpu_files: Vec<String>,
     /// What is wrong with it, whatever was asked for.
     pub findings: Vec<Finding>,
+}
+
+/// What kind of file was inspected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A wheel, or what is taken for one.
+    Wheel,
+    /// A module by itself.
+    Module,
 }
 
 /// What METADATA says.
@@ -208,15 +219,8 @@ pub fn inspect_wheel<R: Read + Seek>(
         Reading::ModulesByName => None,
     };
     let mut report = WheelReport {
-        file_name: file_name.to_owned(),
         sha256,
-        size_bytes,
-        name: None,
-        metadata: None,
-        tags: Vec::new(),
-        modules: Vec::new(),
-        gpu_files: Vec::new(),
-        findings: Vec::new(),
+        ..WheelReport::empty(file_name, FileKind::Wheel, size_bytes)
     };
     match file_name.parse() {
         Ok(name) => report.name = Some(name),
@@ -245,7 +249,41 @@ pub fn inspect_wheel<R: Read + Seek>(
     Ok(report)
 }
 
+/// Reads the module `file_name`, which is in no wheel.
+///
+/// # Errors
+///
+/// Only when `source` itself fails.
+pub fn inspect_module_file(
+    file_name: &str,
+    source: &mut dyn ReadAt,
+    depth: Depth,
+) -> io::Result<WheelReport> {
+    let mut report = WheelReport::empty(file_name, FileKind::Module, source.size_bytes());
+    let module = inspect_module(file_name, source, depth, &mut report.findings)?;
+    report.modules.extend(module);
+    super::judge::intrinsic(&mut report);
+    report.findings.sort();
+    report.findings.dedup();
+    Ok(report)
+}
+
 impl WheelReport {
+    fn empty(file_name: &str, kind: FileKind, size_bytes: u64) -> Self {
+        Self {
+            file_name: file_name.to_owned(),
+            kind,
+            sha256: None,
+            size_bytes,
+            name: None,
+            metadata: None,
+            tags: Vec::new(),
+            modules: Vec::new(),
+            gpu_files: Vec::new(),
+            findings: Vec::new(),
+        }
+    }
+
     fn unsound(&mut self, error: &ArchiveError) {
         let finding = Finding::new(Rule::ArchiveUnsound, &*self.file_name, chain(error));
         self.findings.push(finding);

@@ -4,6 +4,7 @@ mod arch;
 mod needs;
 mod wheel;
 
+pub(super) use self::arch::label;
 use super::contract::Contract;
 use super::finding::{Finding, Verdict};
 use super::inspect::{ModuleReport, WheelReport};

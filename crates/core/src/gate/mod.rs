@@ -9,4 +9,5 @@ pub mod finding;
 pub mod inspect;
 pub mod judge;
 pub mod libraries;
+pub mod report;
 pub mod rule;

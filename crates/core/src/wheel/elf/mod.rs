@@ -430,12 +430,20 @@ pub(crate) fn is_cpython(name: &[u8]) -> bool {
     after.is_some_and(|&byte| byte == b'_' || byte.is_ascii_uppercase())
 }
 
+/// Whether torch has to provide an undefined symbol: as C++, or through the C shims of its stable
+/// ABI.
+pub(crate) fn is_torch_symbol(name: &str) -> bool {
+    name.starts_with("aoti_torch_")
+        || name.starts_with("torch_")
+        || is_torch_cxx(name.as_bytes())
+}
+
 /// Whether torch's C++ stands in an undefined symbol: as the namespace that has to provide it
 /// (functions, vtables `_ZTV`, type information `_ZTI`), or as a type in its signature. The C
 /// shims of the stable ABI (`aoti_torch_…`) are none of these.
 ///
 /// `THP…` are the Python bindings inside torch: C names, but no more stable than the rest.
-pub(crate) fn is_torch_cxx(name: &[u8]) -> bool {
+fn is_torch_cxx(name: &[u8]) -> bool {
     const NAMESPACES: [&[u8]; 4] = [b"2at", b"3c10", b"5torch", b"6caffe2"];
     if name.starts_with(b"THP") {
         return true;
