@@ -53,7 +53,7 @@ impl Capability {
     }
 }
 
-/// NVIDIA writes sm_120 for 12.0: the minor number is always one digit.
+/// NVIDIA writes `sm_120` for 12.0: the minor number is always one digit.
 fn parse(major: &str, minor: &str) -> Option<Capability> {
     let is_number = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
     if !is_number(major) || !is_number(minor) || minor.len() != 1 || major.starts_with('0') {

@@ -72,10 +72,10 @@ pub fn parse_machine_gpus(text: &str) -> Result<Vec<MachineGpu>, MachineGpuError
     }
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let gpus: Vec<_> = lines.map(parse_line).collect::<Result<_, _>>()?;
-    match gpus.is_empty() {
-        true => Err(MachineGpuError::None),
-        false => Ok(gpus),
+    if gpus.is_empty() {
+        return Err(MachineGpuError::None);
     }
+    Ok(gpus)
 }
 
 fn parse_line(line: &str) -> Result<MachineGpu, MachineGpuError> {

@@ -119,10 +119,12 @@ fn by_capability(text: &str) -> Option<Result<&'static Gpu, GpuNameError>> {
         .into_iter()
         .find(|prefix| lower.starts_with(prefix));
     let number = &lower[prefix.map_or(0, str::len)..];
-    let read = |number: &str| match number.contains('.') {
-        true => number.parse().ok(),
+    let read = |number: &str| {
+        if number.contains('.') {
+            return number.parse().ok();
+        }
         // Two or three digits; `5090` is a name.
-        false => Capability::from_number(number).filter(|_| number.len() < 4),
+        Capability::from_number(number).filter(|_| number.len() < 4)
     };
     if let Some(capability) = number.strip_suffix(['a', 'f']).and_then(read) {
         return Some(Err(GpuNameError::Suffix {

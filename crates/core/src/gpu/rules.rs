@@ -254,8 +254,8 @@ pub(super) mod tests {
     fn table_of(gpus: &str, images: &str) -> String {
         let row = |gpu: &str| {
             let cells = images.split_whitespace().map(|image| cell(image, gpu));
-            let cells: String = cells.map(|cell| format!("{cell:>3}")).collect();
-            format!("{gpu:<4}{cells}")
+            let cells: Vec<_> = cells.map(|cell| format!("{cell:>3}")).collect();
+            format!("{gpu:<4}{}", cells.concat())
         };
         gpus.split_whitespace()
             .map(row)

@@ -32,7 +32,7 @@ pub fn sentence(verdict: &GpuVerdict) -> String {
         Verdict::Fails => format!("fails on {gpu}: {}", missing(verdict)),
         Verdict::Unknown => format!(
             "may run on {gpu}: {}",
-            not_known(verdict).expect("the verdict is so because something is not known")
+            not_known(verdict).unwrap_or_else(|| "what its code does is not known".to_owned())
         ),
         Verdict::NoDeviceCode => {
             "has no device code, so nothing in it depends on the GPU".to_owned()
@@ -78,13 +78,11 @@ fn needs_driver(verdict: &GpuVerdict) -> String {
             None => format!(" that reads PTX ISA {ptx},"),
         },
     };
-    match is_tegra(verdict.gpu) {
-        true => format!(
-            "it needs a JetPack with a driver{}",
-            reads.trim_end_matches(',')
-        ),
-        false => format!("it needs a driver{reads} whose number is unknown"),
+    if is_tegra(verdict.gpu) {
+        let reads = reads.trim_end_matches(',');
+        return format!("it needs a JetPack with a driver{reads}");
     }
+    format!("it needs a driver{reads} whose number is unknown")
 }
 
 /// `no image for 12.0 in 5 of 9 containers, which hold sm_80, sm_90 and no PTX; sm_90 is not …`.
@@ -92,16 +90,16 @@ fn missing(verdict: &GpuVerdict) -> String {
     let gpu = verdict.gpu;
     let held = &verdict.held;
     let machine_code = names("sm_", &held.machine_code);
-    let ptx = match held.ptx.is_empty() {
-        true => "no PTX".to_owned(),
-        false => format!(
-            "no PTX that {gpu} can use (only {})",
-            names("compute_", &held.ptx)
-        ),
+    let ptx = if held.ptx.is_empty() {
+        "no PTX".to_owned()
+    } else {
+        let held = names("compute_", &held.ptx);
+        format!("no PTX of use there (only {held})")
     };
-    let holding = match held.machine_code.is_empty() {
-        true => format!("no machine code and {ptx}"),
-        false => format!("{machine_code} and {ptx}"),
+    let holding = if held.machine_code.is_empty() {
+        format!("no machine code and {ptx}")
+    } else {
+        format!("{machine_code} and {ptx}")
     };
     let where_missing = match (verdict.fails, verdict.total) {
         (1, 1) => "its one container, which holds".to_owned(),
@@ -242,9 +240,9 @@ mod tests {
         runs on 12.0 (RTX 5090) in part: no image for 12.0 in 2 of 3 containers, which hold sm_80, sm_86, sm_90 and no PTX; sm_90 is not binary compatible with 12.0: machine code runs on GPUs of its own major compute capability alone
         runs on 12.0 (RTX 5090) in part: no image for 12.0 in 1 of 3 containers, which holds sm_90 and no PTX; sm_90 is not binary compatible with 12.0: machine code runs on GPUs of its own major compute capability alone; what 1 of 3 containers does is not known, for its code is of an unknown kind or arch
         fails on 12.0 (RTX 5090): no image for 12.0 in its one container, which holds sm_90 and no PTX; sm_90 is not binary compatible with 12.0: machine code runs on GPUs of its own major compute capability alone
-        fails on 12.0 (RTX 5090): no image for 12.0 in its one container, which holds sm_90a and no PTX that 12.0 can use (only compute_90a); sm_90a is not binary compatible with 12.0: machine code runs on GPUs of its own major compute capability alone; the `a` holds compute_90a to 9.0 alone
-        fails on 11.0 (Jetson Thor): no image for 11.0 in its one container, which holds sm_75, sm_120 and no PTX that 11.0 can use (only compute_120); sm_75 is not binary compatible with 11.0: machine code runs on GPUs of its own major compute capability alone; compute_120 is for 12.0 and later
-        fails on 12.0 (RTX 5090): no image for 12.0 in its one container, which holds no machine code and no PTX that 12.0 can use (only compute_100f); the `f` holds compute_100f to 10.0, 10.3, 10.7
+        fails on 12.0 (RTX 5090): no image for 12.0 in its one container, which holds sm_90a and no PTX of use there (only compute_90a); sm_90a is not binary compatible with 12.0: machine code runs on GPUs of its own major compute capability alone; the `a` holds compute_90a to 9.0 alone
+        fails on 11.0 (Jetson Thor): no image for 11.0 in its one container, which holds sm_75, sm_120 and no PTX of use there (only compute_120); sm_75 is not binary compatible with 11.0: machine code runs on GPUs of its own major compute capability alone; compute_120 is for 12.0 and later
+        fails on 12.0 (RTX 5090): no image for 12.0 in its one container, which holds no machine code and no PTX of use there (only compute_100f); the `f` holds compute_100f to 10.0, 10.3, 10.7
         fails on 10.3 (B300): no image for 10.3 in any of 2 containers, which hold sm_100a and no PTX; the `a` holds sm_100a to 10.0 alone
         fails on 8.7 (Jetson Orin): no image for 8.7 in its one container, which holds sm_80, sm_86 and no PTX; sm_86 is not binary compatible with 8.7: NVIDIA supports that neither between desktop GPUs and Tegra nor between Tegras
         fails on 8.6 (RTX 3090): no image for 8.6 in its one container, which holds sm_89, sm_90 and no PTX; sm_89 is for 8.9 and later

@@ -221,6 +221,7 @@ fn value<T: FromStr<Err: fmt::Debug>>(text: &str) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compat::{Verdict, toolkit_compiles};
 
     #[test]
     fn the_table_is_whole_and_agrees_with_itself() {
@@ -238,6 +239,20 @@ mod tests {
         }
         for (old, new) in &TABLE.renamed {
             assert!(of(*old).is_none() && of(*new).is_some(), "{old}");
+        }
+    }
+
+    /// The other table was read from what the compilers themselves list.
+    #[test]
+    fn the_first_cuda_of_a_gpu_compiles_for_it() {
+        for gpu in known() {
+            let number = gpu.capability.to_string();
+            let arch = number.parse().unwrap();
+            let verdict = toolkit_compiles(gpu.first_cuda, arch);
+            assert!(
+                !matches!(verdict, Verdict::Fails { .. }),
+                "{gpu}: {verdict:?}"
+            );
         }
     }
 

@@ -1,6 +1,6 @@
 //! Whether device code runs on a GPU: container by container, and as a whole.
 //!
-//! A file "has sm_90a" when 4 of its 393 containers do, so nothing is judged by the file.
+//! A file "has `sm_90a`" when 4 of its 393 containers do, so nothing is judged by the file.
 
 use std::collections::BTreeMap;
 
@@ -188,9 +188,10 @@ impl Tally {
         }
         // Objects that nobody has linked yet run nowhere by themselves.
         if module.executable.is_empty() {
-            match can_link {
-                true => self.link_unproven += module.relocatable.len(),
-                false => self.unknown += module.relocatable.len(),
+            if can_link {
+                self.link_unproven += module.relocatable.len();
+            } else {
+                self.unknown += module.relocatable.len();
             }
         }
     }
