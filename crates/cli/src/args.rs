@@ -6,7 +6,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 /// A build farm for CUDA Python wheels: from one matrix to wheels that install and run.
 ///
 /// Data goes to standard output, talk to standard error. Exit codes: 0 all done, 1 a job failed or a
-/// wheel was refused, 2 the input is wrong, 3 the engine, the network or a disk failed, 130 stopped.
+/// wheel was refused, 2 the input is wrong, 3 the engine, the network or a disk failed, 4 a check
+/// could not be made, 130 stopped.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 pub(crate) struct Args {
@@ -25,6 +26,10 @@ pub(crate) enum Command {
     Dockerfile(DockerfileArgs),
     /// Build the wheels of a matrix.
     Build(BuildArgs),
+    /// Show what stands in wheels or modules: GPU code, libraries, ABI, and which GPUs run them.
+    Inspect(InspectArgs),
+    /// Hold wheels against what they should be, and refuse those that are not.
+    Verify(VerifyArgs),
     /// Publish the wheels on record to a folder that pip and uv install from.
     Publish(PublishArgs),
 }
@@ -114,6 +119,50 @@ pub(crate) struct PublishArgs {
     #[arg(long)]
     pub(crate) prove: bool,
     /// How the summary is printed; as JSON, without a proof's progress.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InspectArgs {
+    /// Wheels, shared libraries, or addresses of wheels; of a remote wheel only the parts that are
+    /// needed are fetched.
+    #[arg(required = true, value_name = "FILE|URL")]
+    pub(crate) files: Vec<String>,
+    /// Answer for one GPU, in a sentence: by name (`RTX 5090`), compute capability (`12.0`), or
+    /// `here` for the GPUs of this machine. Exit code 1 if something does not run there.
+    #[arg(long, value_name = "GPU")]
+    pub(crate) gpu: Option<String>,
+    /// Look into every image: kernels by arch, and whether the archs have the same ones.
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// How the report is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct VerifyArgs {
+    /// The wheels.
+    #[arg(required = true, value_name = "WHEEL")]
+    pub(crate) wheels: Vec<Utf8PathBuf>,
+    /// Hold them against the contract of this job of the matrix.
+    #[arg(long, value_name = "ID", required_unless_present = "contract")]
+    pub(crate) job: Option<String>,
+    /// Hold them against the contract in this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "job")]
+    pub(crate) contract: Option<Utf8PathBuf>,
+    /// The matrix that the job is of.
+    #[arg(long, value_name = "FILE", default_value = "matrix.yaml")]
+    pub(crate) matrix: Utf8PathBuf,
+    /// Look up symbols in the libraries of these folders (`…/torch/lib`), instead of those that a
+    /// build has kept; may be given several times.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) libraries: Vec<Utf8PathBuf>,
+    /// Where the symbol tables of environments are kept.
+    #[arg(long, value_name = "FOLDER", env = "WHEELFARM_CACHE")]
+    pub(crate) cache: Option<Utf8PathBuf>,
+    /// How the findings are printed.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
 }

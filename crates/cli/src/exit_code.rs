@@ -13,6 +13,8 @@ pub(crate) enum ExitCode {
     BadInput,
     /// The engine, the network or a disk failed.
     Infrastructure,
+    /// A check could not be made, and nothing else is wrong.
+    NotChecked,
     /// Stopped by the user.
     Cancelled,
 }
@@ -24,6 +26,7 @@ impl From<ExitCode> for process::ExitCode {
             ExitCode::JobFailed => 1,
             ExitCode::BadInput => 2,
             ExitCode::Infrastructure => 3,
+            ExitCode::NotChecked => 4,
             ExitCode::Cancelled => 130,
         };
         Self::from(number)

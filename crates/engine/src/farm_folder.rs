@@ -7,6 +7,7 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use wheelfarm_core::diagnostic::{Diagnostic, Diagnostics, Location};
 use wheelfarm_core::digest::Sha256Digest;
+use wheelfarm_core::gate::contract::{self, Contract};
 use wheelfarm_core::ident::{JobId, PackageName};
 use wheelfarm_core::manifest::{self, Manifest};
 use wheelfarm_core::matrix::{CaBundle, Matrix};
@@ -36,6 +37,9 @@ pub enum FarmError {
     /// The matrix cannot be read.
     #[error("failed to read the matrix")]
     Matrix(#[source] io::Error),
+    /// The contract cannot be read.
+    #[error("failed to read the contract")]
+    Contract(#[source] io::Error),
     /// A file that the matrix leads to cannot be read.
     #[error("failed to read the farm")]
     Io(#[source] io::Error),
@@ -57,9 +61,16 @@ impl FarmError {
             Self::CaBundle(_) => {
                 Some("`build.ca-bundle` is `image`, `host`, or a PEM file beside the matrix")
             }
+            Self::Contract(_) => Some("name a file as docs/gate.md shows it"),
             Self::Faults(_) | Self::Io(_) | Self::Folder(_) => None,
         }
     }
+}
+
+/// Reads the contract file at `path`.
+pub fn read_contract(path: &Utf8Path) -> Result<Contract, FarmError> {
+    let text = fs_err::read_to_string(path).map_err(FarmError::Contract)?;
+    Ok(contract::parse_file(path.as_str(), &text)?)
 }
 
 /// What is on record cannot be read.

@@ -2,8 +2,10 @@
 
 mod build;
 mod dockerfile;
+mod inspect;
 mod plan;
 mod publish;
+mod verify;
 
 use wheelfarm_core::plan::{Job, Need, Plan, Selector};
 use wheelfarm_engine::farm_folder::{self, FarmFolder};
@@ -20,6 +22,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Plan(args) => plan::run(&args),
         Command::Dockerfile(args) => dockerfile::run(&args),
         Command::Build(args) => build::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Publish(args) => publish::run(&args),
     }
 }

@@ -4,10 +4,12 @@
     reason = "this module is where the program prints"
 )]
 
+pub(crate) mod inspect;
 pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod publish;
 pub(crate) mod summary;
+pub(crate) mod verify;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;

@@ -1,0 +1,85 @@
+//! `wheelfarm inspect`.
+
+use camino::Utf8Path;
+use wheelfarm_core::fatbin::Depth;
+use wheelfarm_core::gate::finding::Finding;
+use wheelfarm_core::gate::inspect::WheelReport;
+use wheelfarm_core::gate::report;
+use wheelfarm_core::gate::rule::Rule;
+use wheelfarm_core::gpu::verdict::Verdict;
+use wheelfarm_core::gpu::{self, Capability};
+use wheelfarm_engine::inspect::{inspect_file, machine_gpus};
+
+use crate::args::{Format, InspectArgs};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::render;
+
+pub(super) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
+    let gpus = match &args.gpu {
+        None => Vec::new(),
+        Some(text) => wanted_gpus(text)?,
+    };
+    let depth = if args.deep {
+        Depth::Kernels
+    } else {
+        Depth::Headers
+    };
+    let mut reports = Vec::new();
+    for file in &args.files {
+        let report = inspect(file, depth)?;
+        if args.format == Format::Human {
+            render::inspect::human(&report, &gpus, args.deep)?;
+        }
+        reports.push(report);
+    }
+    if args.format == Format::Json {
+        render::inspect::json(&reports, &gpus, args.deep)?;
+    }
+    Ok(exit_code(&reports, &gpus))
+}
+
+fn inspect(file: &str, depth: Depth) -> Result<WheelReport, Failure> {
+    inspect_file(Utf8Path::new(file), depth).map_err(|error| {
+        Failure::bad_input(error).with_hint("name a wheel or a shared library that is there")
+    })
+}
+
+/// The compute capabilities that a question is about.
+fn wanted_gpus(text: &str) -> Result<Vec<Capability>, Failure> {
+    if text != "here" {
+        let gpu = gpu::find(text).map_err(|error| {
+            let hint = error.hint();
+            Failure::bad_input(error).with_hint(hint)
+        })?;
+        return Ok(vec![gpu.capability]);
+    }
+    let gpus = machine_gpus().map_err(|error| {
+        let hint = error.hint();
+        Failure::infrastructure(error).with_hint(hint)
+    })?;
+    let mut capabilities: Vec<Capability> = gpus.into_iter().map(|gpu| gpu.capability).collect();
+    capabilities.sort();
+    capabilities.dedup();
+    Ok(capabilities)
+}
+
+/// A file that cannot be read to its end is refused; a GPU that is asked about must run it all.
+fn exit_code(reports: &[WheelReport], gpus: &[Capability]) -> ExitCode {
+    let is_broken = |finding: &Finding| {
+        [Rule::ArchiveUnsound, Rule::ModuleUnreadable].contains(&finding.rule)
+    };
+    let is_broken = reports.iter().any(|report| report.findings.iter().any(is_broken));
+    let verdicts: Vec<Verdict> = reports
+        .iter()
+        .flat_map(|report| gpus.iter().map(|&gpu| report::runs_on(report, gpu).verdict))
+        .collect();
+    let has = |wanted: Verdict| verdicts.contains(&wanted);
+    if is_broken || has(Verdict::Fails) || has(Verdict::Partly) {
+        ExitCode::JobFailed
+    } else if has(Verdict::Unknown) {
+        ExitCode::NotChecked
+    } else {
+        ExitCode::Done
+    }
+}
