@@ -7,6 +7,7 @@ pub mod event;
 pub mod farm_folder;
 pub mod fetch;
 pub mod files;
+pub mod libraries;
 pub mod out_folder;
 pub mod prove;
 pub mod publish;
