@@ -8,6 +8,7 @@ pub mod farm_folder;
 pub mod fetch;
 pub mod files;
 pub mod inspect;
+pub mod libraries;
 pub mod out_folder;
 pub mod prove;
 pub mod publish;

@@ -175,14 +175,19 @@ mod tests {
         let libraries = [
             ("libtorch.so", library(&["libc10.so"], &[])),
             ("libc10.so", library(&["libc.so.6"], &[("c10_error", &[])])),
-            ("libc.so.6", library(&[], &[("open", &["GLIBC_2.2.5", "GLIBC_2.34"])])),
+            (
+                "libc.so.6",
+                library(&[], &[("open", &["GLIBC_2.2.5", "GLIBC_2.34"])]),
+            ),
             ("libother.so", library(&[], &[("other", &[])])),
         ];
         Libraries {
             schema: SCHEMA,
             environment: "test".to_owned(),
             interpreter: Some(library(&["libc.so.6"], &[("PyLong_FromLong", &[])])),
-            libraries: libraries.map(|(name, library)| (name.to_owned(), library)).into(),
+            libraries: libraries
+                .map(|(name, library)| (name.to_owned(), library))
+                .into(),
         }
     }
 
@@ -215,7 +220,10 @@ mod tests {
     fn weak_symbols_may_be_missing_and_unknown_libraries_are_named() {
         let environment = environment();
         let closure = environment.closure(["libtorch.so", "libmystery.so"]);
-        assert_eq!(closure.unknown, BTreeSet::from(["libmystery.so".to_owned()]));
+        assert_eq!(
+            closure.unknown,
+            BTreeSet::from(["libmystery.so".to_owned()])
+        );
         let needed = [NeededSymbol {
             name: "__gmon_start__".to_owned(),
             version: None,
@@ -241,7 +249,10 @@ mod tests {
     #[test]
     fn tables_come_back_as_they_were_kept() {
         let environment = environment();
-        assert_eq!(Libraries::parse(&environment.to_text()).unwrap(), environment);
+        assert_eq!(
+            Libraries::parse(&environment.to_text()).unwrap(),
+            environment
+        );
         assert!(Libraries::parse(b"{}").is_err());
     }
 }

@@ -30,6 +30,8 @@ pub mod labels {
     pub const JOB: &str = "dev.wheelfarm.job";
     /// The job's digest.
     pub const DIGEST: &str = "dev.wheelfarm.digest";
+    /// The image whose libraries a container reads.
+    pub const IMAGE: &str = "dev.wheelfarm.image";
     /// How an image was made.
     pub const RECIPE: &str = "dev.wheelfarm.recipe";
 }

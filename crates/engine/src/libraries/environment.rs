@@ -1,0 +1,296 @@
+//! The libraries of an image, read once in a container of it and kept.
+//!
+//! The libraries of torch's image are 4 GB and their tables 18 MB: a script in the container leaves
+//! the tables in a volume, and only they come out.
+
+use std::fs::File;
+use std::io::{BufReader, Seek, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use wheelfarm_core::digest::Sha256Digest;
+use wheelfarm_core::gate::libraries::Libraries;
+use wheelfarm_core::quantity::ByteSize;
+
+use super::cache;
+use super::error::LibrariesError;
+use super::tables::{self, TablesError};
+use crate::container::{
+    ContainerSpec, Engine, EngineError, EngineErrorKind, ImageId, Labels, Network, OwnedContainer,
+    RootFileSystem, RunEnd, RunHow, RunLimits, Volume, labels, sanitise_line,
+};
+use crate::files::{self, FileError, Lock};
+use crate::run::StopSignal;
+
+/// What runs in the container.
+const SCRIPT: &str = include_str!("../../../../dockerfiles/libraries.py");
+
+/// The one folder that it can write to.
+const FOLDER: &str = "/tmp";
+
+/// What it writes.
+const OUTPUT: &str = "/tmp/tables";
+
+/// It holds one chunk of a table at a time; the rest is room for Python.
+const MEMORY: ByteSize = ByteSize::gib(1);
+
+/// It takes seconds where nothing is wrong, and says nothing.
+const LIMITS: RunLimits = RunLimits {
+    total: Duration::from_mins(10),
+    silence: Duration::from_mins(10),
+    grace: Duration::from_secs(5),
+};
+
+/// The longest time without a byte while the tables come out.
+const STALL: Duration = Duration::from_mins(1);
+
+/// A hundred times what comes out of an image of torch.
+const OUTPUT_CAP_BYTES: u64 = 2 << 30;
+
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// The libraries of `image`, which is the environment's stage of torch: what `cache` holds of it,
+/// or what a container finds, which is then kept there. The container has `labels`, no network and
+/// no GPU, cannot write but to a volume of its own, and is gone afterwards.
+///
+/// Several callers may ask for one image at a time; one works and the others wait for it.
+///
+/// Not cancel-safe: cancel `stop` instead.
+pub async fn environment_libraries<E: Engine>(
+    engine: &Arc<E>,
+    image: &ImageId,
+    cache: &Utf8Path,
+    labels: &Labels,
+    stop: &StopSignal,
+) -> Result<Libraries, LibrariesError> {
+    let folder = cache.join("libraries");
+    files::create_folder(&folder)?;
+    // Another script may find other libraries in the same image.
+    let recipe = Sha256Digest::of(SCRIPT.as_bytes()).short();
+    let name = format!("{}-{recipe}", file_name(image));
+    let kept = folder.join(format!("{name}.json.zst"));
+    if let Some(libraries) = load(&kept, image).await {
+        return Ok(libraries);
+    }
+    let _lock = lock(&folder.join(format!("{name}.lock")), stop).await?;
+    if let Some(libraries) = load(&kept, image).await {
+        return Ok(libraries);
+    }
+    let reading = Reading {
+        engine,
+        image,
+        stop,
+    };
+    let spool = tempfile::tempfile_in(&folder)
+        .map_err(|source| FileError::new("write into", &folder, source))?;
+    let spool = reading.spool(labels, spool, &folder).await?;
+    let environment = image.to_string();
+    let res = tokio::task::spawn_blocking(move || {
+        let res = read_spool(spool, environment);
+        if let Ok(libraries) = &res {
+            // They are at hand: a cache that cannot be written costs time, and no build.
+            if let Err(error) = cache::store(&kept, libraries) {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "symbol tables are not kept");
+            }
+        }
+        res
+    });
+    res.await
+        .expect("reading tables does not panic")
+        .map_err(|source| LibrariesError::Tables {
+            image: image.clone(),
+            source,
+        })
+}
+
+/// An image's id as the name of a file.
+fn file_name(image: &ImageId) -> String {
+    let id = image.as_str();
+    let id = id.strip_prefix("sha256:").unwrap_or(id);
+    id.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+}
+
+async fn load(kept: &Utf8Path, image: &ImageId) -> Option<Libraries> {
+    let (kept, environment) = (kept.to_owned(), image.to_string());
+    tokio::task::spawn_blocking(move || cache::load(&kept, &environment))
+        .await
+        .expect("reading kept tables does not panic")
+}
+
+/// Waits for whoever reads the same image.
+async fn lock(path: &Utf8PathBuf, stop: &StopSignal) -> Result<Lock, LibrariesError> {
+    loop {
+        if let Some(lock) = files::lock(path)? {
+            return Ok(lock);
+        }
+        // Waiting in the kernel would hold a thread that nothing can call back.
+        tokio::select! {
+            biased;
+            () = stop.stop.cancelled() => return Err(LibrariesError::Stopped),
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+        }
+    }
+}
+
+/// The reading of one image.
+struct Reading<'a, E: Engine> {
+    engine: &'a Arc<E>,
+    image: &'a ImageId,
+    stop: &'a StopSignal,
+}
+
+impl<E: Engine> Reading<'_, E> {
+    /// Runs the script and brings what it leaves into `spool`.
+    async fn spool(
+        &self,
+        labels: &Labels,
+        spool: File,
+        folder: &Utf8Path,
+    ) -> Result<File, LibrariesError> {
+        if self.stop.stop.is_cancelled() {
+            return Err(LibrariesError::Stopped);
+        }
+        let spec = self.spec(labels);
+        let name = spec.name.clone();
+        let mut container = OwnedContainer::create(Arc::clone(self.engine), spec)
+            .await
+            .map_err(|error| self.engine_failure(error))?;
+        let res = self.run_and_take(&container, spool, folder).await;
+        if let Err(error) = container.remove().await {
+            tracing::warn!(container = name, %error, "container left in the engine");
+        }
+        res
+    }
+
+    fn spec(&self, labels: &Labels) -> ContainerSpec {
+        let owner: Vec<_> = labels.iter().map(|(_, value)| value).collect();
+        let owner = Sha256Digest::of(owner.join("\n").as_bytes()).short();
+        let image = Sha256Digest::of(self.image.as_str().as_bytes()).short();
+        let name = format!("wheelfarm-libraries-{image}-{owner}");
+        ContainerSpec {
+            image: self.image.clone(),
+            command: ["/opt/venv/bin/python", "-I", "-B", "-c", SCRIPT, OUTPUT]
+                .map(str::to_owned)
+                .into(),
+            env: [("HOME".to_owned(), FOLDER.to_owned())].into(),
+            working_dir: Some(FOLDER.to_owned()),
+            user: Some("10001:10001".to_owned()),
+            network: Network::Off,
+            memory_bytes: MEMORY.bytes(),
+            milli_cpus: 2000,
+            pids_limit: 64,
+            root: RootFileSystem::ReadOnly,
+            tmpfs: Vec::new(),
+            // What is in a tmpfs is gone when the container has ended.
+            volumes: vec![Volume {
+                name: name.clone(),
+                path: FOLDER.to_owned(),
+            }],
+            gpu: None,
+            // A leftover of this name is replaced by its labels: they must fit nothing else.
+            labels: labels.clone().with(labels::IMAGE, self.image.as_str()),
+            name,
+        }
+    }
+
+    async fn run_and_take(
+        &self,
+        container: &OwnedContainer<E>,
+        spool: File,
+        folder: &Utf8Path,
+    ) -> Result<File, LibrariesError> {
+        let mut last_line = String::new();
+        let end = container
+            .run_to_end(&LIMITS, &self.stop.stop, &self.stop.at_once, |line| {
+                last_line = sanitise_line(line);
+            })
+            .await
+            .map_err(|error| self.engine_failure(error))?;
+        self.verdict(&end, last_line)?;
+        let archive = container
+            .download(OUTPUT)
+            .await
+            .map_err(|error| self.engine_failure(error))?;
+        self.take(archive, spool, folder).await
+    }
+
+    fn verdict(&self, end: &RunEnd, last_line: String) -> Result<(), LibrariesError> {
+        let how = match end.how {
+            RunHow::Exited => match end.exit_code {
+                0 => return Ok(()),
+                code => format!("ended with exit code {code}"),
+            },
+            RunHow::OutOfMemory => format!("ran out of its {MEMORY} of memory"),
+            RunHow::TimedOut | RunHow::Stalled => "ran past its time limit".to_owned(),
+            RunHow::Cancelled => return Err(LibrariesError::Stopped),
+        };
+        Err(LibrariesError::Script {
+            image: self.image.clone(),
+            how,
+            last_line,
+        })
+    }
+
+    /// Writes a download to `spool`, which begins anew for its reader.
+    async fn take(
+        &self,
+        mut archive: impl AsyncRead + Unpin,
+        mut spool: File,
+        folder: &Utf8Path,
+    ) -> Result<File, LibrariesError> {
+        let broken = |source| self.engine_failure(broken_off(source));
+        let fault = |source| FileError::new("write into", folder, source);
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut total_bytes = 0;
+        loop {
+            let read = tokio::select! {
+                biased;
+                () = self.stop.stop.cancelled() => return Err(LibrariesError::Stopped),
+                read = tokio::time::timeout(STALL, archive.read(&mut chunk)) => read,
+            };
+            let stalled = || std::io::Error::from(std::io::ErrorKind::TimedOut);
+            let length = read.map_err(|_| broken(stalled()))?.map_err(broken)?;
+            if length == 0 {
+                break;
+            }
+            total_bytes += u64::try_from(length).unwrap_or(u64::MAX);
+            if total_bytes > OUTPUT_CAP_BYTES {
+                return Err(broken(std::io::ErrorKind::FileTooLarge.into()));
+            }
+            // A chunk goes to the page cache: that is no wait worth a thread of its own.
+            spool.write_all(&chunk[..length]).map_err(fault)?;
+        }
+        spool.rewind().map_err(fault)?;
+        tracing::debug!(image = %self.image, total_bytes, "symbol tables taken out");
+        Ok(spool)
+    }
+
+    fn engine_failure(&self, source: EngineError) -> LibrariesError {
+        if source.kind() == EngineErrorKind::Cancelled {
+            return LibrariesError::Stopped;
+        }
+        LibrariesError::Engine {
+            image: self.image.clone(),
+            source,
+        }
+    }
+}
+
+fn broken_off(source: std::io::Error) -> EngineError {
+    let operation = format!("take `{OUTPUT}` out of a container");
+    EngineError::new(operation, EngineErrorKind::Other).with_source(source)
+}
+
+/// Reads the one file of an archive.
+fn read_spool(spool: File, environment: String) -> Result<Libraries, TablesError> {
+    let fault = |source| TablesError::Read { record: 0, source };
+    let mut archive = tar::Archive::new(BufReader::new(spool));
+    let mut entries = archive.entries().map_err(fault)?;
+    let entry = entries.next().transpose().map_err(fault)?;
+    let entry = entry.ok_or_else(|| fault(std::io::ErrorKind::UnexpectedEof.into()))?;
+    let mut reader = BufReader::with_capacity(CHUNK_BYTES, entry);
+    tables::read(&mut reader, environment)
+}
