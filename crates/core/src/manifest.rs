@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256Digest;
+use crate::gate::finding::Finding;
 use crate::ident::{JobId, PackageName};
 use crate::plan::JobDigest;
 use crate::release::channel::Channel;
@@ -48,6 +49,12 @@ pub struct Manifest {
     pub cost: CostRecord,
     /// What has been checked of the wheel's content against its contract.
     pub gate: CheckState,
+    /// What the gate found that did not keep the wheel back; absent before there was a gate.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// What the wheel does on every GPU that is known; absent before there was a gate.
+    #[serde(default)]
+    pub runs_on: Vec<RunsOn>,
     /// What has been run of the wheel.
     pub proof: CheckState,
 }
@@ -83,6 +90,32 @@ pub struct WheelRecord {
     pub platform_reason: String,
     /// Its compiled modules.
     pub modules: Vec<ModuleFacts>,
+    /// By module, in how many of its containers each image stands (`sm_90a`, `compute_90`); absent
+    /// before there was a gate.
+    #[serde(default)]
+    pub module_archs: BTreeMap<String, ModuleArchs>,
+}
+
+/// The GPU code of one module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleArchs {
+    /// How many containers it has, without the stubs of device linking.
+    pub containers: usize,
+    /// How many of them hold the image.
+    pub images: BTreeMap<String, usize>,
+}
+
+/// What a wheel does on one kind of GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunsOn {
+    /// Its compute capability: `12.0`.
+    pub capability: String,
+    /// A GPU that has it: `RTX 5090`.
+    pub example: String,
+    /// `native`, `jit`, `partly`, `fails`, `unknown` or `no-device-code`.
+    pub verdict: String,
+    /// The least driver, where it is known and something runs.
+    pub least_driver: Option<String>,
 }
 
 /// What a wheel was built against.

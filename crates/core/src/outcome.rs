@@ -22,13 +22,17 @@ pub enum Stage {
     Collect,
     /// The wheel gets its version, tags, requirements and normal form.
     Finish,
+    /// Everything that the wheel holds is read.
+    Inspect,
+    /// The wheel is held against its contract.
+    Judge,
     /// Wheel and manifest are put into place.
     Record,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Fetch,
         Self::Patch,
         Self::Render,
@@ -36,6 +40,8 @@ impl Stage {
         Self::Compile,
         Self::Collect,
         Self::Finish,
+        Self::Inspect,
+        Self::Judge,
         Self::Record,
     ];
 
@@ -49,6 +55,8 @@ impl Stage {
             Self::Compile => "compile",
             Self::Collect => "collect",
             Self::Finish => "finish",
+            Self::Inspect => "inspect",
+            Self::Judge => "judge",
             Self::Record => "record",
         }
     }

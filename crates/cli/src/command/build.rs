@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use camino::Utf8PathBuf;
+use wheelfarm_core::gate::finding::Verdict;
 use wheelfarm_core::outcome::{Blame, Outcome};
 use wheelfarm_core::plan::{Job, Need};
 use wheelfarm_engine::container::DockerEngine;
 use wheelfarm_engine::event::Reporter;
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::out_folder::OutFolder;
-use wheelfarm_engine::run::{self, RunSettings, RunSummary, StopSignal, Workplace};
+use wheelfarm_engine::run::{self, JobSummary, RunSettings, RunSummary, StopSignal, Workplace};
 
-use super::{Selected, listen};
+use super::{Selected, cache_folder, listen};
 use crate::args::{BuildArgs, Format};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -32,6 +32,7 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
                 .unwrap_or(usize::MAX),
             memory: selected.farm.matrix.build.memory,
             ca_bundle: selected.farm.ca_bundle()?,
+            cache: cache_folder(args.cache.as_ref()),
         };
         build(args, &needs, settings, &mut *reporter)?
     };
@@ -53,7 +54,7 @@ async fn build(
     let workplace = Workplace {
         engine: Arc::new(DockerEngine::connect().await?),
         out: OutFolder::open(&args.selection.out)?,
-        fetcher: Fetcher::new(cache_folder(args), FetchOptions::default())
+        fetcher: Fetcher::new(cache_folder(args.cache.as_ref()), FetchOptions::default())
             .map_err(Failure::infrastructure)?,
         settings,
     };
@@ -65,23 +66,17 @@ async fn build(
     }
 }
 
-/// Downloads are named by their digest, so every farm of a user may share them.
-fn cache_folder(args: &BuildArgs) -> Utf8PathBuf {
-    let variable = |name| std::env::var(name).ok().map(Utf8PathBuf::from);
-    args.cache.clone().unwrap_or_else(|| {
-        variable("XDG_CACHE_HOME")
-            .or_else(|| variable("HOME").map(|home| home.join(".cache")))
-            .unwrap_or_else(|| Utf8PathBuf::from("/var/cache"))
-            .join("wheelfarm")
-    })
-}
-
 fn exit_code(summary: &RunSummary) -> ExitCode {
     let mut code = ExitCode::Done;
     for job in &summary.jobs {
         match &job.outcome {
             Outcome::Cancelled => return ExitCode::Cancelled,
-            Outcome::NotStarted if code == ExitCode::Done => code = ExitCode::Cancelled,
+            Outcome::NotStarted if [ExitCode::Done, ExitCode::NotChecked].contains(&code) => {
+                code = ExitCode::Cancelled;
+            }
+            Outcome::Built if is_unchecked(job) && code == ExitCode::Done => {
+                code = ExitCode::NotChecked;
+            }
             Outcome::Built | Outcome::UpToDate | Outcome::NotStarted => {}
             Outcome::Failed(failure) => match failure.kind.blame() {
                 Blame::Host | Blame::Network => code = ExitCode::Infrastructure,
@@ -91,4 +86,10 @@ fn exit_code(summary: &RunSummary) -> ExitCode {
         }
     }
     code
+}
+
+/// Whether the gate could not hold every rule against the job's wheel.
+fn is_unchecked(job: &JobSummary) -> bool {
+    let gate = job.gate.as_ref();
+    gate.is_some_and(|gate| gate.verdict == Verdict::NotChecked)
 }

@@ -7,6 +7,7 @@ mod plan;
 mod publish;
 mod verify;
 
+use camino::Utf8PathBuf;
 use wheelfarm_core::plan::{Job, Need, Plan, Selector};
 use wheelfarm_engine::farm_folder::{self, FarmFolder};
 use wheelfarm_engine::run::StopSignal;
@@ -73,6 +74,17 @@ impl Selected {
         }
         Ok(needs)
     }
+}
+
+/// Downloads and symbol tables are named by what they are of, so every farm of a user may share them.
+fn cache_folder(given: Option<&Utf8PathBuf>) -> Utf8PathBuf {
+    let variable = |name| std::env::var(name).ok().map(Utf8PathBuf::from);
+    given.cloned().unwrap_or_else(|| {
+        variable("XDG_CACHE_HOME")
+            .or_else(|| variable("HOME").map(|home| home.join(".cache")))
+            .unwrap_or_else(|| Utf8PathBuf::from("/var/cache"))
+            .join("wheelfarm")
+    })
 }
 
 /// The job of that id, or the ids that come near it.

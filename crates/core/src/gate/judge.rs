@@ -9,7 +9,7 @@ use super::contract::Contract;
 use super::finding::{Finding, Verdict};
 use super::inspect::{ModuleReport, WheelReport};
 use super::libraries::Libraries;
-use super::rule::Rule;
+use super::rule::{Rule, Severity};
 use crate::fatbin::{Content, Depth};
 
 /// A wheel's findings, and what they add up to.
@@ -19,6 +19,16 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// The answer.
     pub verdict: Verdict,
+}
+
+impl Judgement {
+    /// The findings that keep the wheel back.
+    pub fn errors(&self) -> Vec<&Finding> {
+        let findings = self.findings.iter();
+        findings
+            .filter(|found| found.severity == Severity::Error)
+            .collect()
+    }
 }
 
 /// Adds what is wrong with the wheel whatever was asked for.

@@ -10,6 +10,7 @@ use super::judge::{Judgement, label};
 use crate::fatbin::{Container, Content, Image, ImageKind};
 use crate::gpu::verdict::{self, GpuVerdict, ModuleCode};
 use crate::gpu::{self, Capability};
+use crate::manifest::{ModuleArchs, RunsOn};
 use crate::version::CudaVersion;
 use crate::wheel::elf::is_torch_symbol;
 
@@ -84,6 +85,55 @@ impl ArchColumn {
     pub fn label(&self) -> &str {
         &self.label
     }
+}
+
+/// What a manifest says of the GPUs that are known.
+pub fn runs_on_records(report: &WheelReport) -> Vec<RunsOn> {
+    let known = gpu::known();
+    known
+        .map(|gpu| {
+            let verdict = runs_on(report, gpu.capability);
+            RunsOn {
+                capability: gpu.capability.to_string(),
+                example: gpu.example.clone(),
+                verdict: verdict.verdict.as_str().to_owned(),
+                least_driver: verdict.least_driver.map(|driver| driver.to_string()),
+            }
+        })
+        .collect()
+}
+
+/// What a manifest says of the modules' GPU code.
+pub fn module_archs(report: &WheelReport) -> BTreeMap<String, ModuleArchs> {
+    let modules = report.modules.iter().filter(|module| module.has_device_code());
+    modules
+        .map(|module| {
+            let counts = arch_counts(module).into_iter();
+            let archs = ModuleArchs {
+                containers: module.kernel_containers().count(),
+                images: counts
+                    .map(|(column, count)| (column.label, count))
+                    .collect(),
+            };
+            (module.facts.path.clone(), archs)
+        })
+        .collect()
+}
+
+/// Where a wheel runs, in a line: `native 8.0, 9.0; jit 12.0 (driver 570.26); fails elsewhere`.
+pub fn runs_on_line(runs_on: &[RunsOn]) -> String {
+    let of = |wanted: &str| {
+        let gpus = runs_on.iter().filter(|gpu| gpu.verdict == wanted);
+        gpus.map(|gpu| gpu.capability.as_str()).collect::<Vec<_>>()
+    };
+    if of("no-device-code").len() == runs_on.len() {
+        return "no GPU code".to_owned();
+    }
+    let parts = ["native", "jit", "partly", "unknown", "fails"].map(|verdict| {
+        let gpus = of(verdict);
+        (!gpus.is_empty()).then(|| format!("{verdict} {}", gpus.join(" ")))
+    });
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// How many different kernels a module has for each arch; empty unless it was read deeply.

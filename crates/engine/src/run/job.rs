@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
 use wheelfarm_core::digest::Sha256Digest;
+use wheelfarm_core::gate::report;
 use wheelfarm_core::manifest::CostRecord;
 use wheelfarm_core::outcome::{Failure, FailureKind, Outcome, Stage};
 use wheelfarm_core::package::{GpuWish, Resources};
@@ -18,7 +19,10 @@ use wheelfarm_core::source::patch::PatchedTree;
 
 use super::image::{BuilderImage, Images};
 use super::log::JobLog;
-use super::{JobSummary, RunSettings, StopSignal, collect, farm_labels, patch, record};
+use super::gate::{self, JudgedWheel};
+use super::{
+    GateSummary, JobSummary, RunSettings, StopSignal, collect, farm_labels, patch, record,
+};
 use crate::container::{
     self, ContainerSpec, Engine, EngineError, EngineErrorKind, EngineFacts, GpuAccess, GpuOffer,
     Labels, Network, OwnedContainer, RootFileSystem, RunEnd, RunHow, RunLimits, Tmpfs, Volume,
@@ -183,6 +187,23 @@ impl<E: Engine> JobContext<E> {
     }
 }
 
+/// What a job that went through gives.
+#[derive(Debug)]
+struct Built {
+    file_name: String,
+    gate: GateSummary,
+}
+
+fn gate_summary(wheel: &JudgedWheel) -> GateSummary {
+    let judgement = wheel.judgement();
+    GateSummary {
+        verdict: judgement.verdict,
+        line: report::verdict_line(judgement),
+        findings: judgement.findings.clone(),
+        runs_on: report::runs_on_records(wheel.report()),
+    }
+}
+
 fn failed_early(job: &Job, halt: Halt, started: Instant) -> JobSummary {
     let outcome = match halt {
         Halt::Failed(failure) => Outcome::Failed(failure),
@@ -196,7 +217,7 @@ fn failed_early(job: &Job, halt: Halt, started: Instant) -> JobSummary {
 
 impl<E: Engine> RunningJob<'_, E> {
     /// Puts the staged folder where its outcome belongs.
-    fn end(self, staged: StagedJob, res: Result<String, Halt>) -> JobSummary {
+    fn end(self, staged: StagedJob, res: Result<Built, Halt>) -> JobSummary {
         let Self {
             cx,
             job,
@@ -212,9 +233,10 @@ impl<E: Engine> RunningJob<'_, E> {
             .close()
             .map_err(|error| FileError::new("write", staged.path(), error))
             .map_err(|error| Halt::file(Stage::Record, &error));
-        let put = match res.and_then(|wheel| closed.map(|()| wheel)) {
-            Ok(wheel) => {
-                summary.wheel = Some(wheel);
+        let put = match res.and_then(|built| closed.map(|()| built)) {
+            Ok(built) => {
+                summary.wheel = Some(built.file_name);
+                summary.gate = Some(built.gate);
                 cx.out.record(staged).map(Some)
             }
             Err(Halt::Cancelled) => {
@@ -231,6 +253,7 @@ impl<E: Engine> RunningJob<'_, E> {
             Ok(folder) => summary.folder = folder,
             Err(error) if summary.outcome == Outcome::Built => {
                 summary.wheel = None;
+                summary.gate = None;
                 if let Halt::Failed(failure) = Halt::file(Stage::Record, &error) {
                     summary.outcome = Outcome::Failed(failure);
                 }
@@ -240,8 +263,8 @@ impl<E: Engine> RunningJob<'_, E> {
         summary
     }
 
-    /// Every stage; gives the wheel's file name.
-    async fn stages(&mut self, staged: &StagedJob) -> Result<String, Halt> {
+    /// Every stage.
+    async fn stages(&mut self, staged: &StagedJob) -> Result<Built, Halt> {
         let begun = self.begin(Stage::Fetch).await?;
         let tree = self.fetch().await?;
         let tree_sha256 = tree.digest();
@@ -269,8 +292,19 @@ impl<E: Engine> RunningJob<'_, E> {
         let wheel = collect::finish(self.job, staged, collected.wheel).await?;
         self.finish(Stage::Finish, begun).await;
 
+        let begun = self.begin(Stage::Inspect).await?;
+        let report = gate::inspect(staged, &wheel).await?;
+        self.finish(Stage::Inspect, begun).await;
+
+        let begun = self.begin(Stage::Judge).await?;
+        let wheel = gate::judge(self, staged, wheel, report).await?;
+        self.finish(Stage::Judge, begun).await;
+
         let begun = self.begin(Stage::Record).await?;
-        let file_name = wheel.name().to_string();
+        let built = Built {
+            file_name: wheel.wheel().name().to_string(),
+            gate: gate_summary(&wheel),
+        };
         let cost = self.cost(&end);
         let facts = record::Facts {
             cost,
@@ -284,7 +318,7 @@ impl<E: Engine> RunningJob<'_, E> {
         record::write(self.job, staged, facts)
             .map_err(|error| Halt::file(Stage::Record, &error))?;
         self.finish(Stage::Record, begun).await;
-        Ok(file_name)
+        Ok(built)
     }
 
     /// The stages that need the job's container, which is gone afterwards whatever happens.

@@ -4,6 +4,7 @@
 //! one `JoinSet`, so nothing outlives the run.
 
 mod collect;
+mod gate;
 mod image;
 mod job;
 mod log;
@@ -17,7 +18,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use camino::Utf8PathBuf;
+use wheelfarm_core::gate::finding::{Finding, Verdict};
 use wheelfarm_core::ident::JobId;
+use wheelfarm_core::manifest::RunsOn;
 use wheelfarm_core::outcome::{Blame, Outcome, Stage};
 use wheelfarm_core::package::GpuWish;
 use wheelfarm_core::plan::{Job, Need};
@@ -47,6 +51,8 @@ pub struct RunSettings {
     pub memory: Option<ByteSize>,
     /// A PEM file that containers shall trust.
     pub ca_bundle: Option<Vec<u8>>,
+    /// Where the symbol tables of environments are kept between runs.
+    pub cache: Utf8PathBuf,
 }
 
 /// Where a run works, and what with.
@@ -94,9 +100,24 @@ pub struct JobSummary {
     /// The lines of the log that tell most, when it failed.
     pub last_lines: Vec<String>,
     /// The folder with its log, and with its wheel when it was built.
-    pub folder: Option<camino::Utf8PathBuf>,
+    pub folder: Option<Utf8PathBuf>,
     /// The wheel's file name, when there is one.
     pub wheel: Option<String>,
+    /// What the gate says of that wheel, when it was judged in this run.
+    pub gate: Option<GateSummary>,
+}
+
+/// The gate's answer on a wheel that went on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateSummary {
+    /// The answer.
+    pub verdict: Verdict,
+    /// The answer in a line, with how many findings there are.
+    pub line: String,
+    /// What was found that did not keep the wheel back.
+    pub findings: Vec<Finding>,
+    /// Where the wheel runs.
+    pub runs_on: Vec<RunsOn>,
 }
 
 impl JobSummary {
@@ -109,6 +130,7 @@ impl JobSummary {
             last_lines: Vec::new(),
             folder: None,
             wheel: None,
+            gate: None,
         }
     }
 }

@@ -8,6 +8,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use fs_err as fs;
 use wheelfarm_core::digest::Sha256Digest;
+use wheelfarm_core::gate::finding::Verdict;
+use wheelfarm_core::gate::report;
 use wheelfarm_core::manifest::{
     self, CheckState, CostRecord, EnvironmentRecord, Manifest, PatchRecord, SourceRecord,
     ToolsRecord, WheelRecord,
@@ -15,8 +17,8 @@ use wheelfarm_core::manifest::{
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::render::BuildContext;
 use wheelfarm_core::source::patch::PatchedTree;
-use wheelfarm_core::wheel::finish::FinishedWheel;
 
+use super::gate::JudgedWheel;
 use super::image::BuilderImage;
 use crate::files::{self, FileError};
 use crate::out_folder::StagedJob;
@@ -25,7 +27,7 @@ use crate::out_folder::StagedJob;
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) cost: CostRecord,
-    pub(super) wheel: FinishedWheel,
+    pub(super) wheel: JudgedWheel,
     pub(super) source: SourceRecord,
     pub(super) patches: Vec<PatchRecord>,
     pub(super) image: BuilderImage,
@@ -92,9 +94,10 @@ pub(super) fn patch_records(patched: &PatchedTree) -> Vec<PatchRecord> {
 
 /// Writes the manifest, last of all.
 pub(super) fn write(job: &Job, staged: &StagedJob, facts: Facts) -> Result<(), FileError> {
-    let wheel_name = facts.wheel.name().to_string();
+    let wheel = facts.wheel.wheel();
+    let wheel_name = wheel.name().to_string();
     let metadata = staged.path().join(format!("{wheel_name}.metadata"));
-    files::write_atomic(&metadata, facts.wheel.metadata())?;
+    files::write_atomic(&metadata, wheel.metadata())?;
     let manifest = manifest(job, facts);
     let path = staged.path().join(manifest::FILE_NAME);
     files::write_atomic(&path, manifest.to_text().as_bytes())
@@ -102,7 +105,8 @@ pub(super) fn write(job: &Job, staged: &StagedJob, facts: Facts) -> Result<(), F
 
 fn manifest(job: &Job, facts: Facts) -> Manifest {
     let environment = job.environment();
-    let wheel = facts.wheel;
+    let wheel = facts.wheel.wheel();
+    let judgement = facts.wheel.judgement();
     Manifest {
         schema: manifest::SCHEMA,
         job: job.id().clone(),
@@ -120,6 +124,7 @@ fn manifest(job: &Job, facts: Facts) -> Manifest {
             uses_torch_cxx_abi: wheel.uses_torch_cxx_abi(),
             platform_reason: wheel.platform_reason().to_owned(),
             modules: wheel.modules().to_vec(),
+            module_archs: report::module_archs(facts.wheel.report()),
         },
         environment: EnvironmentRecord {
             name: environment.name.clone(),
@@ -139,7 +144,12 @@ fn manifest(job: &Job, facts: Facts) -> Manifest {
             image: facts.tools,
         },
         cost: facts.cost,
-        gate: CheckState::NotChecked,
+        gate: match judgement.verdict {
+            Verdict::Passed => CheckState::Passed,
+            Verdict::NotChecked | Verdict::Failed => CheckState::NotChecked,
+        },
+        findings: judgement.findings.clone(),
+        runs_on: report::runs_on_records(facts.wheel.report()),
         proof: CheckState::NotChecked,
     }
 }

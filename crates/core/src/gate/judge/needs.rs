@@ -202,6 +202,12 @@ pub(super) fn symbols(
         findings.push(finding);
         return;
     };
+    let python = host.iter().find(|module| module.facts.uses_cpython);
+    if let (Some(module), None) = (python, &libraries.interpreter) {
+        let why = "the symbols of CPython are not known: no interpreter was looked at";
+        let finding = Finding::not_checked(Rule::AbiUndefinedSymbol, &*module.facts.path, why);
+        findings.push(finding);
+    }
     let own: Vec<Library> = host.iter().map(|module| own_library(module)).collect();
     let own: Vec<&Library> = own.iter().collect();
     let in_wheel = provided_by_wheel(report);
