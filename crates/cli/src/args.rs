@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Build(BuildArgs),
     /// Publish the wheels on record to a folder that pip and uv install from.
     Publish(PublishArgs),
+    /// Say what a rule of the gate is about, where it comes from and what to do; or list the rules.
+    Explain(ExplainArgs),
 }
 
 /// Which matrix, and which of its jobs.
@@ -72,7 +74,7 @@ pub(crate) enum PlanFormat {
 pub(crate) enum Format {
     /// For people.
     Human,
-    /// Schema 1, sorted keys; progress is one JSON object a line on standard error.
+    /// Schema 1, sorted keys; progress, if any, is one JSON object a line on standard error.
     Json,
 }
 
@@ -114,6 +116,15 @@ pub(crate) struct PublishArgs {
     #[arg(long)]
     pub(crate) prove: bool,
     /// How the summary is printed; as JSON, without a proof's progress.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExplainArgs {
+    /// The rule's id, as findings name it (`arch/missing-sass`); without it, all rules are listed.
+    pub(crate) rule: Option<String>,
+    /// How it is printed.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
 }

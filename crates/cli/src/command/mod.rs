@@ -2,6 +2,7 @@
 
 mod build;
 mod dockerfile;
+mod explain;
 mod plan;
 mod publish;
 
@@ -21,6 +22,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Dockerfile(args) => dockerfile::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Publish(args) => publish::run(&args),
+        Command::Explain(args) => explain::run(&args),
     }
 }
 
