@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Publish the wheels on record to a folder that pip and uv install from.
     Publish(PublishArgs),
+    /// Say what a rule of the gate is about, where it comes from and what to do; or list the rules.
+    Explain(ExplainArgs),
 }
 
 /// Which matrix, and which of its jobs.
@@ -77,7 +79,7 @@ pub(crate) enum PlanFormat {
 pub(crate) enum Format {
     /// For people.
     Human,
-    /// Schema 1, sorted keys; progress is one JSON object a line on standard error.
+    /// Schema 1, sorted keys; progress, if any, is one JSON object a line on standard error.
     Json,
 }
 
@@ -163,6 +165,15 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FOLDER", env = "WHEELFARM_CACHE")]
     pub(crate) cache: Option<Utf8PathBuf>,
     /// How the findings are printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExplainArgs {
+    /// The rule's id, as findings name it (`arch/missing-sass`); without it, all rules are listed.
+    pub(crate) rule: Option<String>,
+    /// How it is printed.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 use wheelfarm_core::digest::Sha256Digest;
+use wheelfarm_core::gate::rule::Rule;
 use wheelfarm_core::manifest::Manifest;
 
 const DEMO: &str = "demo-1.0-cu130-torch2.11-cp311";
@@ -155,7 +156,7 @@ fn what_torch_no_row_knows_is_a_warning_on_standard_error() {
 
 #[test]
 fn help_and_version_are_data() {
-    for command in ["plan", "dockerfile", "build", "publish"] {
+    for command in ["plan", "dockerfile", "build", "publish", "explain"] {
         assert!(data(&[command, "--help"]).contains("Usage: wheelfarm"));
     }
     assert!(data(&["--help"]).contains("Exit codes:"));
@@ -174,6 +175,7 @@ fn a_wrong_command_line_is_wrong_input() {
         &["build", "--jobs", "0"],
         &["dockerfile"],
         &["publish"],
+        &["explain", "arch/missing-sass", "glibc/too-new"],
     ] {
         assert!(refusal(args, 2).starts_with("error: "), "{args:?}");
     }
@@ -185,6 +187,76 @@ fn a_dockerfile_starts_from_the_base() {
     let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap();
     assert_eq!(line("ARG BASE="), "ARG BASE=wheelfarm/debian:bookworm");
     assert!(line("FROM ").starts_with("FROM ${BASE} AS "), "{text}");
+}
+
+#[test]
+fn a_rule_is_explained_under_headings() {
+    let text = data(&["explain", "arch/missing-sass"]);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "arch/missing-sass (error)");
+    assert!(lines[1].starts_with("a container has no machine code"));
+    let headings = lines
+        .iter()
+        .filter(|line| line.starts_with(char::is_uppercase));
+    let headings: Vec<_> = headings.copied().collect();
+    assert_eq!(headings, ["Why", "Source", "What to do"]);
+    assert!(text.contains("no kernel image is available for execution on the device"));
+    assert!(
+        text.contains("      contract:\n        modules:\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn rules_are_listed_with_severity_and_title() {
+    let text = data(&["explain"]);
+    let lines: Vec<_> = text.lines().collect();
+    let (last, rules) = lines.split_last().unwrap();
+    assert_eq!(rules.len(), Rule::ALL.len());
+    for (line, rule) in rules.iter().zip(Rule::ALL) {
+        let mut words = line.split_whitespace();
+        let found = (words.next(), words.next());
+        assert_eq!(found, (Some(rule.id()), Some(rule.severity().as_str())));
+        assert!(line.ends_with(&rule.text().title), "{line}");
+    }
+    assert!(
+        last.starts_with(&format!("{} rules; ", rules.len())),
+        "{last}"
+    );
+}
+
+#[test]
+fn rules_in_json_have_a_schema_and_sorted_keys() {
+    let all = data(&["explain", "--format", "json"]);
+    let one = data(&["explain", "rpath/leak", "--format", "json"]);
+    for (text, count) in [(all, Rule::ALL.len()), (one, 1)] {
+        let explained: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(explained["schema"], 1);
+        let rules = explained["rules"].as_array().unwrap();
+        assert_eq!(rules.len(), count);
+        let last = &rules[count - 1];
+        for key in ["id", "severity", "title", "why", "source", "fix"] {
+            assert!(
+                last[key].as_str().is_some_and(|text| !text.is_empty()),
+                "{key}"
+            );
+        }
+        // A Value's maps are sorted, so the same text comes back only from sorted keys.
+        assert_eq!(text, format!("{explained:#}\n"));
+    }
+}
+
+#[test]
+fn a_rule_that_is_not_there_is_refused_with_those_near_it() {
+    assert_eq!(
+        refusal(&["explain", "glibc/to-new"], 2),
+        "error: there is no rule `glibc/to-new`\n\
+         hint: near it: glibc/too-new; `wheelfarm explain` lists all\n"
+    );
+    assert_eq!(
+        refusal(&["explain", "frobnicate"], 2),
+        "error: there is no rule `frobnicate`\nhint: `wheelfarm explain` lists the rules\n"
+    );
 }
 
 #[test]

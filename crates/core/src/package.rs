@@ -284,7 +284,9 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn package(&mut self, raw: RawPackage) -> Option<Package> {
-        let name = self.reading.read(&raw.name, "package-name", |_: &IdentError| None);
+        let name = self
+            .reading
+            .read(&raw.name, "package-name", |_: &IdentError| None);
         let mut releases: Vec<PackageRelease> = Vec::new();
         for release in raw.releases {
             let Some(release) = self.release(name.as_ref().map(|name| &name.value), release) else {
@@ -317,7 +319,9 @@ impl Reader<'_> {
     }
 
     fn release(&mut self, name: Option<&PackageName>, raw: RawRelease) -> Option<PackageRelease> {
-        let version = self.reading.read(&raw.version, "package-version", version_hint);
+        let version = self
+            .reading
+            .read(&raw.version, "package-version", version_hint);
         let source = self.source(name, version.as_ref().map(|v| &v.value), raw.source);
         let patches = raw
             .patches
@@ -355,9 +359,14 @@ impl Reader<'_> {
     ) -> Option<Source> {
         match raw {
             RawSource::Sdist(raw) => {
-                let sha256 = self.reading.read::<Sha256Digest, _>(&raw.sha256, "sdist-sha256", |_| {
-                    Some("copy it from the file's row at https://pypi.org/simple/<project>/".into())
-                });
+                let sha256 =
+                    self.reading
+                        .read::<Sha256Digest, _>(&raw.sha256, "sdist-sha256", |_| {
+                            Some(
+                                "copy it from the file's row at https://pypi.org/simple/<project>/"
+                                    .into(),
+                            )
+                        });
                 let index = match &raw.index {
                     None => Some(IndexUrl::default()),
                     Some(index) => self
@@ -373,12 +382,18 @@ impl Reader<'_> {
                 })
             }
             RawSource::Git(raw) => {
-                let commit = self.reading.read::<GitCommit, _>(&raw.commit, "floating-git-ref", |_| {
-                    Some("pin the full commit: `git ls-remote <url> <branch or tag>`".into())
-                });
-                let url = self.reading.read::<GitUrl, _>(&raw.url, "source-url", |_: &SourceUrlError| {
-                    Some("write `https://<host>/<owner>/<project>`".into())
-                });
+                let commit =
+                    self.reading
+                        .read::<GitCommit, _>(&raw.commit, "floating-git-ref", |_| {
+                            Some(
+                                "pin the full commit: `git ls-remote <url> <branch or tag>`".into(),
+                            )
+                        });
+                let url =
+                    self.reading
+                        .read::<GitUrl, _>(&raw.url, "source-url", |_: &SourceUrlError| {
+                            Some("write `https://<host>/<owner>/<project>`".into())
+                        });
                 Some(Source::Git {
                     url: url?.value,
                     commit: commit?.value,
@@ -417,7 +432,8 @@ impl Reader<'_> {
                     .archs
                     .iter()
                     .filter_map(|arch| {
-                        self.reading.read::<Arch, _>(arch, "unknown-arch", |error| Some(error.hint()))
+                        self.reading
+                            .read::<Arch, _>(arch, "unknown-arch", |error| Some(error.hint()))
                     })
                     .map(|arch| arch.value)
                     .collect(),
@@ -448,12 +464,14 @@ impl Reader<'_> {
             let name = if name.is_empty() { "name" } else { name };
             let hint = format!("pin one version: `{name}==1.2.3`");
             let location = yaml::place(self.reading.file, requirement);
-            self.reading.fault(location, "unpinned-requirement", message, &hint);
+            self.reading
+                .fault(location, "unpinned-requirement", message, &hint);
         }
         let output = raw.output.and_then(|output| {
-            self.reading.read::<OutputRule, _>(&output, "output-rule", |_: &OutputRuleError| {
-                Some("the file lies in `$OUT` itself, so write its name alone".into())
-            })
+            self.reading
+                .read::<OutputRule, _>(&output, "output-rule", |_: &OutputRuleError| {
+                    Some("the file lies in `$OUT` itself, so write its name alone".into())
+                })
         });
         let env = raw.env.into_iter();
         BuildSettings {

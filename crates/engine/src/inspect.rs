@@ -19,13 +19,9 @@ use crate::files::FileError;
 /// Reads the wheel or module at `path`; which of the two it is, its first bytes tell.
 pub fn inspect_file(path: &Utf8Path, depth: Depth) -> Result<WheelReport, FileError> {
     let failed = |error| FileError::new("read", path, error);
-    let mut file = fs::File::open(path)
-        .map_err(|error| FileError::new("open", path, error))?;
+    let mut file = fs::File::open(path).map_err(|error| FileError::new("open", path, error))?;
     let mut head = Vec::new();
-    (&mut file)
-        .take(4)
-        .read_to_end(&mut head)
-        .map_err(failed)?;
+    (&mut file).take(4).read_to_end(&mut head).map_err(failed)?;
     file.seek(SeekFrom::Start(0)).map_err(failed)?;
     let name = path.file_name().unwrap_or(path.as_str());
     if head == ELF_MAGIC {

@@ -66,10 +66,11 @@ fn wanted_gpus(text: &str) -> Result<Vec<Capability>, Failure> {
 
 /// A file that cannot be read to its end is refused; a GPU that is asked about must run it all.
 fn exit_code(reports: &[WheelReport], gpus: &[Capability]) -> ExitCode {
-    let is_broken = |finding: &Finding| {
-        [Rule::ArchiveUnsound, Rule::ModuleUnreadable].contains(&finding.rule)
-    };
-    let is_broken = reports.iter().any(|report| report.findings.iter().any(is_broken));
+    let is_broken =
+        |finding: &Finding| [Rule::ArchiveUnsound, Rule::ModuleUnreadable].contains(&finding.rule);
+    let is_broken = reports
+        .iter()
+        .any(|report| report.findings.iter().any(is_broken));
     let verdicts: Vec<Verdict> = reports
         .iter()
         .flat_map(|report| gpus.iter().map(|&gpu| report::runs_on(report, gpu).verdict))

@@ -2,6 +2,7 @@
 
 mod build;
 mod dockerfile;
+mod explain;
 mod inspect;
 mod plan;
 mod publish;
@@ -26,6 +27,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Publish(args) => publish::run(&args),
+        Command::Explain(args) => explain::run(&args),
     }
 }
 

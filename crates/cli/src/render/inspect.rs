@@ -41,9 +41,9 @@ fn answer(report: &WheelReport, gpu: Capability) -> String {
         .any(|(_, verdict)| verdict.verdict != whole.verdict);
     if differ {
         let shown = of_modules.iter();
-        lines.extend(shown.map(|(module, verdict)| {
-            format!("  {} {}", module.facts.path, sentence(verdict))
-        }));
+        lines.extend(
+            shown.map(|(module, verdict)| format!("  {} {}", module.facts.path, sentence(verdict))),
+        );
     }
     lines.join("\n")
 }
@@ -56,7 +56,10 @@ fn picture(report: &WheelReport, is_deep: bool) -> String {
     }
     parts.extend(gpus(report));
     if !report.gpu_files.is_empty() {
-        parts.push(format!("GPU code in files: {}", report.gpu_files.join(", ")));
+        parts.push(format!(
+            "GPU code in files: {}",
+            report.gpu_files.join(", ")
+        ));
     }
     parts.push(findings(report));
     parts.join("\n\n") + "\n"
@@ -95,7 +98,9 @@ fn needs(report: &WheelReport) -> Option<String> {
         modules
             .filter_map(|module| module.facts.highest(prefix))
             .max_by_key(|number| {
-                let parts = number.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+                let parts = number
+                    .split('.')
+                    .map(|part| part.parse::<u32>().unwrap_or(0));
                 parts.collect::<Vec<_>>()
             })
             .map(|number| format!("{prefix} {number}"))
@@ -104,7 +109,11 @@ fn needs(report: &WheelReport) -> Option<String> {
         .into_iter()
         .filter_map(highest)
         .collect();
-    let abis: BTreeSet<&str> = report.modules.iter().filter_map(report::torch_abi).collect();
+    let abis: BTreeSet<&str> = report
+        .modules
+        .iter()
+        .filter_map(report::torch_abi)
+        .collect();
     if abis.contains("cxx") {
         parts.push("torch's C++ ABI: one minor version".to_owned());
     } else if abis.contains("stable") {
@@ -129,7 +138,8 @@ fn modules(report: &WheelReport) -> Option<String> {
             (FileKind::Wheel, count) => format!("no GPU code in its {count} modules"),
         });
     }
-    let columns: BTreeSet<&ArchColumn> = rows.iter().flat_map(|(_, counts)| counts.keys()).collect();
+    let columns: BTreeSet<&ArchColumn> =
+        rows.iter().flat_map(|(_, counts)| counts.keys()).collect();
     let mut table = vec![{
         let mut head = vec!["module".to_owned(), "containers".to_owned()];
         head.extend(columns.iter().map(|column| column.label().to_owned()));
@@ -203,11 +213,14 @@ fn verdict_text(verdict: &GpuVerdict) -> String {
     match verdict.verdict {
         Verdict::Native => "native".to_owned(),
         Verdict::Jit => {
-            let driver = verdict
-                .least_driver
-                .as_ref()
-                .map_or_else(|| "a newer one than is known".to_owned(), ToString::to_string);
-            format!("jit: {} of {total} containers, driver {driver} or later", verdict.jit)
+            let driver = verdict.least_driver.as_ref().map_or_else(
+                || "a newer one than is known".to_owned(),
+                ToString::to_string,
+            );
+            format!(
+                "jit: {} of {total} containers, driver {driver} or later",
+                verdict.jit
+            )
         }
         Verdict::Partly => format!("partly: {} of {total} containers fail", verdict.fails),
         Verdict::Fails => format!("fails: {} of {total} containers", verdict.fails),
@@ -251,7 +264,9 @@ pub(super) fn aligned(table: &[Vec<String>]) -> String {
         .collect();
     let line = |row: &Vec<String>| {
         let cells = row.iter().zip(&widths);
-        let cells: Vec<String> = cells.map(|(cell, &width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> = cells
+            .map(|(cell, &width)| format!("{cell:width$}"))
+            .collect();
         cells.join("  ").trim_end().to_owned()
     };
     table.iter().map(line).collect::<Vec<_>>().join("\n")

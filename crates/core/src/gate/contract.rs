@@ -332,17 +332,31 @@ pub fn parse_file(file: &str, text: &str) -> Result<Contract, Diagnostics> {
         reading: Reading::new(file),
     };
     let version_hint = |error: &crate::version::VersionError| Some(error.hint().to_owned());
-    let project = reader.reading.read::<PackageName, _>(&raw.project, "package-name", |_: &IdentError| None);
-    let version = reader.reading.read::<PackageVersion, _>(&raw.version, "package-version", version_hint);
+    let project =
+        reader
+            .reading
+            .read::<PackageName, _>(&raw.project, "package-name", |_: &IdentError| None);
+    let version =
+        reader
+            .reading
+            .read::<PackageVersion, _>(&raw.version, "package-version", version_hint);
     let archs = raw.archs.as_ref().map(|archs| {
         let targets = archs.iter().filter_map(|arch| {
-            reader.reading.read::<ArchTarget, _>(arch, "unknown-arch", |error| Some(error.hint()))
+            reader
+                .reading
+                .read::<ArchTarget, _>(arch, "unknown-arch", |error| Some(error.hint()))
         });
         ArchList::new(targets.map(|target| target.value))
     });
-    let cuda = reader.reading.read::<CudaVersion, _>(&raw.cuda, "version", version_hint);
-    let torch = reader.reading.read::<TorchVersion, _>(&raw.torch, "version", version_hint);
-    let python = reader.reading.read::<PythonVersion, _>(&raw.python, "version", version_hint);
+    let cuda = reader
+        .reading
+        .read::<CudaVersion, _>(&raw.cuda, "version", version_hint);
+    let torch = reader
+        .reading
+        .read::<TorchVersion, _>(&raw.torch, "version", version_hint);
+    let python = reader
+        .reading
+        .read::<PythonVersion, _>(&raw.python, "version", version_hint);
     let terms = reader.terms(raw.contract);
     let contract = (|| {
         Some(Contract {
@@ -395,9 +409,11 @@ impl Reader<'_> {
         let symbols = raw.symbols.iter();
         let symbols = symbols.filter_map(|at| self.pattern(at)).collect();
         let glibc = raw.glibc.and_then(|glibc| {
-            self.reading.read::<GlibcVersion, _>(&glibc, "glibc-version", |_: &GlibcVersionError| {
-                Some("write major and minor, quoted: \"2.34\"".to_owned())
-            })
+            self.reading.read::<GlibcVersion, _>(
+                &glibc,
+                "glibc-version",
+                |_: &GlibcVersionError| Some("write major and minor, quoted: \"2.34\"".to_owned()),
+            )
         });
         let size = raw.size.and_then(|size| {
             let hint = |error: &QuantityError| Some(error.hint().to_owned());
@@ -416,10 +432,11 @@ impl Reader<'_> {
     fn module(&mut self, raw: RawModule) -> Option<ModuleTerms> {
         let name = self.pattern(&raw.name);
         let cuda = raw.cuda.map(|cuda| {
-            self.reading.read::<VersionRange, _>(&cuda, "version-range", |error| {
-                let error: &crate::version::VersionError = error;
-                Some(error.hint().to_owned())
-            })
+            self.reading
+                .read::<VersionRange, _>(&cuda, "version-range", |error| {
+                    let error: &crate::version::VersionError = error;
+                    Some(error.hint().to_owned())
+                })
         });
         let archs = raw
             .archs
@@ -455,7 +472,9 @@ impl Reader<'_> {
     }
 
     fn arch(&mut self, at: &At<String>) -> Option<Arch> {
-        let arch = self.reading.read::<Arch, _>(at, "unknown-arch", |error| Some(error.hint()));
+        let arch = self
+            .reading
+            .read::<Arch, _>(at, "unknown-arch", |error| Some(error.hint()));
         arch.map(|arch| arch.value)
     }
 
@@ -466,7 +485,11 @@ impl Reader<'_> {
         let message = format!("`{}` is not a family of libraries", at.value);
         let known: Vec<&str> = FAMILIES.keys().map(String::as_str).collect();
         let hint = format!("there are {}", known.join(", "));
-        let fault = Diagnostic::new(yaml::place(self.reading.file, &at), "library-family", message);
+        let fault = Diagnostic::new(
+            yaml::place(self.reading.file, &at),
+            "library-family",
+            message,
+        );
         self.reading.faults.push(fault.with_hint(hint));
         None
     }

@@ -93,7 +93,10 @@ mod tests {
         let unknown = Finding::not_checked(Rule::AbiUndefinedSymbol, "wheel", "no libraries");
         assert_eq!(Verdict::of(&[]), Verdict::Passed);
         assert_eq!(Verdict::of(&[warning.clone()]), Verdict::Passed);
-        assert_eq!(Verdict::of(&[warning, unknown.clone()]), Verdict::NotChecked);
+        assert_eq!(
+            Verdict::of(&[warning, unknown.clone()]),
+            Verdict::NotChecked
+        );
         assert_eq!(Verdict::of(&[unknown, error]), Verdict::Failed);
     }
 }

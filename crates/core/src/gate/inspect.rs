@@ -105,7 +105,9 @@ pub struct ModuleReport {
 impl ModuleReport {
     /// The containers that hold kernels: all but the stubs of device linking.
     pub fn kernel_containers(&self) -> impl Iterator<Item = &Container> {
-        self.containers.iter().filter(|container| !container.is_stub())
+        self.containers
+            .iter()
+            .filter(|container| !container.is_stub())
     }
 
     /// Whether there is code for NVIDIA's GPUs.

@@ -105,7 +105,10 @@ pub fn runs_on_records(report: &WheelReport) -> Vec<RunsOn> {
 
 /// What a manifest says of the modules' GPU code.
 pub fn module_archs(report: &WheelReport) -> BTreeMap<String, ModuleArchs> {
-    let modules = report.modules.iter().filter(|module| module.has_device_code());
+    let modules = report
+        .modules
+        .iter()
+        .filter(|module| module.has_device_code());
     modules
         .map(|module| {
             let counts = arch_counts(module).into_iter();

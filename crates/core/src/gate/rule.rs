@@ -188,10 +188,59 @@ mod tests {
         for &rule in Rule::ALL {
             let text = rule.text();
             for part in [&text.title, &text.why, &text.source, &text.fix] {
-                assert!(!part.trim().is_empty(), "{rule}");
+                assert!(part.trim().len() > 20, "{rule}: {part}");
             }
+            assert!(text.source.contains("https://"), "{rule}");
             assert_eq!(rule.id().parse(), Ok(rule));
         }
         assert_eq!(RULES.len(), Rule::ALL.len());
+    }
+
+    #[test]
+    fn titles_are_fragments_of_one_line() {
+        for &rule in Rule::ALL {
+            let title = &rule.text().title;
+            assert!(title.len() <= 80 && !title.contains('\n'), "{rule}");
+            assert!(!title.ends_with('.'), "{rule}");
+        }
+    }
+
+    /// The terminal and the page make the same of a text only within this part of Markdown.
+    #[test]
+    fn texts_are_paragraphs_items_and_indented_lines() {
+        for &rule in Rule::ALL {
+            let text = rule.text();
+            for part in [&text.why, &text.source, &text.fix] {
+                let mut before = "";
+                for block in part.trim_end().split("\n\n") {
+                    check_block(block, before)
+                        .unwrap_or_else(|why| panic!("{rule}: {why}\n{block}"));
+                    before = block;
+                }
+            }
+        }
+    }
+
+    fn check_block(block: &str, before: &str) -> Result<(), &'static str> {
+        let all = |fits: fn(&str) -> bool| block.lines().all(fits);
+        let balanced = block.matches('`').count().is_multiple_of(2);
+        let plain =
+            |line: &str| line.starts_with(|c: char| c.is_alphanumeric() || "`\"'(".contains(c));
+        if !all(|line| !line.is_empty() && line.trim_end() == line && !line.contains('\t')) {
+            Err("blanks that do not show")
+        } else if all(|line| line.starts_with("    ")) {
+            let fits = !before.starts_with("- ");
+            fits.then_some(())
+                .ok_or("indented lines would belong to the item before")
+        } else if !balanced {
+            Err("a backtick without its other half")
+        } else if block.starts_with("- ") {
+            let fits = all(|line| {
+                line.starts_with("- ") || (line.starts_with("  ") && !line.starts_with("   "))
+            });
+            fits.then_some(()).ok_or("items go on indented by two")
+        } else {
+            block.lines().all(plain).then_some(()).ok_or("no paragraph")
+        }
     }
 }

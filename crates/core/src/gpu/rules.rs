@@ -232,6 +232,7 @@ pub(super) mod tests {
         Container {
             offset: 0,
             images: images(texts),
+            complete: true,
         }
     }
 

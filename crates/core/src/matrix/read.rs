@@ -128,11 +128,13 @@ impl Reader<'_> {
         raw: &RawMatrixPackage,
         environments: &[String],
     ) -> Option<MatrixPackage> {
-        let name = self.reading.read(&raw.name, "package-name", |_: &IdentError| {
-            PackageName::normalise(&raw.name.value)
-                .ok()
-                .map(|name| format!("write `{name}`"))
-        });
+        let name = self
+            .reading
+            .read(&raw.name, "package-name", |_: &IdentError| {
+                PackageName::normalise(&raw.name.value)
+                    .ok()
+                    .map(|name| format!("write `{name}`"))
+            });
         self.refuse_empty("versions", &raw.versions);
         let versions = self.read_all(&raw.versions.value, "package-version", version_hint);
         self.refuse_twice("version", &versions);
@@ -151,7 +153,8 @@ impl Reader<'_> {
         if raw.reason.trim().is_empty() {
             let message = "an exclusion has no reason".to_owned();
             let hint = "say why, in one line";
-            self.reading.fault(location.clone(), "no-reason", message, hint);
+            self.reading
+                .fault(location.clone(), "no-reason", message, hint);
         }
         let axes = [
             &raw.packages,
@@ -164,7 +167,8 @@ impl Reader<'_> {
         if axes.iter().all(|axis| axis.is_empty()) {
             let message = "this exclusion would take every job out".to_owned();
             let hint = "name `packages`, `versions`, `environments`, `cuda`, `torch` or `python`";
-            self.reading.fault(location.clone(), "boundless-exclusion", message, hint);
+            self.reading
+                .fault(location.clone(), "boundless-exclusion", message, hint);
         }
         self.refuse_unknown_environments(&raw.environments, environments);
         Exclusion {
@@ -181,20 +185,23 @@ impl Reader<'_> {
 
     fn build(&mut self, raw: RawBuildPolicy) -> BuildPolicy {
         let memory = raw.memory.and_then(|memory| {
-            self.reading.read(&memory, "amount", |error: &QuantityError| {
-                Some(error.hint().to_owned())
-            })
+            self.reading
+                .read(&memory, "amount", |error: &QuantityError| {
+                    Some(error.hint().to_owned())
+                })
         });
         let jobs = raw.jobs.map_or(1, |jobs| {
             if jobs.value == 0 {
                 let location = yaml::place(self.reading.file, &jobs);
                 let message = "no job could ever run".to_owned();
-                self.reading.fault(location, "jobs", message, "write `jobs: 1` or more");
+                self.reading
+                    .fault(location, "jobs", message, "write `jobs: 1` or more");
             }
             jobs.value
         });
         let package_index = raw.package_index.map_or_else(IndexUrl::default, |index| {
-            self.reading.read(&index, "source-url", |_: &SourceUrlError| None)
+            self.reading
+                .read(&index, "source-url", |_: &SourceUrlError| None)
                 .map_or_else(IndexUrl::default, |index| index.value)
         });
         let source_date_epoch_s = raw.source_date_epoch.map_or(ZIP_EPOCH_S, |epoch| {
@@ -202,7 +209,8 @@ impl Reader<'_> {
                 let location = yaml::place(self.reading.file, &epoch);
                 let message = format!("{} lies before what a zip can hold", epoch.value);
                 let hint = format!("write {ZIP_EPOCH_S} (1980-01-01) or later");
-                self.reading.fault(location, "source-date-epoch", message, &hint);
+                self.reading
+                    .fault(location, "source-date-epoch", message, &hint);
             }
             epoch.value
         });
@@ -274,7 +282,8 @@ impl Reader<'_> {
                     value.value, first.location.line
                 );
                 let hint = "merge the two entries";
-                self.reading.fault(value.location.clone(), "duplicate-entry", message, hint);
+                self.reading
+                    .fault(value.location.clone(), "duplicate-entry", message, hint);
             }
             seen.push(value);
         }
@@ -285,7 +294,12 @@ impl Reader<'_> {
         if list.value.is_empty() {
             let message = format!("`{key}` is empty, so there is nothing to build");
             let hint = format!("give `{key}` at least one entry");
-            self.reading.fault(yaml::place(self.reading.file, list), "empty-list", message, &hint);
+            self.reading.fault(
+                yaml::place(self.reading.file, list),
+                "empty-list",
+                message,
+                &hint,
+            );
         }
     }
 
@@ -295,7 +309,8 @@ impl Reader<'_> {
                 let message = format!("environment `{}` is not in this matrix", wanted.value);
                 let hint = format!("the environments are: {}", known.join(", "));
                 let location = yaml::place(self.reading.file, wanted);
-                self.reading.fault(location, "unknown-environment", message, &hint);
+                self.reading
+                    .fault(location, "unknown-environment", message, &hint);
             }
         }
     }

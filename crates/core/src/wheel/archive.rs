@@ -510,7 +510,8 @@ mod tests {
     #[track_caller]
     fn check_caps(caps: WheelCaps, want: &str) {
         let bytes = archive(&["a.py", "bb.py"]);
-        let error = WheelArchive::open(Cursor::new(bytes), &caps, LocalHeaders::Checked).unwrap_err();
+        let error =
+            WheelArchive::open(Cursor::new(bytes), &caps, LocalHeaders::Checked).unwrap_err();
         assert_eq!(error.to_string(), want);
     }
 

@@ -269,11 +269,7 @@ mod tests {
         for part in content.chunks(70_001) {
             ends.pass(part);
         }
-        MemberBytes::new(
-            SharedReader::new(Cursor::new(file)).unwrap(),
-            packed,
-            ends,
-        )
+        MemberBytes::new(SharedReader::new(Cursor::new(file)).unwrap(), packed, ends)
     }
 
     #[test]
@@ -281,7 +277,9 @@ mod tests {
         let content = content();
         for method in [Method::Stored, Method::Deflated] {
             let mut member = member(&content, method);
-            for at in [0, 100, 11_999_000, 5_000_000, 5_000_100, 7_000_000, 10, 6_000_000] {
+            for at in [
+                0, 100, 11_999_000, 5_000_000, 5_000_100, 7_000_000, 10, 6_000_000,
+            ] {
                 let mut buffer = [0; 700];
                 member
                     .read_exact_at(u64::try_from(at).unwrap(), &mut buffer)

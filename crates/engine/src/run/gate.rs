@@ -48,7 +48,10 @@ impl JudgedWheel {
 }
 
 /// Reads the finished wheel in the staging folder as a stranger would.
-pub(super) async fn inspect(staged: &StagedJob, wheel: &FinishedWheel) -> Result<WheelReport, Halt> {
+pub(super) async fn inspect(
+    staged: &StagedJob,
+    wheel: &FinishedWheel,
+) -> Result<WheelReport, Halt> {
     let path = staged.path().join(wheel.name().to_string());
     let res = tokio::task::spawn_blocking(move || inspect_file(&path, judge::DEPTH)).await;
     res.expect("inspecting does not panic")
@@ -91,18 +94,24 @@ pub(super) async fn judge<E: Engine>(
 async fn libraries<E: Engine>(running: &mut RunningJob<'_, E>) -> Result<Libraries, Halt> {
     let image = image::shared_stage(running, SharedStage::Torch).await?;
     let cx = running.cx;
-    environment_libraries(&cx.engine, &image, &cx.settings.cache, &cx.labels(), &cx.stop)
-        .await
-        .map_err(|error| {
-            if cx.stop.stop.is_cancelled() {
-                return Halt::Cancelled;
-            }
-            let halt = Halt::failed(Stage::Judge, FailureKind::Infrastructure, chain(&error));
-            match error.hint() {
-                Some(hint) => halt.with_hint(hint),
-                None => halt,
-            }
-        })
+    environment_libraries(
+        &cx.engine,
+        &image,
+        &cx.settings.cache,
+        &cx.labels(),
+        &cx.stop,
+    )
+    .await
+    .map_err(|error| {
+        if cx.stop.stop.is_cancelled() {
+            return Halt::Cancelled;
+        }
+        let halt = Halt::failed(Stage::Judge, FailureKind::Infrastructure, chain(&error));
+        match error.hint() {
+            Some(hint) => halt.with_hint(hint),
+            None => halt,
+        }
+    })
 }
 
 fn write_report(
@@ -116,7 +125,10 @@ fn write_report(
 
 fn refusal(judgement: &Judgement) -> Halt {
     let errors = judgement.errors();
-    let lines: Vec<String> = errors.iter().map(|found| report::finding_line(found)).collect();
+    let lines: Vec<String> = errors
+        .iter()
+        .map(|found| report::finding_line(found))
+        .collect();
     let detail = format!("the gate refuses the wheel\n{}", lines.join("\n"));
     let halt = Halt::failed(Stage::Judge, FailureKind::Rejected, detail);
     match errors.first() {

@@ -17,9 +17,9 @@ use wheelfarm_core::render;
 use wheelfarm_core::source::SourceTree;
 use wheelfarm_core::source::patch::PatchedTree;
 
+use super::gate::{self, JudgedWheel};
 use super::image::{BuilderImage, Images};
 use super::log::JobLog;
-use super::gate::{self, JudgedWheel};
 use super::{
     GateSummary, JobSummary, RunSettings, StopSignal, collect, farm_labels, patch, record,
 };

@@ -15,10 +15,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use camino::Utf8PathBuf;
 use wheelfarm_core::gate::finding::{Finding, Verdict};
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::manifest::RunsOn;

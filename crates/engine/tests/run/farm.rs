@@ -124,6 +124,7 @@ impl Farm {
             jobs: self.jobs_at_a_time,
             memory: None,
             ca_bundle: None,
+            cache: self.path().join("cache"),
         };
         let engine = Arc::clone(&self.engine);
         let stop = self.stop.clone();

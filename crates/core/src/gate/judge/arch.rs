@@ -274,7 +274,8 @@ pub(super) fn targets(module: &ModuleReport, contract: &Contract, findings: &mut
                 held(&lacking)
             );
             let finding = Finding::new(Rule::ArchMissingPtx, path, seen);
-            findings.push(finding.expected(format!("compute_{} in every container", arch.number())));
+            findings
+                .push(finding.expected(format!("compute_{} in every container", arch.number())));
         }
     }
     unasked(path, &containers, &targets, findings);
@@ -330,6 +331,8 @@ fn held(containers: &[&Container]) -> String {
 }
 
 fn list(archs: &BTreeSet<Arch>, prefix: &str) -> String {
-    let archs = archs.iter().map(|arch| format!("{prefix}{}", arch.number()));
+    let archs = archs
+        .iter()
+        .map(|arch| format!("{prefix}{}", arch.number()));
     archs.collect::<Vec<_>>().join(", ")
 }

@@ -13,7 +13,12 @@ use crate::wheel::elf::Module;
 /// Search paths must lead from the module, not from the root of the machine it was built on.
 pub(super) fn search_paths(module: &ModuleReport, findings: &mut Vec<Finding>) {
     let depth = depth_in_site_packages(&module.facts.path);
-    for path in module.facts.search_paths.iter().flat_map(|list| list.split(':')) {
+    for path in module
+        .facts
+        .search_paths
+        .iter()
+        .flat_map(|list| list.split(':'))
+    {
         let from_origin = ["$ORIGIN", "${ORIGIN}"]
             .iter()
             .find_map(|origin| path.strip_prefix(origin));
@@ -36,7 +41,11 @@ fn depth_in_site_packages(path: &str) -> usize {
         .split('/')
         .next()
         .is_some_and(|first| first.ends_with(".data"));
-    if is_data { folders.saturating_sub(2) } else { folders }
+    if is_data {
+        folders.saturating_sub(2)
+    } else {
+        folders
+    }
 }
 
 /// How far up a path goes at most.
@@ -153,7 +162,10 @@ pub(super) fn glibc(module: &ModuleReport, contract: &Contract, findings: &mut V
     let Some(needed) = module.facts.highest("GLIBC") else {
         return;
     };
-    if needed.parse().is_ok_and(|needed: crate::gate::contract::GlibcVersion| needed > limit) {
+    if needed
+        .parse()
+        .is_ok_and(|needed: crate::gate::contract::GlibcVersion| needed > limit)
+    {
         let seen = format!("needs GLIBC_{needed}");
         let finding = Finding::new(Rule::GlibcTooNew, &*module.facts.path, seen);
         findings.push(finding.expected(format!("glibc {limit} or older")));

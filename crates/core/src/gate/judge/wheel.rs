@@ -52,7 +52,9 @@ fn python_tag(name: &WheelName, module: &ModuleReport, findings: &mut Vec<Findin
     let is_stable = built_for == "abi3";
     let abis = name.abi_tags();
     let fits = |abi: &String| {
-        is_stable || abi == built_for || (abi == "none" && name.python_tags().iter().any(|tag| tag == built_for))
+        is_stable
+            || abi == built_for
+            || (abi == "none" && name.python_tags().iter().any(|tag| tag == built_for))
     };
     if !abis.iter().any(fits) {
         let seen = format!("is built for {built_for}");
@@ -67,10 +69,13 @@ pub(super) fn torch_bound(report: &WheelReport, findings: &mut Vec<Finding>) {
     let Some(metadata) = &report.metadata else {
         return;
     };
-    let tied = report
-        .modules
-        .iter()
-        .find_map(|module| module.facts.torch_cxx_symbol.as_ref().map(|symbol| (module, symbol)));
+    let tied = report.modules.iter().find_map(|module| {
+        module
+            .facts
+            .torch_cxx_symbol
+            .as_ref()
+            .map(|symbol| (module, symbol))
+    });
     let Some((module, symbol)) = tied else {
         return;
     };
@@ -91,7 +96,11 @@ pub(super) fn asked(report: &WheelReport, contract: &Contract, findings: &mut Ve
         let found = format!("{} {}", name.project(), name.public_version());
         let wanted = format!("{} {}", contract.project, contract.version);
         if found != wanted {
-            let finding = Finding::new(Rule::NameNotAsked, &*report.file_name, format!("is {found}"));
+            let finding = Finding::new(
+                Rule::NameNotAsked,
+                &*report.file_name,
+                format!("is {found}"),
+            );
             findings.push(finding.expected(wanted));
         }
         python_asked(report, name, contract, findings);
@@ -117,7 +126,10 @@ fn python_asked(
     let serves = |tag: &String| {
         *tag == wanted
             || tag == "py3"
-            || name.abi_tags().iter().any(|abi| abi == "abi3" || abi == "none")
+            || name
+                .abi_tags()
+                .iter()
+                .any(|abi| abi == "abi3" || abi == "none")
     };
     if !name.python_tags().iter().any(serves) {
         let seen = format!("is for {}", name.python_tags().join(", "));
@@ -138,12 +150,19 @@ fn torch_asked(report: &WheelReport, contract: &Contract, findings: &mut Vec<Fin
     let Ok(wanted) = contract.torch.minor().parse::<TorchMinor>() else {
         return;
     };
-    let requires = report.metadata.iter().flat_map(|metadata| &metadata.requires_dist);
+    let requires = report
+        .metadata
+        .iter()
+        .flat_map(|metadata| &metadata.requires_dist);
     let bound = requirement::torch_bound(requires.map(String::as_str));
     if let TorchBound::One(minor) = bound
         && minor != wanted
     {
-        let finding = Finding::new(Rule::AbiTorchMinor, "METADATA", format!("requires torch {minor}"));
+        let finding = Finding::new(
+            Rule::AbiTorchMinor,
+            "METADATA",
+            format!("requires torch {minor}"),
+        );
         findings.push(finding.expected(format!("torch {wanted}")));
     }
     let local = report.name.as_ref().and_then(WheelName::local_version);
@@ -151,7 +170,11 @@ fn torch_asked(report: &WheelReport, contract: &Contract, findings: &mut Vec<Fin
     if let Some(local) = local
         && local.as_str() != wanted_local
     {
-        let finding = Finding::new(Rule::AbiTorchMinor, &*report.file_name, format!("is built for {local}"));
+        let finding = Finding::new(
+            Rule::AbiTorchMinor,
+            &*report.file_name,
+            format!("is built for {local}"),
+        );
         findings.push(finding.expected(wanted_local));
     }
 }

@@ -264,7 +264,10 @@ struct Dynamic<'data> {
 impl<'data> Dynamic<'data> {
     /// `None` for a file that is not loaded dynamically: a relocatable or static one.
     fn find(file: &'data Loaded) -> Result<Option<Self>, ElfError> {
-        let segments = file.header()?.program_headers(LE, file).map_err(malformed)?;
+        let segments = file
+            .header()?
+            .program_headers(LE, file)
+            .map_err(malformed)?;
         let segment = segments
             .iter()
             .find(|header| header.p_type(LE) == elf::PT_DYNAMIC);
@@ -433,9 +436,7 @@ pub(crate) fn is_cpython(name: &[u8]) -> bool {
 /// Whether torch has to provide an undefined symbol: as C++, or through the C shims of its stable
 /// ABI.
 pub(crate) fn is_torch_symbol(name: &str) -> bool {
-    name.starts_with("aoti_torch_")
-        || name.starts_with("torch_")
-        || is_torch_cxx(name.as_bytes())
+    name.starts_with("aoti_torch_") || name.starts_with("torch_") || is_torch_cxx(name.as_bytes())
 }
 
 /// Whether torch's C++ stands in an undefined symbol: as the namespace that has to provide it
