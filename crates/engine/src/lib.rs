@@ -10,4 +10,5 @@ pub mod files;
 pub mod out_folder;
 pub mod prove;
 pub mod publish;
+pub mod remote;
 pub mod run;
