@@ -67,8 +67,10 @@ impl RemoteFile {
         self.transfer.requests()
     }
 
-    /// Fetches what is missing of a span, however long, in one request for each gap. To read
-    /// something of known length takes fewer requests so.
+    /// Fetches what is missing of a span, however long, in one request for each gap.
+    ///
+    /// Where a server thinks before it answers, a long member of a zip comes several times as fast
+    /// so as by reading it.
     pub fn prefetch(&mut self, span: Range<u64>) -> Result<(), RemoteError> {
         let span = span.start..span.end.min(self.size_bytes);
         let fetching = Box::pin(self.transfer.fetch(&span));

@@ -61,7 +61,7 @@ fn without_suffix(content: &Arc<[u8]>, status: u16) -> Reply {
     })
 }
 
-/// Keeps what is told, and stops at the first of some steps.
+/// Keeps what is told, and stops when a request is answered.
 #[derive(Debug, Default, Clone)]
 struct Told {
     steps: Arc<Mutex<Vec<RemoteProgress>>>,
@@ -351,6 +351,18 @@ async fn a_cut_body_goes_on_where_it_broke() {
 }
 
 #[tokio::test]
+async fn a_body_shorter_than_its_part_goes_on_where_it_ended() {
+    let file = content(100_000);
+    let headers = format!("{ETAG}Content-Range: bytes 0-34463/100000\r\n");
+    let short = Reply::Whole(206, headers, file[..10].to_vec());
+    let replies = [ranged(&file), short, ranged(&file)];
+    let outcome = read(replies, options(), Told::default(), whole).await;
+    check_whole(&outcome, &file, 3);
+    let ranges = header(&outcome.requests, "range");
+    assert_eq!(ranges[2].as_deref(), Some("bytes=10-34463"));
+}
+
+#[tokio::test]
 async fn attempts_come_to_an_end() {
     let file = content(200_000);
     let replies = [cut(&file, Cut::HangsUp(10))];
@@ -450,6 +462,17 @@ async fn redirects_are_followed_from_the_address_each_time() {
 }
 
 #[tokio::test]
+async fn a_password_is_for_the_server_only() {
+    let mut server = Server::new().await;
+    let url = server.url(FILE).replace("http://", "http://me:secret@");
+    let opening = open(url.parse().unwrap(), options(), Told::default(), whole);
+    let error = server.during(opening).await.unwrap_err();
+    assert!(report(&error).starts_with("`http://127.0.0.1:<port>/files/a.whl` answered 404"));
+    let sent = header(&server.requests().await, "authorization");
+    assert_eq!(sent, [Some("Basic bWU6c2VjcmV0".to_owned())]);
+}
+
+#[tokio::test]
 async fn answers_that_are_none_are_refused() {
     let part = |range: &str| {
         let headers = format!("{ETAG}Content-Range: {range}\r\n");
@@ -534,13 +557,13 @@ async fn no_more_is_fetched_than_allowed() {
 #[tokio::test]
 async fn a_server_that_says_nothing_is_given_up() {
     let mut options = options();
-    options.fetch.stall_limit = Duration::from_millis(50);
+    options.fetch.stall_limit = Duration::from_millis(300);
     let file = content(200_000);
     let replies = [ranged(&file), cut(&file, Cut::Silence(10))];
     let outcome = read(replies, options, Told::default(), whole).await;
     assert_eq!(outcome.requests.len(), 4);
     insta::assert_snapshot!(refused(outcome), @"
-    `http://127.0.0.1:<port>/files/a.whl?…` sent nothing for 0.05 s
+    `http://127.0.0.1:<port>/files/a.whl?…` sent nothing for 0.3 s
       kind: Network
     ");
 }
