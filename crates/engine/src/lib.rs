@@ -12,4 +12,5 @@ pub mod libraries;
 pub mod out_folder;
 pub mod prove;
 pub mod publish;
+pub mod remote;
 pub mod run;

@@ -2,6 +2,7 @@
 
 mod pack;
 pub mod patch;
+mod remote_url;
 pub mod simple_index;
 mod spec;
 mod tree;
@@ -9,6 +10,7 @@ mod tree_path;
 mod unpack;
 
 pub use pack::TarLayout;
+pub use remote_url::{RemoteUrl, RemoteUrlError};
 pub use spec::{GitUrl, IndexUrl, Source, SourceUrlError, Submodules};
 pub use tree::{FileMode, SourceTree, TreeCaps, TreeEntry, TreeError};
 pub use tree_path::{TreePath, TreePathError};

@@ -4,6 +4,7 @@ mod html;
 mod json;
 mod select;
 
+pub(super) use html::percent_decoded;
 pub use select::{FindSdistError, find_sdist};
 
 use url::Url;

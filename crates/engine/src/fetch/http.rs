@@ -1,5 +1,7 @@
-//! HTTP requests with stall limits, caps and retries. The only part of fetching that names the
+//! HTTP requests with stall limits, caps and retries. The only part of the crate that names the
 //! HTTP library.
+
+pub(crate) mod range;
 
 use std::error::Error;
 use std::sync::Once;
@@ -9,7 +11,10 @@ use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
 
-use super::{FetchError, FetchOptions, FetchProgress, Progress};
+use super::{FetchOptions, FetchProgress, Progress};
+
+/// What stands behind a failure.
+pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
 const USER_AGENT: &str = concat!("wheelfarm/", env!("CARGO_PKG_VERSION"));
 
@@ -65,6 +70,16 @@ pub enum HttpError {
         /// The cap.
         cap_bytes: u64,
     },
+    /// The answer is none to what was asked.
+    #[error("`{url}` answered {asked} with {answered}")]
+    Senseless {
+        /// The address.
+        url: String,
+        /// What was asked: `a request for bytes=0-9`.
+        asked: String,
+        /// What came: `bytes 5-9/100`.
+        answered: String,
+    },
 }
 
 /// Whether a failure may pass.
@@ -83,19 +98,25 @@ impl HttpError {
                 Passes::Maybe
             }
             Self::Status { passes, .. } => *passes,
-            Self::TooLong { .. } => Passes::No,
+            Self::TooLong { .. } | Self::Senseless { .. } => Passes::No,
         }
     }
 
     /// Whether the server knows nothing at that address.
-    pub(super) fn is_not_found(&self) -> bool {
-        matches!(
-            self,
-            Self::Status {
-                code: 404 | 410,
-                ..
-            }
-        )
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self.code(), Some(404 | 410))
+    }
+
+    /// The status of an answer that refuses.
+    pub(crate) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Status { code, .. } => Some(*code),
+            Self::Unreachable { .. }
+            | Self::Stalled { .. }
+            | Self::BrokenOff { .. }
+            | Self::TooLong { .. }
+            | Self::Senseless { .. } => None,
+        }
     }
 
     /// How long to wait before attempt `next`, or nothing if there is no point.
@@ -108,7 +129,8 @@ impl HttpError {
             Self::Unreachable { .. }
             | Self::Stalled { .. }
             | Self::BrokenOff { .. }
-            | Self::TooLong { .. } => None,
+            | Self::TooLong { .. }
+            | Self::Senseless { .. } => None,
         };
         let doubled = 2_u32.saturating_pow(next.saturating_sub(2));
         let wait = options.first_wait.saturating_mul(doubled);
@@ -118,7 +140,7 @@ impl HttpError {
 
 /// An HTTP client.
 #[derive(Debug, Clone)]
-pub(super) struct Http {
+pub(crate) struct Http {
     client: Client,
     stall_limit: Duration,
 }
@@ -133,7 +155,8 @@ pub(super) struct Page {
 }
 
 /// An answer whose body is still to come.
-pub(super) struct Download {
+#[derive(Debug)]
+pub(crate) struct Download {
     response: Response,
     url: String,
     stall_limit: Duration,
@@ -142,16 +165,16 @@ pub(super) struct Download {
 }
 
 impl Http {
-    pub(super) fn new(options: &FetchOptions) -> Result<Self, FetchError> {
+    /// A client, or what stands in the way of HTTPS.
+    pub(crate) fn new(options: &FetchOptions) -> Result<Self, Cause> {
         install_crypto();
         let client = Client::builder()
             .user_agent(USER_AGENT)
             .connect_timeout(options.connect_limit)
             .read_timeout(options.stall_limit)
-            .build()
-            .map_err(|source| FetchError::Setup {
-                source: source.into(),
-            })?;
+            // The address that redirects may hold a signature.
+            .referer(false)
+            .build()?;
         Ok(Self {
             client,
             stall_limit: options.stall_limit,
@@ -216,13 +239,30 @@ impl Http {
 }
 
 impl Download {
+    /// The same with a lower cap, or a higher one.
+    pub(crate) fn capped(self, cap_bytes: u64) -> Self {
+        Self {
+            left_bytes: cap_bytes,
+            cap_bytes,
+            ..self
+        }
+    }
+
+    /// The failure of a body that is shorter than was promised.
+    pub(crate) fn ended_early(&self) -> HttpError {
+        HttpError::BrokenOff {
+            url: self.url.clone(),
+            source: std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into(),
+        }
+    }
+
     /// How long the body is, where the server says so.
     pub(super) fn total_bytes(&self) -> Option<u64> {
         self.response.content_length()
     }
 
     /// The next piece of the body.
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
         let chunk = match self.response.chunk().await {
             Ok(chunk) => chunk,
             Err(error) if error.is_timeout() => {
@@ -251,7 +291,7 @@ impl Download {
 }
 
 /// Counts the attempts of one request.
-pub(super) struct Attempts<'a> {
+pub(crate) struct Attempts<'a> {
     options: &'a FetchOptions,
     progress: Progress<'a>,
     next: u32,
@@ -259,7 +299,7 @@ pub(super) struct Attempts<'a> {
 
 impl<'a> Attempts<'a> {
     /// Before the first attempt.
-    pub(super) fn new(options: &'a FetchOptions, progress: Progress<'a>) -> Self {
+    pub(crate) fn new(options: &'a FetchOptions, progress: Progress<'a>) -> Self {
         Self {
             options,
             progress,
@@ -268,9 +308,9 @@ impl<'a> Attempts<'a> {
     }
 
     /// Waits until the next attempt, or gives the failure back if there is to be none.
-    pub(super) async fn wait(&mut self, error: HttpError) -> Result<(), FetchError> {
+    pub(crate) async fn wait(&mut self, error: HttpError) -> Result<(), HttpError> {
         let Some(wait) = error.wait(self.next, self.options) else {
-            return Err(FetchError::Http(error));
+            return Err(error);
         };
         (self.progress)(FetchProgress::Retrying {
             reason: with_cause(&error),
@@ -344,12 +384,20 @@ fn retry_after(text: &str, now: jiff::Timestamp) -> Option<Duration> {
     Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
-/// The address for messages: a query may hold a signature that opens the file to anybody.
+/// The address for messages: a query may hold a signature that opens the file to anybody, and
+/// what stands before the host is a password.
 fn shown(url: &str) -> String {
-    match url.split_once('?') {
-        Some((path, _)) => format!("{path}?…"),
-        None => url.to_owned(),
-    }
+    let url = url.split_once('#').map_or(url, |(url, _)| url);
+    let (address, query) = match url.split_once('?') {
+        Some((address, _)) => (address, "?…"),
+        None => (url, ""),
+    };
+    let Some((scheme, rest)) = address.split_once("://") else {
+        return format!("{address}{query}");
+    };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    format!("{scheme}://{host}{path}{query}")
 }
 
 /// The HTTP library asks for the process's cryptography and panics where there is none.
@@ -405,5 +453,15 @@ mod tests {
     #[test]
     fn signatures_stay_out_of_messages() {
         insta::assert_snapshot!(status(403, None), @"`https://x.org/f?…` answered 403 Forbidden");
+        for (url, want) in [
+            (
+                "https://me:secret@x.org/a@b/f#sha256=1",
+                "https://x.org/a@b/f",
+            ),
+            ("https://secret@x.org?sig=secret#x", "https://x.org?…"),
+            ("http://x.org:80/f", "http://x.org:80/f"),
+        ] {
+            assert_eq!(shown(url), want);
+        }
     }
 }

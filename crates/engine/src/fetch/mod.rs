@@ -9,10 +9,10 @@ mod folder;
 mod git;
 mod git_command;
 mod gitmodules;
-mod http;
+pub(crate) mod http;
 mod sdist;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -123,7 +123,7 @@ impl Fetcher {
     pub fn new(cache_dir: impl Into<PathBuf>, options: FetchOptions) -> Result<Self, FetchError> {
         Ok(Self {
             cache: cache_dir.into(),
-            http: http::Http::new(&options)?,
+            http: http::Http::new(&options).map_err(|source| FetchError::Setup { source })?,
             options,
         })
     }

@@ -75,7 +75,7 @@ impl Fetcher {
             match self.http.page(&url, ACCEPT, PAGE_CAP_BYTES).await {
                 Ok(page) => break page,
                 Err(error) if error.is_not_found() => return Err(no_project(index, project)),
-                Err(error) => attempts.wait(error).await?,
+                Err(error) => attempts.wait(error).await.map_err(FetchError::Http)?,
             }
         };
         let files = files(index, project, &page)?;
@@ -106,7 +106,7 @@ impl Fetcher {
         let (staged, found) = loop {
             match self.attempt(file, path, progress).await? {
                 Ok(whole) => break whole,
-                Err(error) => attempts.wait(error).await?,
+                Err(error) => attempts.wait(error).await.map_err(FetchError::Http)?,
             }
         };
         if found != wanted {

@@ -157,7 +157,8 @@ fn character(name: &str) -> Option<char> {
     }
 }
 
-fn percent_decoded(text: &str) -> Option<String> {
+/// `%2B` as `+`; nothing if that is no UTF-8.
+pub(in crate::source) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {

@@ -2,7 +2,7 @@
 
 mod git;
 mod sdist;
-mod server;
+pub(crate) mod server;
 
 use std::error::Error;
 use std::fmt::Write;
