@@ -161,6 +161,9 @@ pub(crate) struct VerifyArgs {
     /// build has kept; may be given several times.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) libraries: Vec<Utf8PathBuf>,
+    /// The Python that symbols of its C API are looked up in, with --libraries.
+    #[arg(long, value_name = "FILE", requires = "libraries")]
+    pub(crate) interpreter: Option<Utf8PathBuf>,
     /// Where the symbol tables of environments are kept.
     #[arg(long, value_name = "FOLDER", env = "WHEELFARM_CACHE")]
     pub(crate) cache: Option<Utf8PathBuf>,

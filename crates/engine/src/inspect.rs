@@ -1,20 +1,24 @@
-//! Opens wheels and modules that lie on this machine, so that the gate can read them.
+//! Opens wheels and modules, on this machine or elsewhere, so that the gate can read them.
 
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::cell::RefCell;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::process::Command;
 
 use camino::Utf8Path;
 use fs_err as fs;
+use tokio_util::sync::CancellationToken;
 use wheelfarm_core::fatbin::Depth;
 use wheelfarm_core::gate::inspect::{
     InspectOptions, Reading, WheelReport, inspect_module_file, inspect_wheel,
 };
 use wheelfarm_core::gpu::machine::{ARGUMENTS, MachineGpu, MachineGpuError, parse_machine_gpus};
 use wheelfarm_core::read_at::SeekBytes;
+use wheelfarm_core::source::RemoteUrl;
 use wheelfarm_core::wheel::WheelCaps;
 use wheelfarm_core::wheel::elf::ELF_MAGIC;
 
 use crate::files::FileError;
+use crate::remote::{RemoteClient, RemoteError, RemoteFile, RemoteProgress};
 
 /// Reads the wheel or module at `path`; which of the two it is, its first bytes tell.
 pub fn inspect_file(path: &Utf8Path, depth: Depth) -> Result<WheelReport, FileError> {
@@ -36,12 +40,85 @@ pub fn inspect_file(path: &Utf8Path, depth: Depth) -> Result<WheelReport, FileEr
     inspect_wheel(name, BufReader::with_capacity(256 << 10, file), &options).map_err(failed)
 }
 
+/// A remote wheel as far as it was read.
+#[derive(Debug)]
+pub struct RemoteReport {
+    /// What it holds.
+    pub report: WheelReport,
+    /// How much of it came over the network.
+    pub fetched_bytes: u64,
+    /// How often the server was asked.
+    pub requests: u64,
+}
+
+/// Reads the wheel at `url`: its directory, its metadata, and what has a library's name.
+///
+/// Not for a thread of the runtime: it blocks.
+pub fn inspect_url(
+    client: &RemoteClient,
+    url: &RemoteUrl,
+    depth: Depth,
+    stop: CancellationToken,
+    progress: impl Fn(RemoteProgress) + Send + Sync + 'static,
+) -> Result<RemoteReport, RemoteError> {
+    let mut file = client.open(url.clone(), stop, progress)?;
+    let fault = RefCell::new(None);
+    let reader = Noting {
+        file: &mut file,
+        fault: &fault,
+    };
+    let options = InspectOptions {
+        depth,
+        reading: Reading::ModulesByName,
+        caps: WheelCaps::default(),
+    };
+    let name = url.file_name().unwrap_or_default();
+    let res = inspect_wheel(&name, reader, &options);
+    // A wheel that could not be fetched is not a wheel that is unsound.
+    if let Some(fault) = fault.into_inner() {
+        return Err(fault);
+    }
+    let report = res.map_err(|error| FileError::new("read", url.to_string(), error))?;
+    Ok(RemoteReport {
+        report,
+        fetched_bytes: file.fetched_bytes(),
+        requests: file.requests(),
+    })
+}
+
+/// Keeps the first failure of a remote file, which what reads from it would take for a fault of
+/// the wheel.
+struct Noting<'a> {
+    file: &'a mut RemoteFile,
+    fault: &'a RefCell<Option<RemoteError>>,
+}
+
+impl Read for Noting<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer).map_err(|error| {
+            let held = error
+                .into_inner()
+                .map(|held| held.downcast::<RemoteError>());
+            if let Some(Ok(fault)) = held {
+                self.fault.borrow_mut().get_or_insert(*fault);
+            }
+            io::Error::other("the rest of the remote file could not be fetched")
+        })
+    }
+}
+
+impl Seek for Noting<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
 /// Why the GPUs of this machine are not known.
 #[derive(Debug, thiserror::Error)]
 pub enum NoMachineGpu {
     /// There is no driver here, or its tools are not installed.
     #[error("failed to run `nvidia-smi`")]
-    Run(#[source] std::io::Error),
+    Run(#[source] io::Error),
     /// It ran, and failed.
     #[error("`nvidia-smi` failed: {0}")]
     Failed(String),

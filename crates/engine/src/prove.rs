@@ -17,7 +17,7 @@ use wheelfarm_core::package::GpuWish;
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::quantity::ByteSize;
 use wheelfarm_core::release::channel::Channel;
-use wheelfarm_core::render::{self, SharedStage};
+use wheelfarm_core::render;
 use wheelfarm_core::source::{FileMode, SourceTree, TarLayout, TreeEntry, TreePath};
 
 use crate::container::{
@@ -26,7 +26,7 @@ use crate::container::{
 };
 use crate::files::{self, FileError};
 use crate::publish::PublishedWheel;
-use crate::run::StopSignal;
+use crate::run::{StopSignal, torch_image};
 
 /// The script that a proof's container runs.
 const SCRIPT: &str = include_str!("../../../dockerfiles/prove.sh");
@@ -231,16 +231,9 @@ impl<E: Engine> Prover<E> {
         let no_image = || ProofError::NoImage {
             channel: channel.clone(),
         };
-        let base = ImageRef::new(render::base_reference(job));
-        let base = self.engine.image(&base).await.map_err(fail)?;
-        let base = base.ok_or_else(no_image)?;
-        let context = render::StageContext::new(job, self.ca_bundle.as_deref())
-            .expect("the plan has rendered this job already");
-        let tag = crate::run::shared_tag(&context, SharedStage::Torch, &base.id);
-        match self.engine.image(&tag).await.map_err(fail)? {
-            Some(_) => Ok(tag),
-            None => Err(no_image()),
-        }
+        let found = torch_image(&*self.engine, job, self.ca_bundle.as_deref()).await;
+        let (tag, _) = found.map_err(fail)?.ok_or_else(no_image)?;
+        Ok(tag)
     }
 
     /// The torch image with what the wheels require besides each other and torch.

@@ -8,8 +8,12 @@ use wheelfarm_core::gate::report;
 use wheelfarm_core::gate::rule::Rule;
 use wheelfarm_core::gpu::verdict::Verdict;
 use wheelfarm_core::gpu::{self, Capability};
-use wheelfarm_engine::inspect::{inspect_file, machine_gpus};
+use wheelfarm_core::source::{RemoteUrl, RemoteUrlError};
+use wheelfarm_engine::inspect::{inspect_file, inspect_url, machine_gpus};
+use wheelfarm_engine::remote::{RemoteClient, RemoteError, RemoteErrorKind, RemoteOptions};
+use wheelfarm_engine::run::StopSignal;
 
+use super::listen;
 use crate::args::{Format, InspectArgs};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -39,10 +43,49 @@ pub(super) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     Ok(exit_code(&reports, &gpus))
 }
 
+/// Reads a file of this machine, or of a server.
 fn inspect(file: &str, depth: Depth) -> Result<WheelReport, Failure> {
+    if RemoteUrl::is_meant(file) {
+        return inspect_remote(file, depth);
+    }
     inspect_file(Utf8Path::new(file), depth).map_err(|error| {
         Failure::bad_input(error).with_hint("name a wheel or a shared library that is there")
     })
+}
+
+#[tokio::main]
+async fn inspect_remote(url: &str, depth: Depth) -> Result<WheelReport, Failure> {
+    let url: RemoteUrl = url
+        .parse()
+        .map_err(|error: RemoteUrlError| Failure::bad_input(error).with_hint(error.hint()))?;
+    let client = RemoteClient::new(RemoteOptions::default()).map_err(remote_failure)?;
+    let stop = StopSignal::default();
+    let token = stop.stop.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let progress = render::inspect::remote_progress();
+        inspect_url(&client, &url, depth, token, progress)
+    });
+    let read = tokio::select! {
+        res = reading => res.expect("inspecting does not panic").map_err(remote_failure)?,
+        failure = listen(stop) => return Err(failure),
+    };
+    render::inspect::fetched(&read);
+    Ok(read.report)
+}
+
+fn remote_failure(error: RemoteError) -> Failure {
+    let hint = error.hint();
+    let failure = match error.kind() {
+        RemoteErrorKind::Address => Failure::bad_input(error),
+        RemoteErrorKind::Network | RemoteErrorKind::DiskFull | RemoteErrorKind::Machine => {
+            Failure::infrastructure(error)
+        }
+        RemoteErrorKind::Stopped => Failure::new(ExitCode::Cancelled, error),
+    };
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
 }
 
 /// The compute capabilities that a question is about.

@@ -1,22 +1,40 @@
 //! `wheelfarm verify`.
 
+use std::sync::Arc;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use wheelfarm_core::gate::contract::Contract;
 use wheelfarm_core::gate::finding::Verdict;
 use wheelfarm_core::gate::judge::{self, Judgement};
 use wheelfarm_core::gate::libraries::Libraries;
+use wheelfarm_core::plan::Job;
+use wheelfarm_engine::container::DockerEngine;
 use wheelfarm_engine::farm_folder::{self, FarmFolder};
 use wheelfarm_engine::inspect::inspect_file;
+use wheelfarm_engine::libraries::{LibrariesError, folder_libraries, job_libraries};
+use wheelfarm_engine::out_folder::folder_label;
+use wheelfarm_engine::run::{StopSignal, farm_labels};
 
-use super::find_job;
+use super::{cache_folder, find_job, listen};
 use crate::args::{Format, VerifyArgs};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::render;
 
 pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
-    let contract = contract(args)?;
-    let libraries: Option<Libraries> = None;
+    let (contract, libraries) = match &args.job {
+        Some(id) => {
+            let farm = FarmFolder::read(&args.matrix)?;
+            let plan = farm.plan()?;
+            let job = find_job(&plan, id)?;
+            (Contract::of_job(job), libraries(args, Some((&farm, job)))?)
+        }
+        None => {
+            let path = args.contract.as_ref();
+            let path = path.expect("clap asks for --job or --contract");
+            (farm_folder::read_contract(path)?, libraries(args, None)?)
+        }
+    };
     let mut verified = Vec::new();
     for wheel in &args.wheels {
         let judgement = verify(wheel, &contract, libraries.as_ref())?;
@@ -31,17 +49,75 @@ pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     Ok(exit_code(&verified))
 }
 
-fn contract(args: &VerifyArgs) -> Result<Contract, Failure> {
-    if let Some(id) = &args.job {
-        let farm = FarmFolder::read(&args.matrix)?;
-        let plan = farm.plan()?;
-        return find_job(&plan, id).map(Contract::of_job);
+/// The libraries that symbols are looked up in: those of the folders that were named, or those of
+/// the job's environment, if this machine's engine has it.
+fn libraries(
+    args: &VerifyArgs,
+    job: Option<(&FarmFolder, &Job)>,
+) -> Result<Option<Libraries>, Failure> {
+    if !args.libraries.is_empty() {
+        let interpreter = args.interpreter.as_deref();
+        let libraries = folder_libraries(&args.libraries, interpreter);
+        return libraries.map(Some).map_err(libraries_failure);
     }
-    let path = args
-        .contract
-        .as_ref()
-        .expect("clap asks for --job or --contract");
-    Ok(farm_folder::read_contract(path)?)
+    let Some((farm, job)) = job else {
+        return Ok(None);
+    };
+    match environment(args, farm, job) {
+        Ok(libraries) => Ok(libraries),
+        Err(LibrariesError::NoEngine(error)) => {
+            render::verify::no_engine(&error);
+            Ok(None)
+        }
+        Err(error) => Err(libraries_failure(error)),
+    }
+}
+
+#[tokio::main]
+async fn environment(
+    args: &VerifyArgs,
+    farm: &FarmFolder,
+    job: &Job,
+) -> Result<Option<Libraries>, LibrariesError> {
+    let engine = DockerEngine::connect()
+        .await
+        .map_err(LibrariesError::NoEngine)?;
+    let engine = Arc::new(engine);
+    let cache = cache_folder(args.cache.as_ref());
+    let ca_bundle = farm.ca_bundle().ok().flatten();
+    let label = folder_label(&farm.matrix.farm, Utf8Path::new("verify"));
+    let labels = farm_labels(&label);
+    let stop = StopSignal::default();
+    let reading = job_libraries(
+        &engine,
+        job,
+        ca_bundle.as_deref(),
+        &cache,
+        &labels,
+        &stop,
+    );
+    tokio::pin!(reading);
+    tokio::select! {
+        res = &mut reading => return res,
+        _ = listen(stop.clone()) => {}
+        () = stop.stop.cancelled() => {}
+    }
+    reading.await
+}
+
+fn libraries_failure(error: LibrariesError) -> Failure {
+    let hint = error.hint();
+    let failure = match &error {
+        LibrariesError::NoLibraries { .. } | LibrariesError::Interpreter(_) => {
+            Failure::bad_input(error)
+        }
+        LibrariesError::Stopped => Failure::new(ExitCode::Cancelled, error),
+        _ => Failure::infrastructure(error),
+    };
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
 }
 
 fn verify(

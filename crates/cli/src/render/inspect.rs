@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use wheelfarm_core::gate::inspect::{FileKind, ModuleReport, WheelReport};
 use wheelfarm_core::gate::report::{self, ArchColumn};
 use wheelfarm_core::gpu::sentence::sentence;
 use wheelfarm_core::gpu::verdict::{GpuVerdict, Verdict};
 use wheelfarm_core::gpu::{self, Capability};
+use wheelfarm_engine::inspect::RemoteReport;
+use wheelfarm_engine::remote::RemoteProgress;
 
 use super::{OutputError, data};
 
@@ -24,6 +27,36 @@ pub(crate) fn human(
         data(&answer(report, gpu))?;
     }
     Ok(())
+}
+
+/// Shows how far a remote wheel is read, on a terminal alone, in one line that is wiped at the end.
+pub(crate) fn remote_progress() -> impl Fn(RemoteProgress) + Send + Sync + 'static {
+    let bar = ProgressBar::new_spinner();
+    move |step| match step {
+        RemoteProgress::Received {
+            fetched_bytes,
+            size_bytes: Some(size_bytes),
+            ..
+        } => bar.set_message(format!(
+            "read {} of {}",
+            size(fetched_bytes),
+            size(size_bytes)
+        )),
+        RemoteProgress::Retrying { reason, wait, .. } => {
+            bar.set_message(format!("{reason}; again in {}", super::elapsed(wait)));
+        }
+        _ => {}
+    }
+}
+
+/// Says what reading a remote wheel took.
+pub(crate) fn fetched(read: &RemoteReport) {
+    super::talk(&format!(
+        "read {} of {} in {} requests",
+        size(read.fetched_bytes),
+        size(read.report.size_bytes),
+        read.requests
+    ));
 }
 
 /// One sentence for one GPU, and one for each module when they differ.

@@ -51,6 +51,11 @@ pub(crate) fn data(text: &str) -> Result<(), OutputError> {
     }
 }
 
+/// Says a line beside the data.
+pub(crate) fn talk(text: &str) {
+    eprintln!("{text}");
+}
+
 /// Prints what the compatibility table does not know.
 pub(crate) fn warnings(warnings: &[Diagnostic]) {
     for warning in warnings {

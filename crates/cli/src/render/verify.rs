@@ -4,8 +4,16 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 use wheelfarm_core::gate::judge::Judgement;
 use wheelfarm_core::gate::report;
+use wheelfarm_engine::container::EngineError;
 
 use super::{OutputError, data};
+
+/// Says why symbols cannot be looked up: the rest can be verified.
+pub(crate) fn no_engine(error: &EngineError) {
+    super::talk(&format!(
+        "warning: symbols are not looked up: {error}; name the libraries with --libraries"
+    ));
+}
 
 /// The verdict on one wheel, and every finding.
 pub(crate) fn human(wheel: &Utf8Path, judgement: &Judgement) -> Result<(), OutputError> {

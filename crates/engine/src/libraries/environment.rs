@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::gate::libraries::Libraries;
+use wheelfarm_core::plan::Job;
 use wheelfarm_core::quantity::ByteSize;
 
 use super::cache;
@@ -22,7 +23,7 @@ use crate::container::{
     RootFileSystem, RunEnd, RunHow, RunLimits, Volume, labels, sanitise_line,
 };
 use crate::files::{self, FileError, Lock};
-use crate::run::StopSignal;
+use crate::run::{StopSignal, torch_image};
 
 /// What runs in the container.
 const SCRIPT: &str = include_str!("../../../../dockerfiles/libraries.py");
@@ -104,6 +105,26 @@ pub async fn environment_libraries<E: Engine>(
             image: image.clone(),
             source,
         })
+}
+
+/// The libraries of a job's environment, as [`environment_libraries`] has them; `None` when this
+/// engine has no image of it, since nothing was built there.
+pub async fn job_libraries<E: Engine>(
+    engine: &Arc<E>,
+    job: &Job,
+    ca_bundle: Option<&[u8]>,
+    cache: &Utf8Path,
+    labels: &Labels,
+    stop: &StopSignal,
+) -> Result<Option<Libraries>, LibrariesError> {
+    let found = torch_image(&**engine, job, ca_bundle).await;
+    let found = found.map_err(LibrariesError::NoEngine)?;
+    match found {
+        Some((_, image)) => environment_libraries(engine, &image, cache, labels, stop)
+            .await
+            .map(Some),
+        None => Ok(None),
+    }
 }
 
 /// An image's id as the name of a file.

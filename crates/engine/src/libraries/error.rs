@@ -20,6 +20,9 @@ pub enum LibrariesError {
         #[source]
         source: EngineError,
     },
+    /// The engine does not answer.
+    #[error("failed to look for the environment's image")]
+    NoEngine(#[source] EngineError),
     /// The script that lists the libraries did not end well.
     #[error("the list of the libraries of image `{image}` {how}: {last_line}")]
     Script {
@@ -60,7 +63,7 @@ impl LibrariesError {
     /// What to type.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Engine { source, .. } => source.hint(),
+            Self::Engine { source, .. } | Self::NoEngine(source) => source.hint(),
             Self::NoLibraries { .. } => Some(
                 "name a `site-packages` folder that torch is installed in, or a folder of `.so` files",
             ),

@@ -9,7 +9,7 @@ mod folder;
 mod gather;
 mod tables;
 
-pub use environment::environment_libraries;
+pub use environment::{environment_libraries, job_libraries};
 pub use error::LibrariesError;
 pub use folder::folder_libraries;
 pub use gather::InterpreterError;

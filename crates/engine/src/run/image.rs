@@ -13,10 +13,13 @@ use tokio::process::{Child, Command};
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::matrix::Base;
 use wheelfarm_core::outcome::{FailureKind, Stage};
+use wheelfarm_core::plan::Job;
 use wheelfarm_core::render::{self, SharedStage, StageContext};
 
 use super::job::{Halt, RunningJob, chain};
-use crate::container::{Engine, ImageBuild, ImageId, ImageRef, Labels, TarSource, labels};
+use crate::container::{
+    Engine, EngineError, ImageBuild, ImageId, ImageRef, Labels, TarSource, labels,
+};
 use crate::files::FileError;
 
 /// How the base image of a Debian suite is made. A change of this text makes the image again.
@@ -101,10 +104,28 @@ pub(super) async fn shared_stage<E: Engine>(
 }
 
 /// The name of a shared stage's image.
-pub(crate) fn shared_tag(context: &StageContext, stage: SharedStage, base: &ImageId) -> ImageRef {
+fn shared_tag(context: &StageContext, stage: SharedStage, base: &ImageId) -> ImageRef {
     let recipe = format!("{base}\n{}", context.recipe(stage));
     let recipe = Sha256Digest::of(recipe.as_bytes());
     ImageRef::new(format!("wheelfarm/{}:{}", stage.target(), recipe.short()))
+}
+
+/// The image of torch alone that the job's own image is built on, by its name and its id; `None`
+/// when this engine has not built it.
+pub(crate) async fn torch_image<E: Engine>(
+    engine: &E,
+    job: &Job,
+    ca_bundle: Option<&[u8]>,
+) -> Result<Option<(ImageRef, ImageId)>, EngineError> {
+    let base = ImageRef::new(render::base_reference(job));
+    let Some(base) = engine.image(&base).await? else {
+        return Ok(None);
+    };
+    let context =
+        StageContext::new(job, ca_bundle).expect("the plan has rendered this job already");
+    let tag = shared_tag(&context, SharedStage::Torch, &base.id);
+    let image = engine.image(&tag).await?;
+    Ok(image.map(|image| (tag, image.id)))
 }
 
 async fn build_image<E: Engine>(

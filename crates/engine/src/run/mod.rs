@@ -32,7 +32,7 @@ use crate::event::{Event, Reporter};
 use crate::fetch::Fetcher;
 use crate::out_folder::OutFolder;
 
-pub(crate) use image::shared_tag;
+pub(crate) use image::torch_image;
 
 use image::Images;
 use job::JobContext;
@@ -322,6 +322,6 @@ enum Told {
 }
 
 /// The labels of everything that a run creates in the engine.
-pub(crate) fn farm_labels(label: &str) -> Labels {
+pub fn farm_labels(label: &str) -> Labels {
     Labels::default().with(crate::container::labels::FARM, label)
 }

@@ -25,6 +25,7 @@ async fn a_good_build_is_on_record_and_not_built_again() {
             "build.log".to_owned(),
             "context.tar.gz".to_owned(),
             "manifest.json".to_owned(),
+            "report.json".to_owned(),
         ]
     );
     assert_eq!(summary.jobs[0].wheel.as_deref(), Some(wheel));
