@@ -12,10 +12,12 @@ use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::manifest::{self, Manifest};
 use wheelfarm_core::release::channel::Channel;
+use wheelfarm_core::release::wheel_page;
 use wheelfarm_core::release::{Release, ReleaseError, ReleasedWheel};
 use wheelfarm_core::wheel::name::WheelName;
 
 use crate::files::{self, FileError};
+use crate::run::REPORT_FILE;
 
 /// The file at the top of a release that lists its wheels.
 const LIST: &str = "manifest.json";
@@ -172,8 +174,8 @@ pub fn publish_to_folder(
     }
     let release = Release::new(&released).map_err(PublishError::Release)?;
     let mut unchanged = 0;
-    for (published, (place, _)) in wheels.iter().zip(records) {
-        unchanged += usize::from(put_wheel(&folder, place, published)?);
+    for (published, (place, manifest)) in wheels.iter().zip(records) {
+        unchanged += usize::from(put_wheel(&folder, place, manifest, published)?);
     }
     // Pages after the files they name, and the pages that name other pages last of all.
     let mut generated: Vec<_> = release.files().iter().collect();
@@ -241,10 +243,12 @@ fn released(published: &PublishedWheel, metadata: Vec<u8>) -> ReleasedWheel {
     }
 }
 
-/// Puts a wheel and its manifest into the folder. Whether the wheel was there already.
+/// Puts a wheel, its manifest, its report and its page into the folder. Whether the wheel was there
+/// already.
 fn put_wheel(
     folder: &Utf8Path,
     record: &Utf8Path,
+    manifest: &Manifest,
     published: &PublishedWheel,
 ) -> Result<bool, PublishError> {
     let name = published.file_name.to_string();
@@ -264,9 +268,17 @@ fn put_wheel(
         files::create_folder(path.parent().unwrap_or(folder))?;
         files::copy_atomic(&source, &path)?;
     }
-    let manifest = fs::read(record.join(manifest::FILE_NAME))?;
-    let beside = path.with_file_name(format!("{name}.{}", manifest::FILE_NAME));
-    write(&beside, &manifest)?;
+    let beside = |suffix: &str| path.with_file_name(format!("{name}{suffix}"));
+    for kept in [manifest::FILE_NAME, REPORT_FILE] {
+        match fs::read(record.join(kept)) {
+            Ok(text) => write(&beside(&format!(".{kept}")), &text)?,
+            // Wheels from before there was a gate have no report.
+            Err(error) if kept == REPORT_FILE && error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let page = wheel_page::wheel_page(manifest);
+    write(&beside(wheel_page::SUFFIX), page.as_bytes())?;
     Ok(is_there)
 }
 

@@ -88,14 +88,7 @@ async fn environment(
     let label = folder_label(&farm.matrix.farm, Utf8Path::new("verify"));
     let labels = farm_labels(&label);
     let stop = StopSignal::default();
-    let reading = job_libraries(
-        &engine,
-        job,
-        ca_bundle.as_deref(),
-        &cache,
-        &labels,
-        &stop,
-    );
+    let reading = job_libraries(&engine, job, ca_bundle.as_deref(), &cache, &labels, &stop);
     tokio::pin!(reading);
     tokio::select! {
         res = &mut reading => return res,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
+use wheelfarm_core::gate::finding::Finding;
 use wheelfarm_core::gate::inspect::{FileKind, ModuleReport, WheelReport};
 use wheelfarm_core::gate::report::{self, ArchColumn};
 use wheelfarm_core::gpu::sentence::sentence;
@@ -247,13 +248,10 @@ fn verdict_text(verdict: &GpuVerdict) -> String {
         Verdict::Native => "native".to_owned(),
         Verdict::Jit => {
             let driver = verdict.least_driver.as_ref().map_or_else(
-                || "a newer one than is known".to_owned(),
-                ToString::to_string,
+                || "with a driver that is not known here".to_owned(),
+                |driver| format!("driver {driver} or later"),
             );
-            format!(
-                "jit: {} of {total} containers, driver {driver} or later",
-                verdict.jit
-            )
+            format!("jit: {} of {total} containers, {driver}", verdict.jit)
         }
         Verdict::Partly => format!("partly: {} of {total} containers fail", verdict.fails),
         Verdict::Fails => format!("fails: {} of {total} containers", verdict.fails),
@@ -269,11 +267,37 @@ fn findings(report: &WheelReport) -> String {
     if report.findings.is_empty() {
         return "nothing is wrong with it".to_owned();
     }
-    let lines: Vec<String> = report.findings.iter().map(report::finding_line).collect();
+    let lines = grouped(&report.findings);
     format!(
         "{}\n`wheelfarm explain RULE` says why and what to do",
         lines.join("\n")
     )
+}
+
+/// Lines for findings; what many modules have in common is said once.
+fn grouped(findings: &[Finding]) -> Vec<String> {
+    let mut groups: Vec<(&Finding, usize)> = Vec::new();
+    for finding in findings {
+        let is_same = |other: &Finding| {
+            (other.rule, &other.seen, &other.expected)
+                == (finding.rule, &finding.seen, &finding.expected)
+        };
+        match groups.iter_mut().find(|(first, _)| is_same(first)) {
+            Some((_, count)) => *count += 1,
+            None => groups.push((finding, 1)),
+        }
+    }
+    groups
+        .into_iter()
+        .map(|(finding, count)| match count {
+            1 => report::finding_line(finding),
+            count => format!(
+                "{} (and so in {} more)",
+                report::finding_line(finding),
+                count - 1
+            ),
+        })
+        .collect()
 }
 
 /// `888.1 MB`.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
+use wheelfarm_core::gate::report;
 use wheelfarm_core::outcome::{Failure, Outcome};
-use wheelfarm_engine::run::{JobSummary, RunSummary};
+use wheelfarm_engine::run::{GateSummary, JobSummary, RunSummary};
 
 use super::{OutputError, data, elapsed};
 
@@ -70,7 +71,21 @@ fn job_line(job: &JobSummary, width: usize) -> String {
         (Some(folder), Some(wheel)) => format!("\n  {folder}/{wheel}"),
         _ => String::new(),
     };
-    format!("{:width$}  {outcome}{time}{place}", job.job)
+    let gate = job.gate.as_ref().map_or_else(String::new, gate_lines);
+    format!("{:width$}  {outcome}{time}{place}{gate}", job.job)
+}
+
+/// What the gate says, and where the wheel runs.
+fn gate_lines(gate: &GateSummary) -> String {
+    let mut text = format!(
+        "\n  gate: {}; runs: {}",
+        gate.line,
+        report::runs_on_line(&gate.runs_on)
+    );
+    for finding in &gate.findings {
+        text += &format!("\n    {}", report::finding_line(finding));
+    }
+    text
 }
 
 fn failure_lines(job: &JobSummary, failure: &Failure) -> Vec<String> {
@@ -119,6 +134,11 @@ pub(crate) fn json(summary: &RunSummary) -> Result<(), OutputError> {
                     .collect::<serde_json::Map<_, _>>(),
                 "folder": job.folder,
                 "wheel": job.wheel,
+                "gate": job.gate.as_ref().map(|gate| json!({
+                    "verdict": gate.verdict,
+                    "findings": gate.findings,
+                    "runs_on": gate.runs_on,
+                })),
                 "failure": failure,
             })
         })

@@ -70,7 +70,7 @@ fn link(wheel: &ReleasedWheel) -> String {
 }
 
 /// File names, project names and URLs hold no character that HTML reads; specifiers do.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

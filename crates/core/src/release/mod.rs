@@ -24,6 +24,7 @@ pub mod channel;
 mod index;
 pub mod install;
 mod lists;
+pub mod wheel_page;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

@@ -19,8 +19,8 @@ use crate::inspect::inspect_file;
 use crate::libraries::environment_libraries;
 use crate::out_folder::StagedJob;
 
-/// What the gate writes beside a wheel.
-const REPORT_FILE: &str = "report.json";
+/// What the gate writes beside a wheel on record.
+pub(crate) const REPORT_FILE: &str = "report.json";
 
 /// A wheel that may go on record, with what was found out about it. Made by [`judge`] alone.
 #[derive(Debug)]

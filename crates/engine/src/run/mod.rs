@@ -32,6 +32,7 @@ use crate::event::{Event, Reporter};
 use crate::fetch::Fetcher;
 use crate::out_folder::OutFolder;
 
+pub(crate) use gate::REPORT_FILE;
 pub(crate) use image::torch_image;
 
 use image::Images;

@@ -220,18 +220,26 @@ pub(super) fn symbols(
         let finding = Finding::not_checked(Rule::AbiUndefinedSymbol, &*module.facts.path, why);
         findings.push(finding);
     }
-    let own: Vec<Library> = host.iter().map(|module| own_library(module)).collect();
-    let own: Vec<&Library> = own.iter().collect();
-    let in_wheel = provided_by_wheel(report);
-    for module in host {
+    for &module in &host {
         let path = &*module.facts.path;
-        let from_outside = module.facts.needed.iter().map(String::as_str);
-        let from_outside = from_outside.filter(|name| !in_wheel.contains(name));
-        let closure = libraries.closure(from_outside);
-        let missing = closure.resolve(&module.symbols.needed, &own);
+        let (own, mut from_outside) = loaded_with(module, &host);
+        // torch loads what it links for all to see, so its extensions may use the CUDA runtime
+        // without naming it (`torch/__init__.py`, `_load_global_deps`).
+        if from_outside
+            .iter()
+            .any(|name| family_of(name) == Some("torch"))
+        {
+            from_outside.insert(TORCH_GLOBAL);
+        }
+        let own: Vec<Library> = own.into_iter().map(own_library).collect();
+        let mut closure = libraries.closure(from_outside);
+        // The driver is in no image; what its libraries have is known by its prefix.
+        let needs_driver = closure.unknown.remove("libcuda.so.1");
+        let missing = closure.resolve(&module.symbols.needed, &own.iter().collect::<Vec<_>>());
         let missing: Vec<String> = missing
             .into_iter()
             .filter(|symbol| !is_allowed(&symbol.name, contract))
+            .filter(|symbol| !(needs_driver && is_driver_symbol(&symbol.name)))
             .map(|symbol| match &symbol.version {
                 Some(version) => format!("{}@{version}", symbol.name),
                 None => symbol.name.clone(),
@@ -256,6 +264,46 @@ pub(super) fn symbols(
         };
         findings.push(finding);
     }
+}
+
+/// What torch loads with its symbols open to all.
+const TORCH_GLOBAL: &str = "libtorch_global_deps.so";
+
+/// `cuLaunchKernel`: the driver's own interface.
+fn is_driver_symbol(name: &str) -> bool {
+    let after = name.strip_prefix("cu").and_then(|rest| rest.chars().next());
+    after.is_some_and(|letter| letter.is_ascii_uppercase())
+}
+
+/// The modules of the wheel that loading `module` loads, itself first, and the names of libraries
+/// that all of them need from elsewhere.
+fn loaded_with<'a>(
+    module: &'a ModuleReport,
+    host: &[&'a ModuleReport],
+) -> (Vec<&'a ModuleReport>, BTreeSet<&'a str>) {
+    let mut loaded = vec![module];
+    let mut from_outside = BTreeSet::new();
+    let mut next = 0;
+    while let Some(&module) = loaded.get(next) {
+        next += 1;
+        for name in &module.facts.needed {
+            let named = |other: &&&ModuleReport| {
+                let file = other.facts.path.rsplit('/').next();
+                file == Some(name) || other.facts.soname.as_ref() == Some(name)
+            };
+            match host.iter().find(named) {
+                None => {
+                    from_outside.insert(name.as_str());
+                }
+                Some(found)
+                    if loaded
+                        .iter()
+                        .any(|known| known.facts.path == found.facts.path) => {}
+                Some(found) => loaded.push(found),
+            }
+        }
+    }
+    (loaded, from_outside)
 }
 
 fn own_library(module: &ModuleReport) -> Library {
