@@ -126,7 +126,7 @@ mod tests {
     #[track_caller]
     fn check(places: &[&str], want: Option<&str>) {
         let (_folder, path) = site(places);
-        let res = folder_libraries(&[path.clone()], None);
+        let res = folder_libraries(std::slice::from_ref(&path), None);
         let found = res.ok().map(|libraries| {
             assert!(libraries.libraries.keys().eq(["libc.so.6"]));
             libraries.libraries["libc.so.6"].path.clone()

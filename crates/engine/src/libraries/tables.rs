@@ -181,6 +181,8 @@ impl ReadAt for FileParts {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use super::super::fixture;
     use super::*;
 
@@ -188,11 +190,9 @@ mod tests {
         read(&mut bytes, "image".to_owned())
     }
 
-    fn told(error: &TablesError) -> String {
-        let errors = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
-            error.source()
-        });
-        let texts: Vec<_> = errors.map(ToString::to_string).collect();
+    fn told(error: &dyn Error) -> String {
+        let texts = std::iter::successors(Some(error), |&error| error.source());
+        let texts: Vec<_> = texts.map(ToString::to_string).collect();
         texts.join(": ")
     }
 
