@@ -29,7 +29,7 @@ pub struct Libraries {
     /// Which environment it is: an image's id, or a folder.
     pub environment: String,
     /// What is in the process before any module: the interpreter. `None`: not known, so that
-    /// nobody can say whether CPython's symbols are there.
+    /// nobody can say whether Python's symbols are there.
     pub interpreter: Option<Library>,
     /// By soname.
     pub libraries: BTreeMap<String, Library>,
@@ -92,7 +92,7 @@ impl Libraries {
 /// The libraries in a process.
 #[derive(Debug)]
 pub struct Closure<'a> {
-    /// The interpreter; `None`: CPython's symbols cannot be checked.
+    /// The interpreter; `None`: Python's symbols cannot be checked.
     pub interpreter: Option<&'a Library>,
     /// Those that are known.
     pub libraries: Vec<&'a Library>,
@@ -102,7 +102,7 @@ pub struct Closure<'a> {
 
 impl Closure<'_> {
     /// Adds what the wheel itself brings, looks up every strong symbol of `needed`, and gives
-    /// those that nobody has. Without an interpreter, CPython's are not among them.
+    /// those that nobody has. Without an interpreter, Python's are not among them.
     pub fn resolve<'s>(
         &self,
         needed: &'s [NeededSymbol],

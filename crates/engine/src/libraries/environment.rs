@@ -315,3 +315,222 @@ fn read_spool(spool: File, environment: String) -> Result<Libraries, TablesError
     let mut reader = BufReader::with_capacity(CHUNK_BYTES, entry);
     tables::read(&mut reader, environment)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::fixture;
+    use super::*;
+    use crate::container::{Operation, ScriptedEngine, ScriptedRun};
+
+    /// An engine, a cache and a user who may stop.
+    struct Lab {
+        engine: Arc<ScriptedEngine>,
+        cache: tempfile::TempDir,
+        stop: StopSignal,
+    }
+
+    fn good_run() -> ScriptedRun {
+        let tables = fixture::tar_of(&fixture::tables());
+        ScriptedRun {
+            files: BTreeMap::from([(OUTPUT.to_owned(), tables)]),
+            ..ScriptedRun::default()
+        }
+    }
+
+    impl Lab {
+        fn new() -> Self {
+            Self {
+                engine: Arc::default(),
+                cache: tempfile::tempdir().unwrap(),
+                stop: StopSignal::default(),
+            }
+        }
+
+        fn cache(&self) -> &Utf8Path {
+            Utf8Path::from_path(self.cache.path()).unwrap()
+        }
+
+        async fn read(&self) -> Result<Libraries, LibrariesError> {
+            let labels = Labels::default().with(labels::FARM, "test");
+            let image = ImageId::new("sha256:0123");
+            let res =
+                environment_libraries(&self.engine, &image, self.cache(), &labels, &self.stop);
+            res.await
+        }
+
+        /// What is kept, and what should not be there.
+        fn kept(&self) -> Vec<String> {
+            let entries = self.cache().join("libraries").read_dir_utf8().unwrap();
+            let paths = entries.map(|entry| entry.unwrap().into_path());
+            let kept = paths.filter(|path| path.extension() != Some("lock"));
+            kept.map(|path| path.file_name().unwrap().to_owned())
+                .collect()
+        }
+    }
+
+    #[track_caller]
+    fn check_failed(lab: &Lab, res: Result<Libraries, LibrariesError>) -> LibrariesError {
+        assert_eq!(lab.engine.left_behind(), Vec::<String>::new());
+        assert_eq!(lab.kept(), Vec::<String>::new());
+        res.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn libraries_are_read_once_and_kept() {
+        let lab = Lab::new();
+        lab.engine.script_next(good_run());
+        let first = lab.read().await.unwrap();
+        assert_eq!(first.environment, "sha256:0123");
+        assert!(first.libraries.contains_key("libc.so.6"));
+        assert_eq!(lab.engine.left_behind(), Vec::<String>::new());
+        // A second container would leave nothing that can be taken out.
+        assert_eq!(lab.read().await.unwrap(), first);
+        let kept = lab.kept();
+        assert_eq!(kept.len(), 1, "{kept:?}");
+        assert!(
+            kept[0].starts_with("0123-") && kept[0].ends_with(".json.zst"),
+            "{kept:?}"
+        );
+        let kept = lab.cache().join("libraries").join(&kept[0]);
+        files::write_atomic(&kept, b"damaged").unwrap();
+        lab.engine.script_next(good_run());
+        assert_eq!(lab.read().await.unwrap(), first, "made again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn several_callers_read_an_image_once() {
+        let lab = Lab::new();
+        lab.engine.script_next(good_run());
+        let (one, two, three) = tokio::join!(lab.read(), lab.read(), lab.read());
+        assert_eq!(one.unwrap(), two.unwrap());
+        assert!(three.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_container_is_fenced() {
+        let lab = Lab::new();
+        lab.engine.script_next(ScriptedRun {
+            hangs: true,
+            ..good_run()
+        });
+        let watch = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let specs = lab.engine.specs();
+            lab.stop.stop.cancel();
+            specs
+        };
+        let (res, specs) = tokio::join!(lab.read(), watch);
+        let spec = &specs[0];
+        assert_eq!(spec.network, Network::Off);
+        assert_eq!(spec.root, RootFileSystem::ReadOnly);
+        assert!(spec.gpu.is_none() && spec.user.is_some());
+        let image = Labels::default().with(labels::IMAGE, "sha256:0123");
+        assert!(spec.labels.contain(&image.with(labels::FARM, "test")));
+        let error = check_failed(&lab, res);
+        assert!(matches!(error, LibrariesError::Stopped), "{error:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_the_engine_refuses_nothing_stays() {
+        for operation in [
+            Operation::Create,
+            Operation::Start,
+            Operation::Wait,
+            Operation::Download,
+        ] {
+            let lab = Lab::new();
+            lab.engine.script_next(good_run());
+            lab.engine.fail_next(operation, EngineErrorKind::DiskFull);
+            let error = check_failed(&lab, lab.read().await);
+            assert!(
+                matches!(&error, LibrariesError::Engine { source, .. } if source.kind() == EngineErrorKind::DiskFull),
+                "{operation:?}: {error:?}"
+            );
+            assert!(error.hint().is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_container_that_cannot_be_removed_loses_nothing() {
+        let lab = Lab::new();
+        lab.engine.script_next(good_run());
+        lab.engine
+            .fail_next(Operation::Remove, EngineErrorKind::Gone);
+        assert!(lab.read().await.is_ok());
+    }
+
+    #[track_caller]
+    fn check_script(error: &LibrariesError, want: &str) {
+        assert!(matches!(error, LibrariesError::Script { .. }), "{error:?}");
+        assert_eq!(error.to_string(), want);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_script_that_does_not_end_well_is_told_by_its_last_line() {
+        let line = |line: &str| (Duration::from_secs(1), line.to_owned());
+        let lab = Lab::new();
+        lab.engine.script_next(ScriptedRun {
+            lines: vec![line("Traceback"), line("OSError: \x1b[31mno\x1b[0m")],
+            exit_code: 1,
+            ..good_run()
+        });
+        let error = check_failed(&lab, lab.read().await);
+        let begin = "the list of the libraries of image `sha256:0123`";
+        check_script(
+            &error,
+            &format!("{begin} ended with exit code 1: OSError: no"),
+        );
+        lab.engine.script_next(ScriptedRun {
+            lines: vec![line("Killed")],
+            out_of_memory: true,
+            ..good_run()
+        });
+        let error = check_failed(&lab, lab.read().await);
+        check_script(
+            &error,
+            &format!("{begin} ran out of its 1GiB of memory: Killed"),
+        );
+        lab.engine.script_next(ScriptedRun {
+            hangs: true,
+            ..good_run()
+        });
+        let error = check_failed(&lab, lab.read().await);
+        check_script(&error, &format!("{begin} ran past its time limit: "));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_tables_is_an_error() {
+        for content in [&b""[..], b"{\"end\":0}\n", &fixture::tables()[..3000]] {
+            for tar in [fixture::tar_of(content), content.to_vec()] {
+                let lab = Lab::new();
+                lab.engine.script_next(ScriptedRun {
+                    files: BTreeMap::from([(OUTPUT.to_owned(), tar)]),
+                    ..ScriptedRun::default()
+                });
+                let error = check_failed(&lab, lab.read().await);
+                assert!(matches!(error, LibrariesError::Tables { .. }), "{error:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_the_waiting_for_another_reader() {
+        let lab = Lab::new();
+        let stop: &CancellationToken = &lab.stop.stop;
+        let folder = lab.cache().join("libraries");
+        files::create_folder(&folder).unwrap();
+        let recipe = Sha256Digest::of(SCRIPT.as_bytes()).short();
+        let held = files::lock(folder.join(format!("0123-{recipe}.lock"))).unwrap();
+        let cancel = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            stop.cancel();
+        };
+        let (res, ()) = tokio::join!(lab.read(), cancel);
+        assert!(matches!(res, Err(LibrariesError::Stopped)), "{res:?}");
+        drop(held);
+    }
+}

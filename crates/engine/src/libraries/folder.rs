@@ -102,3 +102,105 @@ fn entries(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, FileError> {
     found.sort();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use wheelfarm_core::gate::libraries::Library;
+
+    use super::super::fixture;
+    use super::*;
+
+    /// A `site-packages` with the C library of this machine at each of `places`.
+    fn site(places: &[&str]) -> (tempfile::TempDir, Utf8PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(folder.path()).unwrap();
+        let path = path.canonicalize_utf8().unwrap();
+        for place in places {
+            let place = path.join(place);
+            fs_err::create_dir_all(place.parent().unwrap()).unwrap();
+            fs_err::copy(fixture::libc(), place).unwrap();
+        }
+        (folder, path)
+    }
+
+    #[track_caller]
+    fn check(places: &[&str], want: Option<&str>) {
+        let (_folder, path) = site(places);
+        let res = folder_libraries(std::slice::from_ref(&path), None);
+        let found = res.ok().map(|libraries| {
+            assert!(libraries.libraries.keys().eq(["libc.so.6"]));
+            libraries.libraries["libc.so.6"].path.clone()
+        });
+        assert_eq!(found, want.map(|place| path.join(place).into_string()));
+    }
+
+    #[test]
+    fn libraries_are_found_in_their_places_and_nowhere_else() {
+        check(&["libx.so"], Some("libx.so"));
+        check(
+            &["libx.so", "torch/lib/libx.so.6"],
+            Some("torch/lib/libx.so.6"),
+        );
+        check(
+            &["libx.so", "nvidia/cu13/lib/libx.so"],
+            Some("nvidia/cu13/lib/libx.so"),
+        );
+        check(&["a.libs/liba.so", "b/libb.so"], Some("a.libs/liba.so"));
+        check(&["nvidia/cu13/lib/stubs/libcuda.so"], None);
+        check(&["torch/_C.so", "torch/lib/libx.a"], None);
+        check(&[], None);
+    }
+
+    #[test]
+    fn of_two_folders_the_first_counts() {
+        let (_one, first) = site(&["libc.so.6"]);
+        let (_two, second) = site(&["libc.so.6"]);
+        let libraries = folder_libraries(&[first.clone(), second.clone()], None).unwrap();
+        assert_eq!(
+            libraries.libraries["libc.so.6"].path,
+            first.join("libc.so.6")
+        );
+        assert_eq!(libraries.environment, format!("{first}, {second}"));
+    }
+
+    #[test]
+    fn a_folder_without_libraries_is_an_error_that_names_it() {
+        let error = folder_libraries(&["/nowhere".into()], None).unwrap_err();
+        assert!(error.to_string().contains("`/nowhere`"), "{error}");
+        assert!(error.hint().is_some());
+    }
+
+    #[test]
+    fn this_machine_serves_its_own_programs() {
+        let folder = fixture::libc().parent().unwrap().to_owned();
+        let program = fixture::program();
+        let libraries = folder_libraries(&[folder], Some(&program)).unwrap();
+        let module = inspect(&program).unwrap();
+        assert_eq!(
+            libraries.interpreter,
+            Some(Library::of_module(program.as_str(), &module))
+        );
+        let mut needed = module.symbols.needed;
+        assert!(!needed.is_empty());
+        let closure = libraries.closure([]);
+        assert!(closure.unknown.is_empty(), "{:?}", closure.unknown);
+        assert!(closure.resolve(&needed, &[]).is_empty());
+        let strong = needed
+            .iter_mut()
+            .find(|symbol| symbol.name == "malloc")
+            .expect("a shell allocates");
+        strong.name.push_str("_of_tomorrow");
+        let missing = closure.resolve(&needed, &[]);
+        assert_eq!(missing.len(), 1);
+        assert_eq!(missing[0].name, "malloc_of_tomorrow");
+    }
+
+    #[test]
+    fn a_program_that_is_none_is_refused_as_the_interpreter() {
+        let (_folder, path) = site(&["libc.so.6"]);
+        let text = path.join("python");
+        crate::files::write_atomic(&text, b"#!/bin/sh\nexec python3\n").unwrap();
+        let error = folder_libraries(&[path], Some(&text)).unwrap_err();
+        assert!(matches!(error, LibrariesError::Interpreter(_)), "{error:?}");
+    }
+}

@@ -5,6 +5,8 @@
 mod cache;
 mod environment;
 mod error;
+#[cfg(test)]
+mod fixture;
 mod folder;
 mod gather;
 mod tables;

@@ -101,7 +101,7 @@ pub(super) fn read(
                 let module = elf::inspect(&about.path, &mut file);
                 gathering.library(&about.path, module);
             }
-            Record::End(count) if count + 1 == record => {
+            Record::End(count) if record > 1 && count == record - 1 => {
                 return Ok(gathering.finish(environment));
             }
             Record::Interpreter(_) => return Err(unexpected("a second interpreter")),
@@ -176,5 +176,132 @@ impl ReadAt for FileParts {
         })?;
         buffer.copy_from_slice(found);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::super::fixture;
+    use super::*;
+
+    fn read_all(mut bytes: &[u8]) -> Result<Libraries, TablesError> {
+        read(&mut bytes, "image".to_owned())
+    }
+
+    fn told(error: &dyn Error) -> String {
+        let texts = std::iter::successors(Some(error), |&error| error.source());
+        let texts: Vec<_> = texts.map(ToString::to_string).collect();
+        texts.join(": ")
+    }
+
+    #[track_caller]
+    fn check_refused(tables: impl AsRef<[u8]>, want: &str) {
+        let error = read_all(tables.as_ref()).unwrap_err();
+        let told = told(&error);
+        assert!(told.contains(want), "{told}");
+    }
+
+    fn library(parts: &str, content: &str) -> Vec<u8> {
+        let mut tables = fixture::record("interpreter", &fixture::program());
+        let line =
+            format!("{{\"library\":{{\"path\":\"x.so\",\"size_bytes\":9,\"parts\":{parts}}}}}");
+        tables.extend(format!("{line}\n{content}{{\"end\":2}}\n").bytes());
+        tables
+    }
+
+    #[test]
+    fn libraries_are_read_from_their_parts() {
+        let libraries = read_all(&fixture::tables()).unwrap();
+        assert_eq!(libraries.environment, "image");
+        let interpreter = libraries.interpreter.as_ref().unwrap();
+        assert_eq!(interpreter.path, fixture::program());
+        assert!(interpreter.needed.contains(&"libc.so.6".to_owned()));
+        assert_eq!(libraries.libraries.len(), 1);
+        let libc = &libraries.libraries["libc.so.6"];
+        assert_eq!(libc.path, fixture::libc());
+        assert!(
+            libc.symbols["malloc"]
+                .iter()
+                .any(|version| version.starts_with("GLIBC_2."))
+        );
+    }
+
+    #[test]
+    fn what_is_no_library_is_left_out() {
+        for (parts, content) in [
+            ("[[0,9]]", "INPUT(x y"),
+            ("[[0,4]]", "\u{7f}ELF"),
+            ("[]", ""),
+        ] {
+            let libraries = read_all(&library(parts, content)).unwrap();
+            assert!(libraries.libraries.is_empty(), "{parts}");
+        }
+    }
+
+    #[test]
+    fn tables_that_end_early_are_refused() {
+        let whole = fixture::tables();
+        let ends = [
+            0,
+            1,
+            100,
+            5000,
+            whole.len() / 2,
+            whole.len() - 11,
+            whole.len() - 4,
+        ];
+        for end in ends {
+            let res = read_all(&whole[..end]);
+            assert!(res.is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn records_that_cannot_be_are_refused() {
+        let interpreter = fixture::record("interpreter", &fixture::program());
+        check_refused("{\"end\":0}\n", "record 1 is not the end");
+        check_refused(
+            fixture::record("library", &fixture::libc()),
+            "not the interpreter",
+        );
+        check_refused(interpreter.repeat(2), "record 2 is a second interpreter");
+        check_refused(
+            [&interpreter[..], b"{\"end\":2}\n"].concat(),
+            "record 2 is not the end",
+        );
+        check_refused(
+            [&interpreter[..], b"Traceback\n"].concat(),
+            "record 2 is malformed",
+        );
+        check_refused(library("[[0,10]]", "0123456789"), "the parts of `x.so`");
+        check_refused(library("[[4,4]]", ""), "the parts of `x.so`");
+        check_refused(
+            library("[[2,4],[1,9]]", "0123456789"),
+            "the parts of `x.so`",
+        );
+        check_refused(library("[[0,-1]]", ""), "record 2 is malformed");
+        check_refused("x".repeat(1 << 20), "record 1 is malformed");
+    }
+
+    #[test]
+    fn an_interpreter_without_its_tables_is_an_error() {
+        let line =
+            "{\"interpreter\":{\"path\":\"/python\",\"size_bytes\":9,\"parts\":[[0,4]]}}\n#!/x";
+        check_refused(line, "the interpreter `/python`");
+        let whole = fixture::record("interpreter", &fixture::program());
+        let text = String::from_utf8_lossy(&whole);
+        let first = text.lines().next().unwrap();
+        let size = first
+            .split("\"size_bytes\":")
+            .nth(1)
+            .unwrap()
+            .trim_end_matches('}');
+        let only_header = first.replace(&format!("[[0,{size}]]"), "[[0,64]]");
+        assert_ne!(only_header, first);
+        let body = &whole[first.len() + 1..][..64];
+        let record = [only_header.as_bytes(), b"\n", body].concat();
+        check_refused(record, "were not taken along");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,6 +40,7 @@ pub(crate) struct Lab {
     pub(crate) image: ImageId,
     pub(crate) image_name: ImageRef,
     unique: String,
+    more_images: Mutex<Vec<ImageRef>>,
 }
 
 /// Runs `body` against the real engine, and fails if a container, volume or image is left.
@@ -74,7 +75,18 @@ impl Lab {
             image,
             image_name,
             unique,
+            more_images: Mutex::default(),
         }
+    }
+
+    /// One more image, which goes with the test.
+    pub(crate) async fn import(&self, part: &str, root: Bytes) -> ImageId {
+        let name = ImageRef::new(format!("wheelfarm-test/{}:{part}", self.unique));
+        self.more_images.lock().unwrap().push(name.clone());
+        let labels = Labels::default().with(TEST_LABEL, &self.unique);
+        let root = TarSource::Memory(root);
+        let image = self.engine.import_image(root, &name, &labels).await;
+        image.expect("a tar can be imported")
     }
 
     /// The labels of what the test creates.
@@ -144,9 +156,13 @@ impl Lab {
         for labels in [of_image, self.labels()] {
             remove_owned(&*self.engine, &labels).await.unwrap();
         }
-        self.engine.remove_image(&self.image_name).await.unwrap();
-        let image = self.engine.image(&self.image_name).await.unwrap();
-        assert!(image.is_none(), "{image:?}");
+        let mut images = vec![self.image_name.clone()];
+        images.append(&mut self.more_images.lock().unwrap());
+        for name in images {
+            self.engine.remove_image(&name).await.unwrap();
+            let image = self.engine.image(&name).await.unwrap();
+            assert!(image.is_none(), "{image:?}");
+        }
     }
 }
 

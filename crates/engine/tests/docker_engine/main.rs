@@ -10,5 +10,6 @@ mod ends;
 mod files;
 mod images;
 mod lab;
+mod libraries;
 mod ownership;
 mod rights;
