@@ -483,3 +483,42 @@ proptest! {
         read(&bytes, Depth::Kernels);
     }
 }
+
+/// nvcc's own: `crates/core/tests/fatbins/README.md` says how they were made.
+const OF_NVCC: [(&str, &[u8]); 5] = [
+    ("size", include_bytes!("../../../tests/fatbins/size.fatbin")),
+    (
+        "speed",
+        include_bytes!("../../../tests/fatbins/speed.fatbin"),
+    ),
+    (
+        "concat",
+        include_bytes!("../../../tests/fatbins/concat.fatbin"),
+    ),
+    ("lto", include_bytes!("../../../tests/fatbins/lto.fatbin")),
+    ("stub", include_bytes!("../../../tests/fatbins/stub.fatbin")),
+];
+
+#[test]
+fn fatbins_of_nvcc_are_read() {
+    let listings: Vec<_> = OF_NVCC
+        .iter()
+        .map(|(name, bytes)| format!("{name}: {}", listing(&read(bytes, Depth::Kernels))))
+        .collect();
+    insta::assert_snapshot!(listings.join("\n"));
+}
+
+#[test]
+fn damaged_fatbins_of_nvcc_are_no_panic() {
+    for (name, bytes) in OF_NVCC {
+        if name == "speed" {
+            // Four times as long as the others, and nothing new in it but LZ4.
+            continue;
+        }
+        for at in (0..bytes.len()).step_by(5) {
+            let mut damaged = bytes.to_vec();
+            damaged[at] ^= 1 << (at / 5 % 8);
+            read(&damaged, Depth::Kernels);
+        }
+    }
+}
