@@ -488,3 +488,202 @@ fn is_gpu_file(path: &str) -> bool {
         .iter()
         .any(|end| path.ends_with(end))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::gate::finding::Verdict;
+    use crate::wheel::fixture::{Elf, PLAIN, Packing, Tree};
+
+    const STEM: &str = "demo-1.0";
+    const NAME: &str = "demo-1.0-cp312-cp312-manylinux_2_28_x86_64.whl";
+    const TAG: &str = "cp312-cp312-manylinux_2_28_x86_64";
+
+    fn inspect(name: &str, bytes: &[u8], reading: Reading) -> WheelReport {
+        let options = InspectOptions {
+            depth: Depth::Kernels,
+            reading,
+            caps: WheelCaps::default(),
+        };
+        inspect_wheel(name, Cursor::new(bytes), &options).unwrap()
+    }
+
+    fn module() -> Vec<u8> {
+        let elf = Elf {
+            needed: &["libtorch.so", "libc.so.6"],
+            versions: &[("libc.so.6", &["GLIBC_2.27"])],
+            undefined: &["_ZN3c105ErrorD1Ev", "PyLong_FromLong"],
+            ..Elf::default()
+        };
+        elf.bytes()
+    }
+
+    fn good() -> Tree {
+        Tree::wheel(STEM, &["torch==2.8.*"], TAG)
+            .with("demo/_C.cpython-312-x86_64-linux-gnu.so", &module())
+    }
+
+    fn packed(tree: Tree) -> Vec<u8> {
+        tree.recorded(STEM).pack(PLAIN).into_inner()
+    }
+
+    /// The rules that a wheel breaks, each with its place.
+    fn broken(name: &str, bytes: &[u8]) -> Vec<String> {
+        let report = inspect(name, bytes, Reading::Whole);
+        let findings = report.findings.iter();
+        findings
+            .map(|found| format!("{} {}", found.rule, found.place))
+            .collect()
+    }
+
+    #[test]
+    fn a_good_wheel_is_read_whole_and_nothing_is_wrong_with_it() {
+        let stored = Packing {
+            level: None,
+            ..PLAIN
+        };
+        for packing in [PLAIN, stored] {
+            let bytes = good().recorded(STEM).pack(packing).into_inner();
+            let report = inspect(NAME, &bytes, Reading::Whole);
+            assert_eq!(report.findings, []);
+            assert_eq!(report.sha256, Some(Sha256Digest::of(&bytes)));
+            assert_eq!(report.tags, [TAG]);
+            let metadata = report.metadata.unwrap();
+            assert_eq!(metadata.version, "1.0");
+            assert_eq!(metadata.requires_dist, ["torch==2.8.*"]);
+            let [module] = report.modules.as_slice() else {
+                panic!("{:?}", report.modules);
+            };
+            assert_eq!(module.facts.highest("GLIBC"), Some("2.27"));
+            assert_eq!(module.symbols.needed.len(), 2);
+            assert!(!module.has_device_code());
+        }
+    }
+
+    #[test]
+    fn reading_modules_alone_says_that_record_was_not_checked() {
+        let report = inspect(NAME, &packed(good()), Reading::ModulesByName);
+        assert_eq!(report.modules.len(), 1);
+        assert_eq!(report.sha256, None);
+        assert_eq!(Verdict::of(&report.findings), Verdict::NotChecked);
+    }
+
+    #[test]
+    fn what_a_wheel_says_of_itself_must_hold() {
+        let metadata = |text: &str| {
+            let path = "demo-1.0.dist-info/METADATA";
+            packed(good().with(path, text.as_bytes()))
+        };
+        let other =
+            "Metadata-Version: 2.4\nName: other\nVersion: 1.0\nRequires-Dist: torch==2.8.*\n";
+        assert_eq!(
+            broken(NAME, &metadata(other)),
+            ["name/metadata-mismatch demo-1.0.dist-info/METADATA"]
+        );
+        let unbound =
+            "Metadata-Version: 2.4\nName: demo\nVersion: 1.0\nRequires-Dist: torch>=2.0\n";
+        assert_eq!(
+            broken(NAME, &metadata(unbound)),
+            ["requires/torch-bound METADATA"]
+        );
+        let old = "demo-1.0-cp312-cp312-manylinux_2_17_x86_64.whl";
+        assert_eq!(broken(old, &packed(good())), [format!("tag/untrue {old}")]);
+        let cp311 = "demo-1.0-cp311-cp311-manylinux_2_28_x86_64.whl";
+        assert_eq!(
+            broken(cp311, &packed(good())),
+            [
+                "tag/untrue demo-1.0.dist-info/WHEEL",
+                "tag/untrue demo/_C.cpython-312-x86_64-linux-gnu.so"
+            ]
+        );
+        assert_eq!(
+            broken("demo.whl", &packed(good())),
+            ["name/metadata-mismatch demo.whl"]
+        );
+    }
+
+    #[test]
+    fn every_fault_of_record_is_named() {
+        let tree = good().with("demo/a.py", b"1").recorded(STEM);
+        let tree = tree.with("demo/a.py", b"2").with("demo/b.py", b"");
+        let bytes = tree.pack(PLAIN).into_inner();
+        assert_eq!(
+            broken(NAME, &bytes),
+            ["record/mismatch demo/a.py", "record/mismatch demo/b.py"]
+        );
+    }
+
+    #[test]
+    fn libraries_are_found_from_the_module_and_never_from_the_build_host() {
+        let with = |run_path: &'static str| {
+            let elf = Elf {
+                run_path: Some(run_path),
+                ..Elf::default()
+            };
+            broken(NAME, &packed(good().with("demo/lib/x.so", &elf.bytes())))
+        };
+        for fine in [
+            "$ORIGIN",
+            "$ORIGIN/../../torch/lib",
+            "${ORIGIN}/../lib:$ORIGIN",
+        ] {
+            assert_eq!(with(fine), [""; 0], "{fine}");
+        }
+        for leak in [
+            "/usr/local/cuda/lib64",
+            "$ORIGIN/../../../lib",
+            "$ORIGIN:",
+            "lib",
+        ] {
+            assert_eq!(with(leak), ["rpath/leak demo/lib/x.so"], "{leak}");
+        }
+    }
+
+    #[test]
+    fn a_copy_of_the_driver_is_found_by_either_name() {
+        let elf = Elf {
+            soname: Some("libcuda.so.1"),
+            ..Elf::default()
+        };
+        let driver = elf.bytes();
+        for path in ["demo/anything.so", "demo.libs/libcuda-1a2b3c4d.so.1"] {
+            let found = broken(NAME, &packed(good().with(path, &driver)));
+            assert_eq!(found, [format!("needed/bundled-driver {path}")]);
+        }
+        let runtime = Elf::default().bytes();
+        let found = broken(NAME, &packed(good().with("demo/libcudart.so.13", &runtime)));
+        assert_eq!(found, [""; 0]);
+    }
+
+    #[test]
+    fn damage_is_a_finding_and_never_a_panic() {
+        let bytes = packed(good());
+        for length in 0..bytes.len() {
+            let report = inspect(NAME, &bytes[..length], Reading::Whole);
+            assert!(!report.findings.is_empty(), "{length}");
+        }
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x41;
+            // A stray bit in a time stamp harms nobody; what matters is that there is a report.
+            for reading in [Reading::Whole, Reading::ModulesByName] {
+                let report = inspect(NAME, &damaged, reading);
+                assert_eq!(Ok(report.size_bytes), u64::try_from(bytes.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_module_by_itself_has_a_report_too() {
+        let bytes = module();
+        let mut findings = Vec::new();
+        let source: &mut dyn ReadAt = &mut bytes.as_slice();
+        let report = inspect_module("x.so", source, Depth::Headers, &mut findings).unwrap();
+        assert!(report.unwrap().facts.uses_torch_cxx_abi());
+        let mut short = &bytes[..100];
+        let report = inspect_module_file("x.so", &mut short, Depth::Headers).unwrap();
+        assert_eq!(report.findings[0].rule, Rule::ModuleUnreadable);
+    }
+}
