@@ -1,6 +1,7 @@
 //! Opens wheels and modules, on this machine or elsewhere, so that the gate can read them.
 
 use std::cell::RefCell;
+use std::error::Error;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::process::Command;
 
@@ -98,7 +99,7 @@ impl Read for Noting<'_> {
         self.file.read(buffer).map_err(|error| {
             let held = error
                 .into_inner()
-                .map(|held| held.downcast::<RemoteError>());
+                .map(<dyn Error + Send + Sync>::downcast::<RemoteError>);
             if let Some(Ok(fault)) = held {
                 self.fault.borrow_mut().get_or_insert(*fault);
             }

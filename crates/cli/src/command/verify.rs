@@ -11,7 +11,9 @@ use wheelfarm_core::plan::Job;
 use wheelfarm_engine::container::DockerEngine;
 use wheelfarm_engine::farm_folder::{self, FarmFolder};
 use wheelfarm_engine::inspect::inspect_file;
-use wheelfarm_engine::libraries::{LibrariesError, folder_libraries, job_libraries};
+use wheelfarm_engine::libraries::{
+    LibrariesError, LibrariesErrorKind, folder_libraries, job_libraries,
+};
 use wheelfarm_engine::out_folder::folder_label;
 use wheelfarm_engine::run::{StopSignal, farm_labels};
 
@@ -22,18 +24,15 @@ use crate::failure::Failure;
 use crate::render;
 
 pub(super) fn run(args: &VerifyArgs) -> Result<ExitCode, Failure> {
-    let (contract, libraries) = match &args.job {
-        Some(id) => {
-            let farm = FarmFolder::read(&args.matrix)?;
-            let plan = farm.plan()?;
-            let job = find_job(&plan, id)?;
-            (Contract::of_job(job), libraries(args, Some((&farm, job)))?)
-        }
-        None => {
-            let path = args.contract.as_ref();
-            let path = path.expect("clap asks for --job or --contract");
-            (farm_folder::read_contract(path)?, libraries(args, None)?)
-        }
+    let (contract, libraries) = if let Some(id) = &args.job {
+        let farm = FarmFolder::read(&args.matrix)?;
+        let plan = farm.plan()?;
+        let job = find_job(&plan, id)?;
+        (Contract::of_job(job), libraries(args, Some((&farm, job)))?)
+    } else {
+        let path = args.contract.as_ref();
+        let path = path.expect("clap asks for --job or --contract");
+        (farm_folder::read_contract(path)?, libraries(args, None)?)
     };
     let mut verified = Vec::new();
     for wheel in &args.wheels {
@@ -100,12 +99,10 @@ async fn environment(
 
 fn libraries_failure(error: LibrariesError) -> Failure {
     let hint = error.hint();
-    let failure = match &error {
-        LibrariesError::NoLibraries { .. } | LibrariesError::Interpreter(_) => {
-            Failure::bad_input(error)
-        }
-        LibrariesError::Stopped => Failure::new(ExitCode::Cancelled, error),
-        _ => Failure::infrastructure(error),
+    let failure = match error.kind() {
+        LibrariesErrorKind::Input => Failure::bad_input(error),
+        LibrariesErrorKind::Host => Failure::infrastructure(error),
+        LibrariesErrorKind::Stopped => Failure::new(ExitCode::Cancelled, error),
     };
     match hint {
         Some(hint) => failure.with_hint(hint),

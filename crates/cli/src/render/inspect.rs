@@ -33,20 +33,21 @@ pub(crate) fn human(
 /// Shows how far a remote wheel is read, on a terminal alone, in one line that is wiped at the end.
 pub(crate) fn remote_progress() -> impl Fn(RemoteProgress) + Send + Sync + 'static {
     let bar = ProgressBar::new_spinner();
-    move |step| match step {
-        RemoteProgress::Received {
+    move |step| {
+        if let RemoteProgress::Received {
             fetched_bytes,
             size_bytes: Some(size_bytes),
             ..
-        } => bar.set_message(format!(
-            "read {} of {}",
-            size(fetched_bytes),
-            size(size_bytes)
-        )),
-        RemoteProgress::Retrying { reason, wait, .. } => {
+        } = step
+        {
+            bar.set_message(format!(
+                "read {} of {}",
+                size(fetched_bytes),
+                size(size_bytes)
+            ));
+        } else if let RemoteProgress::Retrying { reason, wait, .. } = step {
             bar.set_message(format!("{reason}; again in {}", super::elapsed(wait)));
         }
-        _ => {}
     }
 }
 
@@ -84,7 +85,7 @@ fn answer(report: &WheelReport, gpu: Capability) -> String {
 
 fn picture(report: &WheelReport, is_deep: bool) -> String {
     let mut parts = vec![head(report)];
-    parts.extend(modules(report));
+    parts.push(modules(report));
     if is_deep {
         parts.extend(kernels(report));
     }
@@ -109,10 +110,12 @@ fn head(report: &WheelReport) -> String {
             .collect();
         let mut line = format!("{} {}", metadata.project, metadata.version);
         if let Some(python) = &metadata.requires_python {
-            line += &format!(", Python {python}");
+            line.push_str(", Python ");
+            line.push_str(python);
         }
         if !torch.is_empty() {
-            line += &format!(", requires {}", torch.join(", "));
+            line.push_str(", requires ");
+            line.push_str(&torch.join(", "));
         }
         lines.push(line);
     }
@@ -157,7 +160,7 @@ fn needs(report: &WheelReport) -> Option<String> {
 }
 
 /// A row for each module with GPU code, a column for each arch; how many containers hold it.
-fn modules(report: &WheelReport) -> Option<String> {
+fn modules(report: &WheelReport) -> String {
     let rows: Vec<_> = report
         .modules
         .iter()
@@ -166,11 +169,11 @@ fn modules(report: &WheelReport) -> Option<String> {
         .collect();
     if rows.is_empty() {
         let count = report.modules.len();
-        return Some(match (report.kind, count) {
+        return match (report.kind, count) {
             (_, 0) => "no compiled module: no GPU code that could be missing".to_owned(),
             (FileKind::Module, _) => "no GPU code".to_owned(),
             (FileKind::Wheel, count) => format!("no GPU code in its {count} modules"),
-        });
+        };
     }
     let columns: BTreeSet<&ArchColumn> =
         rows.iter().flat_map(|(_, counts)| counts.keys()).collect();
@@ -195,7 +198,7 @@ fn modules(report: &WheelReport) -> Option<String> {
         }
         table.push(row);
     }
-    Some(aligned(&table))
+    aligned(&table)
 }
 
 /// How many different kernels each module has for each arch.

@@ -77,15 +77,11 @@ fn job_line(job: &JobSummary, width: usize) -> String {
 
 /// What the gate says, and where the wheel runs.
 fn gate_lines(gate: &GateSummary) -> String {
-    let mut text = format!(
-        "\n  gate: {}; runs: {}",
-        gate.line,
-        report::runs_on_line(&gate.runs_on)
-    );
-    for finding in &gate.findings {
-        text += &format!("\n    {}", report::finding_line(finding));
-    }
-    text
+    let runs_on = report::runs_on_line(&gate.runs_on);
+    let mut lines = vec![format!("\n  gate: {}; runs: {runs_on}", gate.line)];
+    let findings = gate.findings.iter();
+    lines.extend(findings.map(|finding| format!("    {}", report::finding_line(finding))));
+    lines.join("\n")
 }
 
 fn failure_lines(job: &JobSummary, failure: &Failure) -> Vec<String> {

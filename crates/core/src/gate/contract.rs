@@ -495,15 +495,13 @@ impl Reader<'_> {
     }
 
     fn pattern(&mut self, at: &At<String>) -> Option<Pattern> {
-        match Pattern::new(&at.value) {
-            Ok(pattern) => Some(pattern),
-            Err(_) => {
-                let message = format!("`{}` is not a glob", at.value);
-                let hint = "`*` stands for any text, `?` for one letter, `[ab]` for one of these";
-                let fault = Diagnostic::new(yaml::place(self.reading.file, at), "glob", message);
-                self.reading.faults.push(fault.with_hint(hint));
-                None
-            }
+        if let Ok(pattern) = Pattern::new(&at.value) {
+            return Some(pattern);
         }
+        let message = format!("`{}` is not a glob", at.value);
+        let hint = "`*` stands for any text, `?` for one letter, `[ab]` for one of these";
+        let place = yaml::place(self.reading.file, at);
+        self.reading.fault(place, "glob", message, hint);
+        None
     }
 }

@@ -92,7 +92,7 @@ mod tests {
         let warning = Finding::new(Rule::ArchUnasked, "a.so", "sm_75");
         let unknown = Finding::not_checked(Rule::AbiUndefinedSymbol, "wheel", "no libraries");
         assert_eq!(Verdict::of(&[]), Verdict::Passed);
-        assert_eq!(Verdict::of(&[warning.clone()]), Verdict::Passed);
+        assert_eq!(Verdict::of(std::slice::from_ref(&warning)), Verdict::Passed);
         assert_eq!(
             Verdict::of(&[warning, unknown.clone()]),
             Verdict::NotChecked

@@ -446,7 +446,8 @@ impl<R: Read + Seek> Inspection<'_, R> {
 /// `_C.so`, `libx.so.1.2`: what a library is called.
 fn is_library_name(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    name.ends_with(".so") || name.contains(".so.")
+    name.split_once(".so")
+        .is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The Python that an extension module's name says it is for: `cp312`, or `abi3`. `None` for what
@@ -467,7 +468,7 @@ pub(super) fn python_of(path: &str) -> Option<&str> {
         .map(|(_, tag)| *tag)
 }
 
-/// What CPython has in the names of its extension modules, and the ABI tag of the same.
+/// What an extension module has in its name, and the ABI tag of the same.
 const CPYTHON_TAGS: [(&str, &str); 12] = [
     ("37m", "cp37m"),
     ("38", "cp38"),

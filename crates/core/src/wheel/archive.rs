@@ -251,17 +251,18 @@ impl<R: Read + Seek> WheelArchive<R> {
             .zip
             .by_index(member.index)
             .map_err(|error| unpack(error.into()))?;
-        let method = match content.compression() {
-            CompressionMethod::Stored => Method::Stored,
-            CompressionMethod::Deflated => Method::Deflated,
-            other => {
-                let text = format!("it is packed as {other}, and only deflate is known");
-                return Err(unpack(io::Error::other(text)));
-            }
+        let compression = content.compression();
+        let method = if compression == CompressionMethod::Stored {
+            Method::Stored
+        } else if compression == CompressionMethod::Deflated {
+            Method::Deflated
+        } else {
+            let text = format!("it is packed as {compression}, and only deflate is known");
+            return Err(unpack(io::Error::other(text)));
         };
         let packed = Packed {
             start: content.data_start().unwrap_or(0),
-            packed_bytes: content.compressed_size(),
+            length_bytes: content.compressed_size(),
             method,
         };
         let mut ends = Ends::default();

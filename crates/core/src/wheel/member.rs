@@ -138,7 +138,7 @@ type Range = (usize, usize);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Packed {
     pub(super) start: u64,
-    pub(super) packed_bytes: u64,
+    pub(super) length_bytes: u64,
     pub(super) method: Method,
 }
 
@@ -185,7 +185,7 @@ impl<R: Read + Seek> MemberBytes<R> {
         }
         let mut reader = self.reader.clone();
         reader.seek(SeekFrom::Start(self.packed.start))?;
-        let inflated = DeflateDecoder::new(reader.take(self.packed.packed_bytes));
+        let inflated = DeflateDecoder::new(reader.take(self.packed.length_bytes));
         Ok(Stream {
             inflated: BufReader::with_capacity(64 << 10, inflated),
             position: 0,
@@ -262,7 +262,7 @@ mod tests {
         }
         let packed = Packed {
             start: 6,
-            packed_bytes: u64::try_from(file.len()).unwrap() - 6,
+            length_bytes: u64::try_from(file.len()).unwrap() - 6,
             method,
         };
         let mut ends = Ends::default();

@@ -59,7 +59,31 @@ pub enum LibrariesError {
     Stopped,
 }
 
+/// Who can do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LibrariesErrorKind {
+    /// Who named the folders or the interpreter.
+    Input,
+    /// The engine or this machine.
+    Host,
+    /// The user, who stopped it.
+    Stopped,
+}
+
 impl LibrariesError {
+    /// Who can do something about it.
+    pub fn kind(&self) -> LibrariesErrorKind {
+        match self {
+            Self::Interpreter(_) | Self::NoLibraries { .. } => LibrariesErrorKind::Input,
+            Self::Engine { .. }
+            | Self::NoEngine(_)
+            | Self::Script { .. }
+            | Self::Tables { .. }
+            | Self::File(_) => LibrariesErrorKind::Host,
+            Self::Stopped => LibrariesErrorKind::Stopped,
+        }
+    }
+
     /// What to type.
     pub fn hint(&self) -> Option<&'static str> {
         match self {

@@ -12,7 +12,7 @@ mod gather;
 mod tables;
 
 pub use environment::{environment_libraries, job_libraries};
-pub use error::LibrariesError;
+pub use error::{LibrariesError, LibrariesErrorKind};
 pub use folder::folder_libraries;
 pub use gather::InterpreterError;
 pub use tables::TablesError;

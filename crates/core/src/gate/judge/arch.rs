@@ -92,9 +92,7 @@ fn differs(image: &Image, inside: Arch) -> bool {
 
 /// `sm_90a` or `compute_90`, as NVIDIA writes them.
 pub(in crate::gate) fn label(image: &Image) -> String {
-    let number = image
-        .arch
-        .map_or_else(|| "?".to_owned(), |arch| arch.number());
+    let number = image.arch.map_or_else(|| "?".to_owned(), Arch::number);
     match image.kind {
         ImageKind::Sass => format!("sm_{number}"),
         ImageKind::Ptx => format!("compute_{number}"),

@@ -26,7 +26,7 @@ const SECTION_HEADER_BYTES: u64 = 64;
 pub(super) struct Loaded {
     size_bytes: u64,
     parts: BTreeMap<u64, Vec<u8>>,
-    loaded_bytes: u64,
+    held_bytes: u64,
 }
 
 /// A section's name, where it lies in the file, and its address in memory.
@@ -43,7 +43,7 @@ impl Loaded {
         let mut loaded = Self {
             size_bytes: source.size_bytes(),
             parts: BTreeMap::new(),
-            loaded_bytes: 0,
+            held_bytes: 0,
         };
         loaded.add(source, 0..HEADER_BYTES)?;
         let header = *loaded.header()?;
@@ -66,7 +66,7 @@ impl Loaded {
             let names = header.section_strings_index(LE, &loaded);
             let headers = header.section_headers(LE, &loaded).map_err(malformed)?;
             let names = headers.get(names.map_err(malformed)?.0);
-            let range = names.and_then(|names| places(names));
+            let range = names.and_then(places);
             if let Some(range) = range {
                 loaded.add(source, range)?;
             }
@@ -148,8 +148,8 @@ impl Loaded {
         if range.end > self.size_bytes {
             return Err(ElfError::Read(io::ErrorKind::UnexpectedEof.into()));
         }
-        self.loaded_bytes = self.loaded_bytes.saturating_add(length);
-        if self.loaded_bytes > LOADED_CAP_BYTES {
+        self.held_bytes = self.held_bytes.saturating_add(length);
+        if self.held_bytes > LOADED_CAP_BYTES {
             return Err(ElfError::TablesTooLarge);
         }
         let mut bytes = vec![0; usize::try_from(length).map_err(|_| ElfError::TablesTooLarge)?];
