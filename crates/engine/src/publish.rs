@@ -9,14 +9,18 @@ use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelfarm_core::digest::Sha256Digest;
+use wheelfarm_core::gate::contract::Contract;
+use wheelfarm_core::gate::{judge, report};
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::manifest::{self, Manifest};
+use wheelfarm_core::plan::Job;
 use wheelfarm_core::release::channel::Channel;
 use wheelfarm_core::release::wheel_page;
 use wheelfarm_core::release::{Release, ReleaseError, ReleasedWheel};
 use wheelfarm_core::wheel::name::WheelName;
 
 use crate::files::{self, FileError};
+use crate::inspect::inspect_file;
 use crate::run::REPORT_FILE;
 
 /// The file at the top of a release that lists its wheels.
@@ -47,6 +51,14 @@ pub enum PublishError {
         there: Sha256Digest,
         /// The digest of what would replace it.
         new: Sha256Digest,
+    },
+    /// A wheel on record does not hold to its package's contract as that is now.
+    #[error("the gate refuses `{path}`\n{}", .findings.join("\n"))]
+    Refused {
+        /// The wheel.
+        path: Utf8PathBuf,
+        /// What it found, a line each.
+        findings: Vec<String>,
     },
     /// The wheels do not go together.
     #[error("failed to lay out the release")]
@@ -90,6 +102,9 @@ impl PublishError {
                 "a published name never changes its bytes; publish to a new folder, or give the \
                  package a new version",
             ),
+            Self::Refused { .. } => {
+                Some("`wheelfarm explain RULE` says why; mend the package and build it again")
+            }
             Self::Busy(_) => Some("wait for it"),
             Self::OtherSchema { .. } => Some("publish to a new folder"),
             Self::Release(_) | Self::List { .. } | Self::File(_) | Self::Read(_) => None,
@@ -99,7 +114,10 @@ impl PublishError {
     /// Whether the wheels are at fault, not the host.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Altered { .. } | Self::OtherBytes { .. } | Self::Release(_) => true,
+            Self::Altered { .. }
+            | Self::OtherBytes { .. }
+            | Self::Refused { .. }
+            | Self::Release(_) => true,
             Self::List { .. }
             | Self::OtherSchema { .. }
             | Self::Busy(_)
@@ -191,6 +209,28 @@ pub fn publish_to_folder(
         wheels,
         unchanged,
     })
+}
+
+/// Holds the wheels of `records` against the contracts of their `jobs` again: a contract may have
+/// changed since, and the manifest's word is for the old one. Symbols are not looked up again:
+/// they were when the wheel was built, and no contract changes what torch has.
+///
+/// Blocking: reads every wheel to its end.
+pub fn judge_again(records: &[(Utf8PathBuf, Manifest)], jobs: &[&Job]) -> Result<(), PublishError> {
+    for (place, manifest) in records {
+        let Some(job) = jobs.iter().find(|job| *job.id() == manifest.job) else {
+            continue;
+        };
+        let path = place.join(&manifest.wheel.file_name);
+        let report = inspect_file(&path, judge::DEPTH)?;
+        let judgement = judge::judge(&report, &Contract::of_job(job), None);
+        let errors = judgement.errors();
+        if !errors.is_empty() {
+            let findings = errors.into_iter().map(report::finding_line).collect();
+            return Err(PublishError::Refused { path, findings });
+        }
+    }
+    Ok(())
 }
 
 /// Hashes a wheel on record again: between runs only the manifest vouched for it.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use wheelfarm_core::manifest::Manifest;
-use wheelfarm_core::plan::Need;
+use wheelfarm_core::plan::{Job, Need};
 use wheelfarm_core::release::channel::Channel;
 use wheelfarm_engine::container::DockerEngine;
 use wheelfarm_engine::farm_folder;
 use wheelfarm_engine::out_folder::folder_label;
 use wheelfarm_engine::prove::{ProofError, ProofSubject, Prover, Receipt};
-use wheelfarm_engine::publish::{FolderReceipt, PublishError, publish_to_folder};
+use wheelfarm_engine::publish::{FolderReceipt, PublishError, judge_again, publish_to_folder};
 use wheelfarm_engine::run::StopSignal;
 
 use super::{Selected, listen};
@@ -24,6 +24,8 @@ pub(super) fn run(args: &PublishArgs) -> Result<ExitCode, Failure> {
     let selected = Selected::read(&args.selection)?;
     selected.refuse_nothing()?;
     let records = records(&selected, args)?;
+    let jobs: Vec<&Job> = selected.plan.jobs.iter().collect();
+    judge_again(&records, &jobs).map_err(publish_failure)?;
     let receipt = publish_to_folder(&records, &args.to).map_err(publish_failure)?;
     if args.format == Format::Human {
         render::publish::folder(&receipt)?;

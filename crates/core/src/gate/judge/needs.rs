@@ -13,24 +13,25 @@ use crate::wheel::elf::Module;
 /// Search paths must lead from the module, not from the root of the machine it was built on.
 pub(super) fn search_paths(module: &ModuleReport, findings: &mut Vec<Finding>) {
     let depth = depth_in_site_packages(&module.facts.path);
-    for path in module
-        .facts
-        .search_paths
-        .iter()
+    let lists = module.facts.search_paths.iter();
+    let leaks: BTreeSet<String> = lists
         .flat_map(|list| list.split(':'))
-    {
-        let from_origin = ["$ORIGIN", "${ORIGIN}"]
-            .iter()
-            .find_map(|origin| path.strip_prefix(origin));
-        let seen = match from_origin {
-            Some(rest) if climbs(rest) <= depth => continue,
-            Some(_) => format!("`{path}` leaves site-packages"),
-            None if path.is_empty() => "an empty entry: the current folder".to_owned(),
-            None => format!("`{path}`"),
-        };
-        let finding = Finding::new(Rule::RpathLeak, &*module.facts.path, seen);
-        findings.push(finding.expected("paths from $ORIGIN, within site-packages"));
+        .filter(|entry| {
+            let from_origin = ["$ORIGIN", "${ORIGIN}"]
+                .iter()
+                .find_map(|origin| entry.strip_prefix(origin));
+            from_origin.is_none_or(|rest| climbs(rest) > depth)
+        })
+        // The loader takes an empty entry for the current folder.
+        .map(|entry| if entry.is_empty() { "." } else { entry }.to_owned())
+        .collect();
+    if leaks.is_empty() {
+        return;
     }
+    let leaks: Vec<String> = leaks.into_iter().collect();
+    let seen = format!("looks for libraries in {}", some_of(&leaks));
+    let finding = Finding::new(Rule::RpathLeak, &*module.facts.path, seen);
+    findings.push(finding.expected("paths from $ORIGIN, within site-packages"));
 }
 
 /// How many folders above the module are inside of site-packages.

@@ -66,7 +66,12 @@ fn python_tag(name: &WheelName, module: &ModuleReport, findings: &mut Vec<Findin
 
 /// Whether a wheel that is tied to one torch requires that torch.
 pub(super) fn torch_bound(report: &WheelReport, findings: &mut Vec<Finding>) {
-    let Some(metadata) = &report.metadata else {
+    // torch is built with itself.
+    let Some(metadata) = report
+        .metadata
+        .as_ref()
+        .filter(|own| own.project != "torch")
+    else {
         return;
     };
     let tied = report.modules.iter().find_map(|module| {
