@@ -48,7 +48,7 @@ rules! {
     ModuleMissing = "module/missing",
     /// A module with GPU code is not in the contract.
     ModuleUnexpected = "module/unexpected",
-    /// A container has no machine code and no PTX for a GPU that was asked for.
+    /// A container does not hold the machine code that was asked for.
     ArchMissingSass = "arch/missing-sass",
     /// A container has PTX where machine code was asked for.
     ArchJitOnly = "arch/jit-only",
