@@ -286,6 +286,14 @@ impl WheelReport {
         }
     }
 
+    /// Whether nothing in it was out of reach.
+    pub fn is_read_to_the_end(&self) -> bool {
+        let is_gap = |finding: &Finding| {
+            [Rule::ArchiveUnsound, Rule::ModuleUnreadable].contains(&finding.rule)
+        };
+        !self.findings.iter().any(is_gap)
+    }
+
     fn unsound(&mut self, error: &ArchiveError) {
         let finding = Finding::new(Rule::ArchiveUnsound, &*self.file_name, chain(error));
         self.findings.push(finding);

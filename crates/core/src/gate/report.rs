@@ -20,7 +20,21 @@ pub const SCHEMA: u32 = 1;
 /// What the wheel's GPU code does on a GPU of compute capability `gpu`.
 pub fn runs_on(report: &WheelReport, gpu: Capability) -> GpuVerdict {
     let modules: Vec<ModuleCode<'_>> = report.modules.iter().map(code_of).collect();
-    verdict::runs_on(&modules, cuda_of(&report.modules), gpu)
+    let mut found = verdict::runs_on(&modules, cuda_of(&report.modules), gpu);
+    // What could not be read may hold anything: it counts as one container that is not known.
+    if !report.is_read_to_the_end() {
+        found.unknown += 1;
+        found.total += 1;
+        found.verdict = match found.verdict {
+            verdict::Verdict::Partly => verdict::Verdict::Partly,
+            verdict::Verdict::Native
+            | verdict::Verdict::Jit
+            | verdict::Verdict::Fails
+            | verdict::Verdict::Unknown
+            | verdict::Verdict::NoDeviceCode => verdict::Verdict::Unknown,
+        };
+    }
+    found
 }
 
 /// The same for one module.
