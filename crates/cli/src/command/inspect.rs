@@ -2,10 +2,8 @@
 
 use camino::Utf8Path;
 use wheelfarm_core::fatbin::Depth;
-use wheelfarm_core::gate::finding::Finding;
 use wheelfarm_core::gate::inspect::WheelReport;
 use wheelfarm_core::gate::report;
-use wheelfarm_core::gate::rule::Rule;
 use wheelfarm_core::gpu::verdict::Verdict;
 use wheelfarm_core::gpu::{self, Capability};
 use wheelfarm_core::source::{RemoteUrl, RemoteUrlError};
@@ -109,11 +107,7 @@ fn wanted_gpus(text: &str) -> Result<Vec<Capability>, Failure> {
 
 /// A file that cannot be read to its end is refused; a GPU that is asked about must run it all.
 fn exit_code(reports: &[WheelReport], gpus: &[Capability]) -> ExitCode {
-    let is_broken =
-        |finding: &Finding| [Rule::ArchiveUnsound, Rule::ModuleUnreadable].contains(&finding.rule);
-    let is_broken = reports
-        .iter()
-        .any(|report| report.findings.iter().any(is_broken));
+    let is_broken = reports.iter().any(|report| !report.is_read_to_the_end());
     let verdicts: Vec<Verdict> = reports
         .iter()
         .flat_map(|report| gpus.iter().map(|&gpu| report::runs_on(report, gpu).verdict))

@@ -64,7 +64,7 @@ pub(crate) fn fetched(read: &RemoteReport) {
 /// One sentence for one GPU, and one for each module when they differ.
 fn answer(report: &WheelReport, gpu: Capability) -> String {
     let whole = report::runs_on(report, gpu);
-    let mut lines = vec![format!("{} {}", report.file_name, sentence(&whole))];
+    let mut lines = vec![report::answer(report, gpu)];
     let of_modules: Vec<(&ModuleReport, GpuVerdict)> = report
         .modules
         .iter()
@@ -170,6 +170,7 @@ fn modules(report: &WheelReport) -> String {
     if rows.is_empty() {
         let count = report.modules.len();
         return match (report.kind, count) {
+            _ if !report.is_read_to_the_end() => "what GPU code it holds is not known".to_owned(),
             (_, 0) => "no compiled module: no GPU code that could be missing".to_owned(),
             (FileKind::Module, _) => "no GPU code".to_owned(),
             (FileKind::Wheel, count) => format!("no GPU code in its {count} modules"),
@@ -348,7 +349,7 @@ pub(crate) fn json(
                     json!({
                         "gpu": gpu,
                         "verdict": verdict.verdict,
-                        "sentence": format!("{} {}", report.file_name, sentence(&verdict)),
+                        "sentence": report::answer(report, gpu),
                     })
                 });
                 value["answers"] = answers.collect();

@@ -8,6 +8,7 @@ use super::finding::{Finding, Verdict};
 use super::inspect::{FileKind, ModuleReport, WheelReport, python_of};
 use super::judge::{Judgement, label};
 use crate::fatbin::{Container, Content, Image, ImageKind};
+use crate::gpu::sentence::sentence;
 use crate::gpu::verdict::{self, GpuVerdict, ModuleCode};
 use crate::gpu::{self, Capability};
 use crate::manifest::{ModuleArchs, RunsOn};
@@ -35,6 +36,15 @@ pub fn runs_on(report: &WheelReport, gpu: Capability) -> GpuVerdict {
         };
     }
     found
+}
+
+/// That answer as a sentence, with the file's name.
+pub fn answer(report: &WheelReport, gpu: Capability) -> String {
+    let name = &report.file_name;
+    if report.is_read_to_the_end() {
+        return format!("{name} {}", sentence(&runs_on(report, gpu)));
+    }
+    format!("{name} cannot be read to its end, so whether it runs on {gpu} is not known")
 }
 
 /// The same for one module.
