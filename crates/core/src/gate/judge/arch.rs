@@ -9,6 +9,8 @@ use crate::gate::contract::{Contract, DeviceCode};
 use crate::gate::finding::Finding;
 use crate::gate::inspect::{ModuleReport, WheelReport};
 use crate::gate::rule::Rule;
+use crate::gpu::Capability;
+use crate::gpu::rules::{ContainerRun, container_runs};
 
 /// A kernel without a body is a return and padding: at most this long on every arch since 7.0.
 const EMPTY_BYTES: u64 = 256;
@@ -243,14 +245,13 @@ pub(super) fn targets(module: &ModuleReport, contract: &Contract, findings: &mut
         if lacking.is_empty() {
             continue;
         }
-        let has_ptx = |container: &&&Container| {
-            let images = container.images.iter();
-            images
-                .filter(|image| image.kind == ImageKind::Ptx)
-                .any(|image| image.arch == Some(arch))
+        // Machine code of another suffix or minor version may run there; PTX alone is compiled.
+        let gpu = Capability::of_arch(arch);
+        let is_compiled = |container: &&Container| {
+            let run = container_runs(&container.images, gpu);
+            matches!(run, ContainerRun::Jit { .. })
         };
-        let with_ptx = lacking.iter().filter(has_ptx).count();
-        let rule = if with_ptx == lacking.len() {
+        let rule = if lacking.iter().all(is_compiled) {
             Rule::ArchJitOnly
         } else {
             Rule::ArchMissingSass
