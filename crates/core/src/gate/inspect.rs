@@ -14,7 +14,7 @@ use crate::wheel::archive::{ArchiveError, LocalHeaders, Member, WheelArchive};
 use crate::wheel::elf::{self, ElfError, FatbinSection, ModuleFacts, Symbols};
 use crate::wheel::metadata::{CoreMetadata, METADATA_CAP_BYTES};
 use crate::wheel::name::WheelName;
-use crate::wheel::record::{self, FileRecord, RECORD_CAP_BYTES};
+use crate::wheel::record::{self, FileRecord, RECORD_CAP_BYTES, RecordError};
 use crate::wheel::wheel_file::{WHEEL_FILE_CAP_BYTES, WheelFile};
 use crate::wheel::{WheelCaps, dist_info_name};
 
@@ -287,7 +287,8 @@ impl WheelReport {
     }
 
     fn unsound(&mut self, error: &ArchiveError) {
-        let finding = Finding::new(Rule::ArchiveUnsound, &*self.file_name, chain(error));
+        let place = error.member().unwrap_or(&self.file_name).to_owned();
+        let finding = Finding::new(Rule::ArchiveUnsound, place, chain(error));
         self.findings.push(finding);
     }
 }
@@ -436,6 +437,11 @@ impl<R: Read + Seek> Inspection<'_, R> {
             .map(|(file, record)| (file.clone(), *record))
             .collect();
         for fault in record::faults(&bytes, &path, &files) {
+            // What could not be unpacked is there, and has a finding of its own.
+            let is_there = |path: &str| self.archive.members().iter().any(|m| m.path == path);
+            if matches!(&fault, RecordError::Absent { path } if is_there(path)) {
+                continue;
+            }
             let place = fault.path().unwrap_or(&path).to_owned();
             let finding = Finding::new(Rule::RecordMismatch, place, chain(&fault));
             self.report.findings.push(finding);
