@@ -286,6 +286,14 @@ impl WheelReport {
         }
     }
 
+    /// What is there and could not be read; the file's own name when that is the archive itself.
+    pub(super) fn unread(&self) -> impl Iterator<Item = &str> {
+        let unread = [Rule::ArchiveUnsound, Rule::ModuleUnreadable];
+        let findings = self.findings.iter();
+        let findings = findings.filter(move |finding| unread.contains(&finding.rule));
+        findings.map(|finding| &*finding.place)
+    }
+
     fn unsound(&mut self, error: &ArchiveError) {
         let place = error.member().unwrap_or(&self.file_name).to_owned();
         let finding = Finding::new(Rule::ArchiveUnsound, place, chain(error));

@@ -180,12 +180,17 @@ fn empty_kernels(path: &str, containers: &[&Container], findings: &mut Vec<Findi
 
 /// Whether the modules that the contract names are there, and no other one has GPU code.
 pub(super) fn modules(report: &WheelReport, contract: &Contract, findings: &mut Vec<Finding>) {
+    let unread: Vec<&str> = report.unread().collect();
+    if unread.contains(&&*report.file_name) {
+        return;
+    }
     for terms in contract.module_terms() {
         let is_for_these_archs = contract.archs.is_none()
             || terms.device_code == DeviceCode::None
             || !contract.targets(Some(terms)).native.is_empty();
-        let has = |path: &str| terms.name.matches(path);
-        if is_for_these_archs && !report.modules.iter().any(|module| has(&module.facts.path)) {
+        let modules = report.modules.iter().map(|module| &*module.facts.path);
+        let mut there = modules.chain(unread.iter().copied());
+        if is_for_these_archs && !there.any(|path| terms.name.matches(path)) {
             let seen = "is not in the wheel";
             findings.push(Finding::new(Rule::ModuleMissing, terms.name.as_str(), seen));
         }
