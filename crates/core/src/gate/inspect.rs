@@ -420,14 +420,22 @@ impl<R: Read + Seek> Inspection<'_, R> {
             Ok(bytes) => bytes,
             Err(error) => return self.report.unsound(&error),
         };
-        let checked = WheelFile::parse(&bytes).and_then(|file| {
-            self.report.tags = file.tags().map(str::to_owned).collect();
-            let name = self.report.name.as_ref();
-            name.map_or(Ok(()), |name| file.check_against(name))
-        });
-        if let Err(error) = checked {
-            let finding = Finding::new(Rule::TagUntrue, &*path, chain(&error));
+        let untrue = |seen: String| Finding::new(Rule::TagUntrue, &*path, seen);
+        let file = match WheelFile::parse(&bytes) {
+            Ok(file) => file,
+            Err(error) => return self.report.findings.push(untrue(chain(&error))),
+        };
+        self.report.tags = file.tags().map(str::to_owned).collect();
+        let Some(name) = &self.report.name else {
+            return;
+        };
+        if !file.has_tags_of(name) {
+            let finding = untrue(format!("says {}", self.report.tags.join(", ")));
+            let tags = name.expanded_tags().join(", ");
+            let finding = finding.expected(format!("{tags}, as the file name says"));
             self.report.findings.push(finding);
+        } else if let Err(error) = file.check_against(name) {
+            self.report.findings.push(untrue(chain(&error)));
         }
     }
 
