@@ -4,7 +4,7 @@ use crate::gate::contract::Contract;
 use crate::gate::finding::Finding;
 use crate::gate::inspect::{ModuleReport, WheelReport, python_of};
 use crate::gate::rule::Rule;
-use crate::wheel::elf::ModuleFacts;
+use crate::wheel::elf::{Machine, ModuleFacts};
 use crate::wheel::name::WheelName;
 use crate::wheel::platform::{self, platform_tag};
 use crate::wheel::requirement::{self, TorchBound};
@@ -15,6 +15,16 @@ pub(super) fn tags(report: &WheelReport, findings: &mut Vec<Finding>) {
     let Some(name) = &report.name else {
         return;
     };
+    for module in &report.modules {
+        python_tag(name, module, findings);
+    }
+    let faults = findings.len();
+    for module in &report.modules {
+        machine(name, module, findings);
+    }
+    if findings.len() > faults {
+        return;
+    }
     let place = &*report.file_name;
     let modules: Vec<ModuleFacts> = report
         .modules
@@ -39,8 +49,25 @@ pub(super) fn tags(report: &WheelReport, findings: &mut Vec<Finding>) {
             }
         }
     }
-    for module in &report.modules {
-        python_tag(name, module, findings);
+}
+
+/// A module for another machine than the tags name.
+fn machine(name: &WheelName, module: &ModuleReport, findings: &mut Vec<Finding>) {
+    let tags = name.platform_tags().iter();
+    let machines: Vec<&str> = tags.filter_map(|tag| platform::machine_of(tag)).collect();
+    let own = match module.facts.machine {
+        Machine::X86_64 => "x86_64",
+        Machine::Aarch64 => "aarch64",
+        Machine::Other => "a machine other than x86_64 and aarch64",
+        Machine::Cuda => return,
+    };
+    if !machines.is_empty() && !machines.contains(&own) {
+        let finding = Finding::new(
+            Rule::TagUntrue,
+            &*module.facts.path,
+            format!("is for {own}"),
+        );
+        findings.push(finding.expected(format!("{}, as the file name says", machines.join(", "))));
     }
 }
 
