@@ -128,19 +128,31 @@ pub(super) fn libraries(
             let finding = Finding::new(Rule::NeededNotAllowed, path, seen);
             findings.push(finding.expected(expected.join(", ")));
         }
-        if let Some(major) = runtime_major(soname)
+        if let Some((stem, major)) = cuda_library(soname)
             && major != contract.cuda.major().to_string()
         {
             let seen = format!("needs `{soname}`");
             let finding = Finding::new(Rule::NeededOtherCuda, path, seen);
-            findings.push(finding.expected(format!("libcudart.so.{}", contract.cuda.major())));
+            findings.push(finding.expected(format!("{stem}.so.{}", contract.cuda.major())));
         }
     }
 }
 
-/// The CUDA that a runtime library is of: `12` for `libcudart.so.12` and `libcudart.so.12.0`.
-fn runtime_major(soname: &str) -> Option<&str> {
-    soname.strip_prefix("libcudart.so.")?.split('.').next()
+/// The CUDA that a library of the toolkit is of, for those that count as CUDA does: `12` for
+/// `libcudart.so.12` and `libnvrtc.so.12.0`. cuFFT, cuSPARSE and others have numbers of their own.
+fn cuda_library(soname: &str) -> Option<(&str, &str)> {
+    const STEMS: [&str; 7] = [
+        "libcublas",
+        "libcublasLt",
+        "libcudart",
+        "libcupti",
+        "libnvJitLink",
+        "libnvrtc",
+        "libnvrtc-builtins",
+    ];
+    let (stem, version) = soname.split_once(".so.")?;
+    let major = version.split('.').next()?;
+    STEMS.contains(&stem).then_some((stem, major))
 }
 
 /// The names by which the wheel's own libraries are asked for.
