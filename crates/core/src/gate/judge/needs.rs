@@ -8,7 +8,7 @@ use crate::gate::finding::Finding;
 use crate::gate::inspect::{ModuleReport, WheelReport};
 use crate::gate::libraries::{Libraries, Library};
 use crate::gate::rule::Rule;
-use crate::wheel::elf::Module;
+use crate::wheel::elf::{Module, NeededSymbol};
 
 /// Search paths must lead from the module, not from the root of the machine it was built on.
 pub(super) fn search_paths(module: &ModuleReport, findings: &mut Vec<Finding>) {
@@ -241,32 +241,45 @@ pub(super) fn symbols(
         let from_outside = from_outside.filter(|name| !in_wheel.contains(name));
         let closure = libraries.closure(from_outside);
         let missing = closure.resolve(&module.symbols.needed, &own);
-        let missing: Vec<String> = missing
+        let missing = missing
             .into_iter()
-            .filter(|symbol| !is_allowed(&symbol.name, contract))
-            .map(|symbol| match &symbol.version {
-                Some(version) => format!("{}@{version}", symbol.name),
-                None => symbol.name.clone(),
-            })
-            .collect();
-        if missing.is_empty() {
-            continue;
-        }
-        let seen = format!(
-            "{} symbols are in no library of {}: {}",
-            missing.len(),
-            libraries.environment,
-            some_of(&missing)
-        );
+            .filter(|symbol| !is_allowed(&symbol.name, contract));
         // A library that is not known may have them.
-        let finding = if closure.unknown.is_empty() {
-            Finding::new(Rule::AbiUndefinedSymbol, path, seen)
-        } else {
-            let unknown: Vec<String> = closure.unknown.into_iter().collect();
-            let why = format!("{seen}; {} could not be read", some_of(&unknown));
-            Finding::not_checked(Rule::AbiUndefinedSymbol, path, why)
+        let (unknown, lacking): (Vec<_>, Vec<_>) =
+            missing.partition(|symbol| may_be_in(&symbol.name, &closure.unknown));
+        let say = |symbols: &[&NeededSymbol]| {
+            let names: Vec<String> = symbols.iter().map(|symbol| name_of(symbol)).collect();
+            let (count, environment) = (names.len(), &libraries.environment);
+            let names = some_of(&names);
+            format!("{count} symbols are in no library of {environment}: {names}")
         };
-        findings.push(finding);
+        if !lacking.is_empty() {
+            let seen = say(&lacking);
+            findings.push(Finding::new(Rule::AbiUndefinedSymbol, path, seen));
+        }
+        if !unknown.is_empty() {
+            let libraries: Vec<String> = closure.unknown.into_iter().collect();
+            let why = format!(
+                "{}; {} could not be read",
+                say(&unknown),
+                some_of(&libraries)
+            );
+            findings.push(Finding::not_checked(Rule::AbiUndefinedSymbol, path, why));
+        }
+    }
+}
+
+/// The driver is on no build host, and what it has is known by its name: it has nothing of torch.
+fn may_be_in(symbol: &str, unknown: &BTreeSet<String>) -> bool {
+    let is_of_driver = ["cu", "nvml"].iter().any(|start| symbol.starts_with(start));
+    let mut unknown = unknown.iter();
+    unknown.any(|soname| is_of_driver || family_of(soname) != Some("cuda-driver"))
+}
+
+fn name_of(symbol: &NeededSymbol) -> String {
+    match &symbol.version {
+        Some(version) => format!("{}@{version}", symbol.name),
+        None => symbol.name.clone(),
     }
 }
 
