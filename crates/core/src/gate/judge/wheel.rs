@@ -150,18 +150,33 @@ fn python_asked(
     findings: &mut Vec<Finding>,
 ) {
     let wanted = contract.python.tag();
-    let serves = |tag: &String| {
-        *tag == wanted
-            || tag == "py3"
-            || name
-                .abi_tags()
-                .iter()
-                .any(|abi| abi == "abi3" || abi == "none")
+    let mut pythons = name.python_tags().iter();
+    let fits = |python: &String| {
+        let mut abis = name.abi_tags().iter();
+        abis.any(|abi| installs(&wanted, python, abi))
     };
-    if !name.python_tags().iter().any(serves) {
-        let seen = format!("is for {}", name.python_tags().join(", "));
+    if !pythons.any(fits) {
+        let (pythons, abis) = (name.python_tags().join("."), name.abi_tags().join("."));
+        let seen = format!("is for {pythons}-{abis}");
         let finding = Finding::new(Rule::AbiPython, &*report.file_name, seen);
         findings.push(finding.expected(wanted));
+    }
+}
+
+/// Whether the Python whose ABI is `wanted` takes a wheel of these tags: what `packaging.tags` lists
+/// (<https://packaging.python.org/specifications/platform-compatibility-tags/>).
+fn installs(wanted: &str, python: &str, abi: &str) -> bool {
+    // The free-threaded build has an ABI of its own, and no stable one: `cp313-cp313t`.
+    let own = wanted.trim_end_matches('t');
+    let is_no_newer = |prefix: &str| {
+        let minor = |tag: &str, prefix| tag.strip_prefix(prefix)?.parse::<u32>().ok();
+        let least = minor(python, prefix).zip(minor(own, "cp3"));
+        least.is_some_and(|(least, minor)| least <= minor)
+    };
+    match abi {
+        "abi3" => wanted == own && is_no_newer("cp3"),
+        "none" => python == own || python == "py3" || is_no_newer("py3"),
+        abi => python == own && abi == wanted,
     }
 }
 
