@@ -21,7 +21,9 @@ pub(super) fn search_paths(module: &ModuleReport, findings: &mut Vec<Finding>) {
     {
         let from_origin = ["$ORIGIN", "${ORIGIN}"]
             .iter()
-            .find_map(|origin| path.strip_prefix(origin));
+            .find_map(|origin| path.strip_prefix(origin))
+            // `$ORIGINAL/lib` is a folder of that name in the current one.
+            .filter(|rest| rest.is_empty() || rest.starts_with('/'));
         let seen = match from_origin {
             Some(rest) if climbs(rest) <= depth => continue,
             Some(_) => format!("`{path}` leaves site-packages"),
