@@ -240,7 +240,12 @@ pub(super) fn targets(module: &ModuleReport, contract: &Contract, findings: &mut
         return;
     }
     if containers.is_empty() && !targets.native.is_empty() {
-        let finding = Finding::new(Rule::ArchMissingSass, path, "no GPU code");
+        let seen = if module.relocatable.is_empty() {
+            "no GPU code"
+        } else {
+            "relocatable GPU code alone"
+        };
+        let finding = Finding::new(Rule::ArchMissingSass, path, seen);
         findings.push(finding.expected(list(&targets.native, "sm_")));
         return;
     }
