@@ -14,7 +14,7 @@ use crate::wheel::archive::{ArchiveError, LocalHeaders, Member, WheelArchive};
 use crate::wheel::elf::{self, ElfError, FatbinSection, ModuleFacts, Symbols};
 use crate::wheel::metadata::{CoreMetadata, METADATA_CAP_BYTES};
 use crate::wheel::name::WheelName;
-use crate::wheel::record::{self, FileRecord, RECORD_CAP_BYTES};
+use crate::wheel::record::{self, FileRecord, RECORD_CAP_BYTES, RecordError};
 use crate::wheel::wheel_file::{WHEEL_FILE_CAP_BYTES, WheelFile};
 use crate::wheel::{WheelCaps, dist_info_name};
 
@@ -288,14 +288,20 @@ impl WheelReport {
 
     /// Whether nothing in it was out of reach.
     pub fn is_read_to_the_end(&self) -> bool {
-        let is_gap = |finding: &Finding| {
-            [Rule::ArchiveUnsound, Rule::ModuleUnreadable].contains(&finding.rule)
-        };
-        !self.findings.iter().any(is_gap)
+        self.unread().next().is_none()
+    }
+
+    /// What is there and could not be read; the file's own name when that is the archive itself.
+    pub(super) fn unread(&self) -> impl Iterator<Item = &str> {
+        let unread = [Rule::ArchiveUnsound, Rule::ModuleUnreadable];
+        let findings = self.findings.iter();
+        let findings = findings.filter(move |finding| unread.contains(&finding.rule));
+        findings.map(|finding| &*finding.place)
     }
 
     fn unsound(&mut self, error: &ArchiveError) {
-        let finding = Finding::new(Rule::ArchiveUnsound, &*self.file_name, chain(error));
+        let place = error.member().unwrap_or(&self.file_name).to_owned();
+        let finding = Finding::new(Rule::ArchiveUnsound, place, chain(error));
         self.findings.push(finding);
     }
 }
@@ -419,14 +425,22 @@ impl<R: Read + Seek> Inspection<'_, R> {
             Ok(bytes) => bytes,
             Err(error) => return self.report.unsound(&error),
         };
-        let checked = WheelFile::parse(&bytes).and_then(|file| {
-            self.report.tags = file.tags().map(str::to_owned).collect();
-            let name = self.report.name.as_ref();
-            name.map_or(Ok(()), |name| file.check_against(name))
-        });
-        if let Err(error) = checked {
-            let finding = Finding::new(Rule::TagUntrue, &*path, chain(&error));
+        let untrue = |seen: String| Finding::new(Rule::TagUntrue, &*path, seen);
+        let file = match WheelFile::parse(&bytes) {
+            Ok(file) => file,
+            Err(error) => return self.report.findings.push(untrue(chain(&error))),
+        };
+        self.report.tags = file.tags().map(str::to_owned).collect();
+        let Some(name) = &self.report.name else {
+            return;
+        };
+        if !file.has_tags_of(name) {
+            let finding = untrue(format!("says {}", self.report.tags.join(", ")));
+            let tags = name.expanded_tags().join(", ");
+            let finding = finding.expected(format!("{tags}, as the file name says"));
             self.report.findings.push(finding);
+        } else if let Err(error) = file.check_against(name) {
+            self.report.findings.push(untrue(chain(&error)));
         }
     }
 
@@ -444,6 +458,11 @@ impl<R: Read + Seek> Inspection<'_, R> {
             .map(|(file, record)| (file.clone(), *record))
             .collect();
         for fault in record::faults(&bytes, &path, &files) {
+            // What could not be unpacked is there, and has a finding of its own.
+            let is_there = |path: &str| self.archive.members().iter().any(|m| m.path == path);
+            if matches!(&fault, RecordError::Absent { path } if is_there(path)) {
+                continue;
+            }
             let place = fault.path().unwrap_or(&path).to_owned();
             let finding = Finding::new(Rule::RecordMismatch, place, chain(&fault));
             self.report.findings.push(finding);

@@ -7,7 +7,7 @@ mod wheel;
 pub(super) use self::arch::label;
 use super::contract::Contract;
 use super::finding::{Finding, Verdict};
-use super::inspect::{ModuleReport, WheelReport};
+use super::inspect::{FileKind, ModuleReport, WheelReport};
 use super::libraries::Libraries;
 use super::rule::{Rule, Severity};
 use crate::fatbin::{Content, Depth};
@@ -51,6 +51,12 @@ pub fn judge(
     libraries: Option<&Libraries>,
 ) -> Judgement {
     let mut findings = report.findings.clone();
+    // A file may be a library from its start and an archive from its end.
+    if report.kind == FileKind::Module {
+        let seen = "starts as an ELF file does, and no wheel does";
+        findings.push(Finding::new(Rule::ArchiveUnsound, &*report.file_name, seen));
+        return conclude(findings);
+    }
     wheel::asked(report, contract, &mut findings);
     arch::modules(report, contract, &mut findings);
     for module in &report.modules {
@@ -67,6 +73,10 @@ pub fn judge(
         }
     }
     findings.retain(|finding| !is_allowed(finding, contract));
+    conclude(findings)
+}
+
+fn conclude(mut findings: Vec<Finding>) -> Judgement {
     findings.sort();
     findings.dedup();
     let verdict = Verdict::of(&findings);

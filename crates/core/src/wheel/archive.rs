@@ -120,6 +120,25 @@ pub enum ArchiveError {
     },
 }
 
+impl ArchiveError {
+    /// The member that it is about; `None` for the archive as a whole.
+    pub fn member(&self) -> Option<&str> {
+        match self {
+            Self::Repeated { member }
+            | Self::Name { member }
+            | Self::NotAFile { member }
+            | Self::Encrypted { member }
+            | Self::TooLarge { member, .. }
+            | Self::Unpack { member, .. } => Some(member),
+            Self::Unsound { .. }
+            | Self::TooManyMembers { .. }
+            | Self::TooLargeInAll { .. }
+            | Self::Missing { .. }
+            | Self::DistInfo { .. } => None,
+        }
+    }
+}
+
 /// The two modes that a file in a wheel can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {

@@ -120,6 +120,12 @@ fn promised_glibc(tag: &str) -> Option<(Option<(u32, u32)>, &str)> {
     Some((Some((major, minor)), parts.next()?))
 }
 
+/// The machine that a platform tag names: `x86_64`. `None` for `any`, and for a platform that this
+/// farm knows nothing of.
+pub(crate) fn machine_of(tag: &str) -> Option<&str> {
+    promised_glibc(tag).map(|(_, machine)| machine)
+}
+
 /// The machines that have policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Host {

@@ -102,6 +102,13 @@ impl WheelFile {
         Ok(())
     }
 
+    /// Whether the tags are those of the file name to the letter.
+    pub(crate) fn has_tags_of(&self, name: &WheelName) -> bool {
+        let in_name = name.expanded_tags();
+        let in_name: BTreeSet<&str> = in_name.iter().map(String::as_str).collect();
+        self.tags().collect::<BTreeSet<_>>() == in_name
+    }
+
     /// Writes the tags of a wheel that holds compiled modules.
     pub(super) fn set_compiled(&mut self, name: &WheelName) {
         self.headers.replace("Root-Is-Purelib", 0, "false");

@@ -9,6 +9,8 @@ use crate::gate::contract::{Contract, DeviceCode};
 use crate::gate::finding::Finding;
 use crate::gate::inspect::{ModuleReport, WheelReport};
 use crate::gate::rule::Rule;
+use crate::gpu::Capability;
+use crate::gpu::rules::{ContainerRun, container_runs};
 
 /// A kernel without a body is a return and padding: at most this long on every arch since 7.0.
 const EMPTY_BYTES: u64 = 256;
@@ -176,12 +178,17 @@ fn empty_kernels(path: &str, containers: &[&Container], findings: &mut Vec<Findi
 
 /// Whether the modules that the contract names are there, and no other one has GPU code.
 pub(super) fn modules(report: &WheelReport, contract: &Contract, findings: &mut Vec<Finding>) {
+    let unread: Vec<&str> = report.unread().collect();
+    if unread.contains(&&*report.file_name) {
+        return;
+    }
     for terms in contract.module_terms() {
         let is_for_these_archs = contract.archs.is_none()
             || terms.device_code == DeviceCode::None
             || !contract.targets(Some(terms)).native.is_empty();
-        let has = |path: &str| terms.name.matches(path);
-        if is_for_these_archs && !report.modules.iter().any(|module| has(&module.facts.path)) {
+        let modules = report.modules.iter().map(|module| &*module.facts.path);
+        let mut there = modules.chain(unread.iter().copied());
+        if is_for_these_archs && !there.any(|path| terms.name.matches(path)) {
             let seen = "is not in the wheel";
             findings.push(Finding::new(Rule::ModuleMissing, terms.name.as_str(), seen));
         }
@@ -231,7 +238,12 @@ pub(super) fn targets(module: &ModuleReport, contract: &Contract, findings: &mut
         return;
     }
     if containers.is_empty() && !targets.native.is_empty() {
-        let finding = Finding::new(Rule::ArchMissingSass, path, "no GPU code");
+        let seen = if module.relocatable.is_empty() {
+            "no GPU code"
+        } else {
+            "relocatable GPU code alone"
+        };
+        let finding = Finding::new(Rule::ArchMissingSass, path, seen);
         findings.push(finding.expected(list(&targets.native, "sm_")));
         return;
     }
@@ -241,14 +253,13 @@ pub(super) fn targets(module: &ModuleReport, contract: &Contract, findings: &mut
         if lacking.is_empty() {
             continue;
         }
-        let has_ptx = |container: &&&Container| {
-            let images = container.images.iter();
-            images
-                .filter(|image| image.kind == ImageKind::Ptx)
-                .any(|image| image.arch == Some(arch))
+        // Machine code of another suffix or minor version may run there; PTX alone is compiled.
+        let gpu = Capability::of_arch(arch);
+        let is_compiled = |container: &&Container| {
+            let run = container_runs(&container.images, gpu);
+            matches!(run, ContainerRun::Jit { .. })
         };
-        let with_ptx = lacking.iter().filter(has_ptx).count();
-        let rule = if with_ptx == lacking.len() {
+        let rule = if lacking.iter().all(is_compiled) {
             Rule::ArchJitOnly
         } else {
             Rule::ArchMissingSass

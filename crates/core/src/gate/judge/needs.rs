@@ -8,7 +8,7 @@ use crate::gate::finding::Finding;
 use crate::gate::inspect::{ModuleReport, WheelReport};
 use crate::gate::libraries::{Libraries, Library};
 use crate::gate::rule::Rule;
-use crate::wheel::elf::Module;
+use crate::wheel::elf::{Module, NeededSymbol};
 
 /// Search paths must lead from the module, not from the root of the machine it was built on.
 pub(super) fn search_paths(module: &ModuleReport, findings: &mut Vec<Finding>) {
@@ -19,7 +19,9 @@ pub(super) fn search_paths(module: &ModuleReport, findings: &mut Vec<Finding>) {
         .filter(|entry| {
             let from_origin = ["$ORIGIN", "${ORIGIN}"]
                 .iter()
-                .find_map(|origin| entry.strip_prefix(origin));
+                .find_map(|origin| entry.strip_prefix(origin))
+                // `$ORIGINAL/lib` is a folder of that name in the current one.
+                .filter(|rest| rest.is_empty() || rest.starts_with('/'));
             from_origin.is_none_or(|rest| climbs(rest) > depth)
         })
         // The loader takes an empty entry for the current folder.
@@ -129,19 +131,31 @@ pub(super) fn libraries(
             let finding = Finding::new(Rule::NeededNotAllowed, path, seen);
             findings.push(finding.expected(expected.join(", ")));
         }
-        if let Some(major) = runtime_major(soname)
+        if let Some((stem, major)) = cuda_library(soname)
             && major != contract.cuda.major().to_string()
         {
             let seen = format!("needs `{soname}`");
             let finding = Finding::new(Rule::NeededOtherCuda, path, seen);
-            findings.push(finding.expected(format!("libcudart.so.{}", contract.cuda.major())));
+            findings.push(finding.expected(format!("{stem}.so.{}", contract.cuda.major())));
         }
     }
 }
 
-/// The CUDA that a runtime library is of: `12` for `libcudart.so.12` and `libcudart.so.12.0`.
-fn runtime_major(soname: &str) -> Option<&str> {
-    soname.strip_prefix("libcudart.so.")?.split('.').next()
+/// The CUDA that a library of the toolkit is of, for those that count as CUDA does: `12` for
+/// `libcudart.so.12` and `libnvrtc.so.12.0`. cuFFT, cuSPARSE and others have numbers of their own.
+fn cuda_library(soname: &str) -> Option<(&str, &str)> {
+    const STEMS: [&str; 7] = [
+        "libcublas",
+        "libcublasLt",
+        "libcudart",
+        "libcupti",
+        "libnvJitLink",
+        "libnvrtc",
+        "libnvrtc-builtins",
+    ];
+    let (stem, version) = soname.split_once(".so.")?;
+    let major = version.split('.').next()?;
+    STEMS.contains(&stem).then_some((stem, major))
 }
 
 /// The names by which the wheel's own libraries are asked for.
@@ -232,37 +246,51 @@ pub(super) fn symbols(
             from_outside.insert(TORCH_GLOBAL);
         }
         let own: Vec<Library> = own.into_iter().map(own_library).collect();
+        let own: Vec<&Library> = own.iter().collect();
         let mut closure = libraries.closure(from_outside);
-        // The driver is in no image; what its libraries have is known by its prefix.
+        // The driver is in no image; what it has is known by its prefix.
         let needs_driver = closure.unknown.remove("libcuda.so.1");
-        let missing = closure.resolve(&module.symbols.needed, &own.iter().collect::<Vec<_>>());
-        let missing: Vec<String> = missing
+        let missing = closure.resolve(&module.symbols.needed, &own);
+        let missing = missing
             .into_iter()
             .filter(|symbol| !is_allowed(&symbol.name, contract))
-            .filter(|symbol| !(needs_driver && is_driver_symbol(&symbol.name)))
-            .map(|symbol| match &symbol.version {
-                Some(version) => format!("{}@{version}", symbol.name),
-                None => symbol.name.clone(),
-            })
-            .collect();
-        if missing.is_empty() {
-            continue;
-        }
-        let seen = format!(
-            "{} symbols are in no library of {}: {}",
-            missing.len(),
-            libraries.environment,
-            some_of(&missing)
-        );
+            .filter(|symbol| !(needs_driver && is_driver_symbol(&symbol.name)));
         // A library that is not known may have them.
-        let finding = if closure.unknown.is_empty() {
-            Finding::new(Rule::AbiUndefinedSymbol, path, seen)
-        } else {
-            let unknown: Vec<String> = closure.unknown.into_iter().collect();
-            let why = format!("{seen}; {} could not be read", some_of(&unknown));
-            Finding::not_checked(Rule::AbiUndefinedSymbol, path, why)
+        let (unknown, lacking): (Vec<_>, Vec<_>) =
+            missing.partition(|symbol| may_be_in(&symbol.name, &closure.unknown));
+        let say = |symbols: &[&NeededSymbol]| {
+            let names: Vec<String> = symbols.iter().map(|symbol| name_of(symbol)).collect();
+            let (count, environment) = (names.len(), &libraries.environment);
+            let names = some_of(&names);
+            format!("{count} symbols are in no library of {environment}: {names}")
         };
-        findings.push(finding);
+        if !lacking.is_empty() {
+            let seen = say(&lacking);
+            findings.push(Finding::new(Rule::AbiUndefinedSymbol, path, seen));
+        }
+        if !unknown.is_empty() {
+            let libraries: Vec<String> = closure.unknown.into_iter().collect();
+            let why = format!(
+                "{}; {} could not be read",
+                say(&unknown),
+                some_of(&libraries)
+            );
+            findings.push(Finding::not_checked(Rule::AbiUndefinedSymbol, path, why));
+        }
+    }
+}
+
+/// The driver is on no build host, and what it has is known by its name: it has nothing of torch.
+fn may_be_in(symbol: &str, unknown: &BTreeSet<String>) -> bool {
+    let is_of_driver = ["cu", "nvml"].iter().any(|start| symbol.starts_with(start));
+    let mut unknown = unknown.iter();
+    unknown.any(|soname| is_of_driver || family_of(soname) != Some("cuda-driver"))
+}
+
+fn name_of(symbol: &NeededSymbol) -> String {
+    match &symbol.version {
+        Some(version) => format!("{}@{version}", symbol.name),
+        None => symbol.name.clone(),
     }
 }
 

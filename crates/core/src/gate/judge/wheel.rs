@@ -4,7 +4,7 @@ use crate::gate::contract::Contract;
 use crate::gate::finding::Finding;
 use crate::gate::inspect::{ModuleReport, WheelReport, python_of};
 use crate::gate::rule::Rule;
-use crate::wheel::elf::ModuleFacts;
+use crate::wheel::elf::{Machine, ModuleFacts};
 use crate::wheel::name::WheelName;
 use crate::wheel::platform::{self, platform_tag};
 use crate::wheel::requirement::{self, TorchBound};
@@ -15,6 +15,16 @@ pub(super) fn tags(report: &WheelReport, findings: &mut Vec<Finding>) {
     let Some(name) = &report.name else {
         return;
     };
+    for module in &report.modules {
+        python_tag(name, module, findings);
+    }
+    let faults = findings.len();
+    for module in &report.modules {
+        machine(name, module, findings);
+    }
+    if findings.len() > faults {
+        return;
+    }
     let place = &*report.file_name;
     let modules: Vec<ModuleFacts> = report
         .modules
@@ -39,8 +49,25 @@ pub(super) fn tags(report: &WheelReport, findings: &mut Vec<Finding>) {
             }
         }
     }
-    for module in &report.modules {
-        python_tag(name, module, findings);
+}
+
+/// A module for another machine than the tags name.
+fn machine(name: &WheelName, module: &ModuleReport, findings: &mut Vec<Finding>) {
+    let tags = name.platform_tags().iter();
+    let machines: Vec<&str> = tags.filter_map(|tag| platform::machine_of(tag)).collect();
+    let own = match module.facts.machine {
+        Machine::X86_64 => "x86_64",
+        Machine::Aarch64 => "aarch64",
+        Machine::Other => "a machine other than x86_64 and aarch64",
+        Machine::Cuda => return,
+    };
+    if !machines.is_empty() && !machines.contains(&own) {
+        let finding = Finding::new(
+            Rule::TagUntrue,
+            &*module.facts.path,
+            format!("is for {own}"),
+        );
+        findings.push(finding.expected(format!("{}, as the file name says", machines.join(", "))));
     }
 }
 
@@ -128,18 +155,33 @@ fn python_asked(
     findings: &mut Vec<Finding>,
 ) {
     let wanted = contract.python.tag();
-    let serves = |tag: &String| {
-        *tag == wanted
-            || tag == "py3"
-            || name
-                .abi_tags()
-                .iter()
-                .any(|abi| abi == "abi3" || abi == "none")
+    let mut pythons = name.python_tags().iter();
+    let fits = |python: &String| {
+        let mut abis = name.abi_tags().iter();
+        abis.any(|abi| installs(&wanted, python, abi))
     };
-    if !name.python_tags().iter().any(serves) {
-        let seen = format!("is for {}", name.python_tags().join(", "));
+    if !pythons.any(fits) {
+        let (pythons, abis) = (name.python_tags().join("."), name.abi_tags().join("."));
+        let seen = format!("is for {pythons}-{abis}");
         let finding = Finding::new(Rule::AbiPython, &*report.file_name, seen);
         findings.push(finding.expected(wanted));
+    }
+}
+
+/// Whether the Python whose ABI is `wanted` takes a wheel of these tags: what `packaging.tags` lists
+/// (<https://packaging.python.org/specifications/platform-compatibility-tags/>).
+fn installs(wanted: &str, python: &str, abi: &str) -> bool {
+    // The free-threaded build has an ABI of its own, and no stable one: `cp313-cp313t`.
+    let own = wanted.trim_end_matches('t');
+    let is_no_newer = |prefix: &str| {
+        let minor = |tag: &str, prefix| tag.strip_prefix(prefix)?.parse::<u32>().ok();
+        let least = minor(python, prefix).zip(minor(own, "cp3"));
+        least.is_some_and(|(least, minor)| least <= minor)
+    };
+    match abi {
+        "abi3" => wanted == own && is_no_newer("cp3"),
+        "none" => python == own || python == "py3" || is_no_newer("py3"),
+        abi => python == own && abi == wanted,
     }
 }
 
