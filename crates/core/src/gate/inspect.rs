@@ -617,7 +617,11 @@ mod tests {
             ["requires/torch-bound METADATA"]
         );
         let old = "demo-1.0-cp312-cp312-manylinux_2_17_x86_64.whl";
-        assert_eq!(broken(old, &packed(good())), [format!("tag/untrue {old}")]);
+        let of_wheel = "tag/untrue demo-1.0.dist-info/WHEEL".to_owned();
+        assert_eq!(
+            broken(old, &packed(good())),
+            [format!("tag/untrue {old}"), of_wheel]
+        );
         let cp311 = "demo-1.0-cp311-cp311-manylinux_2_28_x86_64.whl";
         assert_eq!(
             broken(cp311, &packed(good())),
