@@ -214,6 +214,8 @@ fn kernels(report: &WheelReport) -> Option<String> {
     if columns.is_empty() {
         return None;
     }
+    let mut columns: Vec<&String> = columns.into_iter().collect();
+    columns.sort_by_key(|column| report::label_order(column));
     let mut head = vec!["kernels".to_owned()];
     head.extend(columns.iter().map(|&column| column.clone()));
     let mut table = vec![head];

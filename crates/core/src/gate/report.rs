@@ -163,6 +163,13 @@ pub fn runs_on_line(runs_on: &[RunsOn]) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
+/// Sorts the labels of images as a table's columns are: machine code first, by arch.
+pub fn label_order(label: &str) -> (bool, u32, &str) {
+    let digits: String = label.chars().filter(char::is_ascii_digit).collect();
+    let is_machine_code = label.starts_with("sm_");
+    (!is_machine_code, digits.parse().unwrap_or(0), label)
+}
+
 /// How many different kernels a module has for each arch; empty unless it was read deeply.
 pub fn kernel_counts(module: &ModuleReport) -> BTreeMap<String, usize> {
     let mut names: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::index::escaped;
+use crate::gate::report::label_order;
 use crate::manifest::{CheckState, Manifest};
 
 /// What is appended to the wheel's name for its page.
@@ -99,6 +100,8 @@ fn modules(manifest: &Manifest) -> String {
         .values()
         .flat_map(|module| module.images.keys())
         .collect();
+    let mut columns: Vec<&String> = columns.into_iter().collect();
+    columns.sort_by_key(|column| label_order(column));
     let mut head = vec!["module".to_owned(), "containers".to_owned()];
     head.extend(columns.iter().map(|&column| column.clone()));
     let mut rows = vec![head];
@@ -150,4 +153,29 @@ fn table(rows: &[Vec<String>]) -> String {
             .expect("a String takes all that is written");
     }
     text + "</table>\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::tests::SAMPLE;
+
+    #[test]
+    fn a_page_says_where_the_wheel_runs_and_what_was_checked() {
+        let manifest = Manifest::parse(SAMPLE).unwrap();
+        insta::assert_snapshot!(wheel_page(&manifest));
+    }
+
+    #[test]
+    fn what_was_not_checked_is_not_said_to_run() {
+        let mut manifest = Manifest::parse(SAMPLE).unwrap();
+        manifest.runs_on.clear();
+        manifest.gate = CheckState::NotChecked;
+        let page = wheel_page(&manifest);
+        assert!(
+            page.contains("Not checked: the wheel was built before"),
+            "{page}"
+        );
+        assert!(page.contains("Gate: not checked in full."), "{page}");
+    }
 }

@@ -230,3 +230,42 @@ impl Manifest {
         text
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// What a build of torch-spline-conv wrote, shortened.
+    pub(crate) const SAMPLE: &str = include_str!("sample.json");
+
+    #[test]
+    fn a_manifest_comes_back_as_it_was_written() {
+        let manifest = Manifest::parse(SAMPLE).unwrap();
+        assert_eq!(manifest.gate, CheckState::Passed);
+        assert_eq!(manifest.runs_on.len(), 3);
+        assert_eq!(manifest.to_text(), SAMPLE);
+    }
+
+    #[test]
+    fn manifests_from_before_the_gate_can_still_be_read() {
+        let mut old: Value = serde_json::from_str(SAMPLE).unwrap();
+        let all = old.as_object_mut().unwrap();
+        all.remove("findings");
+        all.remove("runs_on");
+        all["gate"] = "not-checked".into();
+        all["wheel"].as_object_mut().unwrap().remove("module_archs");
+        let manifest = Manifest::parse(&old.to_string()).unwrap();
+        assert_eq!(manifest.gate, CheckState::NotChecked);
+        assert_eq!(manifest.runs_on, []);
+        assert!(manifest.wheel.module_archs.is_empty());
+    }
+
+    #[test]
+    fn another_schema_is_refused_by_its_number() {
+        let newer = SAMPLE.replace("\"schema\": 1", "\"schema\": 2");
+        let error = Manifest::parse(&newer).unwrap_err();
+        assert!(error.to_string().contains("schema 2"), "{error}");
+    }
+}
