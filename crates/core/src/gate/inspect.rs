@@ -637,6 +637,24 @@ mod tests {
     }
 
     #[test]
+    fn a_module_for_every_later_python_uses_the_stable_abi_alone() {
+        let name = "demo-1.0-cp39-abi3-manylinux_2_28_x86_64.whl";
+        let with = |symbol: &'static str| {
+            let elf = Elf {
+                undefined: &[symbol],
+                ..Elf::default()
+            };
+            let tree = Tree::wheel(STEM, &[], "cp39-abi3-manylinux_2_28_x86_64");
+            broken(name, &packed(tree.with("demo/_C.abi3.so", &elf.bytes())))
+        };
+        assert_eq!(with("PyLong_FromLong"), [""; 0]);
+        // Stable since 3.12, and never.
+        for symbol in ["PyObject_Vectorcall", "_PyLong_AsByteArray"] {
+            assert_eq!(with(symbol), ["abi/python demo/_C.abi3.so"], "{symbol}");
+        }
+    }
+
+    #[test]
     fn every_fault_of_record_is_named() {
         let tree = good().with("demo/a.py", b"1").recorded(STEM);
         let tree = tree.with("demo/a.py", b"2").with("demo/b.py", b"");

@@ -35,6 +35,7 @@ impl Judgement {
 pub(super) fn intrinsic(report: &mut WheelReport) {
     let mut findings = Vec::new();
     wheel::tags(report, &mut findings);
+    wheel::stable_abi(report, &mut findings);
     wheel::torch_bound(report, &mut findings);
     for module in &report.modules {
         arch::images(module, &mut findings);

@@ -18,6 +18,7 @@ pub mod platform;
 pub mod record;
 pub mod requirement;
 mod rewrite;
+pub(crate) mod stable_abi;
 mod survey;
 pub mod version;
 pub(crate) mod wheel_file;

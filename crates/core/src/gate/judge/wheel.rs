@@ -4,10 +4,11 @@ use crate::gate::contract::Contract;
 use crate::gate::finding::Finding;
 use crate::gate::inspect::{ModuleReport, WheelReport, python_of};
 use crate::gate::rule::Rule;
-use crate::wheel::elf::{Machine, ModuleFacts};
+use crate::wheel::elf::{self, Machine, ModuleFacts};
 use crate::wheel::name::WheelName;
 use crate::wheel::platform::{self, platform_tag};
 use crate::wheel::requirement::{self, TorchBound};
+use crate::wheel::stable_abi;
 use crate::wheel::version::TorchMinor;
 
 /// Whether the tags of the file name are borne out by the modules.
@@ -88,6 +89,42 @@ fn python_tag(name: &WheelName, module: &ModuleReport, findings: &mut Vec<Findin
         let finding = Finding::new(Rule::TagUntrue, &*module.facts.path, seen);
         let tags = format!("{}-{}", name.python_tags().join("."), abis.join("."));
         findings.push(finding.expected(format!("{tags}, as the file name says")));
+    }
+}
+
+/// Whether modules that are said to be for every later Python use the stable ABI alone.
+pub(super) fn stable_abi(report: &WheelReport, findings: &mut Vec<Finding>) {
+    let Some(name) = &report.name else {
+        return;
+    };
+    let is_tagged = name.abi_tags().iter().any(|abi| abi == "abi3");
+    let tags = name.python_tags().iter();
+    let first = tags.filter_map(|tag| stable_abi::start_of(tag)).min();
+    for module in &report.modules {
+        let is_stable = match python_of(&module.facts.path) {
+            Some(built_for) => built_for == "abi3",
+            None => is_tagged,
+        };
+        if !is_stable {
+            continue;
+        }
+        let symbols = module.symbols.needed.iter().map(|symbol| &symbol.name);
+        let cpython = symbols.filter(|name| elf::is_cpython(name.as_bytes()));
+        let unstable: Vec<String> = cpython
+            .filter(|symbol| match (stable_abi::since(symbol), first) {
+                (None, _) => true,
+                (Some(_), None) => false,
+                (Some(since), Some(first)) => since > first,
+            })
+            .cloned()
+            .collect();
+        if !unstable.is_empty() {
+            let seen = format!("uses {}", super::some_of(&unstable));
+            let finding = Finding::new(Rule::AbiPython, &*module.facts.path, seen);
+            let first =
+                first.map_or_else(String::new, |(major, minor)| format!(" of {major}.{minor}"));
+            findings.push(finding.expected(format!("only symbols of the stable ABI{first}")));
+        }
     }
 }
 
