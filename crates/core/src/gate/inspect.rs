@@ -510,3 +510,6 @@ fn is_gpu_file(path: &str) -> bool {
         .iter()
         .any(|end| path.ends_with(end))
 }
+
+#[cfg(test)]
+mod tests;
