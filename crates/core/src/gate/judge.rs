@@ -1,6 +1,8 @@
 //! Holds what a wheel has against what it says, and against its contract.
 
 mod arch;
+#[cfg(test)]
+mod fixture;
 mod needs;
 mod wheel;
 

@@ -100,6 +100,11 @@ pub fn covers(claimed: &str, truth: &str) -> Option<bool> {
     })
 }
 
+/// The glibc that a platform tag promises to be enough: 2.17 for `manylinux2014_x86_64`.
+pub fn glibc_of(tag: &str) -> Option<(u32, u32)> {
+    promised_glibc(tag)?.0
+}
+
 /// The glibc that a platform tag promises to be enough, and its machine.
 fn promised_glibc(tag: &str) -> Option<(Option<(u32, u32)>, &str)> {
     if let Some(machine) = tag.strip_prefix("linux_") {

@@ -345,3 +345,260 @@ fn list(archs: &BTreeSet<Arch>, prefix: &str) -> String {
         .map(|arch| format!("{prefix}{}", arch.number()));
     archs.collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{check, container, contract, contract_for, demo, module};
+    use super::{Finding, Rule};
+    use crate::gate::finding::Verdict;
+    use crate::gate::judge::Judgement;
+
+    const PATH: &str = "demo/_C.so";
+    /// What the contract of these tests asks for.
+    const GOOD: &str = "sm_90 sm_120 compute_120";
+
+    /// Judges one module; `want` has severities and rules, and all of them are at the module.
+    #[track_caller]
+    fn check_code(containers: &[&str], terms: &str, want: &[&str]) -> Judgement {
+        let want: Vec<String> = want.iter().map(|found| format!("{found} {PATH}")).collect();
+        let want: Vec<&str> = want.iter().map(String::as_str).collect();
+        check(demo([module(PATH, containers)]), &contract(terms), &want)
+    }
+
+    #[test]
+    fn every_container_has_all_that_was_asked_for() {
+        let judgement = check_code(&[GOOD, "compute_120 sm_120 sm_90"], "", &[]);
+        assert_eq!(judgement.verdict, Verdict::Passed);
+        let judgement = check_code(
+            &[GOOD, "sm_120 compute_120", GOOD],
+            "",
+            &["error arch/missing-sass"],
+        );
+        let seen = "1 of 3 containers have no sm_90; they hold compute_120, sm_120";
+        assert_eq!(judgement.findings[0].seen, seen);
+        assert_eq!(judgement.verdict, Verdict::Failed);
+        check_code(&["sm_90 sm_120"], "", &["error arch/missing-ptx"]);
+        check_code(
+            &["sm_80 sm_90 sm_120 compute_80 compute_120"],
+            "",
+            &["warning arch/unasked", "warning arch/unasked"],
+        );
+    }
+
+    #[test]
+    fn jit_only_is_what_the_driver_compiles_in_every_container() {
+        check_code(&["sm_90 compute_120"], "", &["error arch/jit-only"]);
+        // PTX of an earlier arch is compiled as well, and PTX of a later one is not.
+        check_code(
+            &["sm_90 compute_90"],
+            "",
+            &[
+                "error arch/jit-only",
+                "error arch/missing-ptx",
+                "warning arch/unasked",
+            ],
+        );
+        check_code(&["sm_120 compute_120"], "", &["error arch/missing-sass"]);
+        check_code(
+            &["sm_90 compute_120", "sm_90 compute_121"],
+            "",
+            &[
+                "error arch/missing-sass",
+                "error arch/missing-ptx",
+                "warning arch/unasked",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_suffix_makes_another_arch() {
+        check_code(
+            &["sm_90 sm_120a compute_120"],
+            "",
+            &["error arch/missing-sass", "warning arch/unasked"],
+        );
+        check_code(
+            &["sm_90 sm_120f compute_120"],
+            "",
+            &["error arch/missing-sass", "warning arch/unasked"],
+        );
+        check_code(
+            &["sm_90 sm_120 compute_120a"],
+            "",
+            &["error arch/missing-ptx", "warning arch/unasked"],
+        );
+    }
+
+    #[test]
+    fn stubs_of_device_linking_need_nothing() {
+        check_code(&[GOOD, "sm_90: sm_120:"], "", &[]);
+        let stubs = demo([module(PATH, &["sm_90: sm_120:"])]);
+        let found = format!("error arch/missing-sass {}", stubs.file_name);
+        check(stubs, &contract(""), &[&found]);
+    }
+
+    #[test]
+    fn archs_have_the_same_kernels_unless_the_contract_says_why_not() {
+        let differ =
+            "modules:\n  - name: demo/*\n    kernels: {may-differ: \"8.0 has no bfloat16\"}";
+        let containers = [GOOD, "sm_90:a=999,b=999 sm_120:a=999 compute_120:a=0,b=0"];
+        let judgement = check_code(&containers, "", &["error arch/kernel-parity"]);
+        let seen = "sm_120 lacks 1 kernels that another arch of its container has, in 1 of 2 \
+                    containers: `b`";
+        assert_eq!(judgement.findings[0].seen, seen);
+        check_code(&containers, differ, &[]);
+        check_code(
+            &["sm_90:a=999 sm_120:a=999 compute_120:"],
+            "",
+            &["error arch/kernel-parity"],
+        );
+
+        let empty = ["sm_90:a=4096 sm_120:a=128 compute_120:a=0"];
+        let judgement = check_code(&empty, "", &["error arch/empty-kernel"]);
+        let seen = "sm_120 has 1 kernels with an empty body where another arch has a full one: `a`";
+        assert_eq!(judgement.findings[0].seen, seen);
+        check_code(&empty, differ, &[]);
+        check_code(&["sm_90:a=512 sm_120:a=128 compute_120:a=0"], "", &[]);
+        check_code(&["sm_90:a=4096 sm_120:a=384 compute_120:a=0"], "", &[]);
+    }
+
+    #[test]
+    fn a_difference_that_is_allowed_for_one_module_is_not_for_another() {
+        let terms = "modules:\n  - name: demo/_A.so\n    kernels: {may-differ: \"so it is\"}\n  - name: demo/_B.so";
+        let containers = &["sm_90:a=999 sm_120:a=999,b=999 compute_120:a=0"];
+        let report = demo(["demo/_A.so", "demo/_B.so"].map(|path| module(path, containers)));
+        let want = "error arch/kernel-parity demo/_B.so";
+        check(report, &contract(terms), &[want, want]);
+    }
+
+    #[test]
+    fn a_header_must_name_the_arch_of_its_content() {
+        let wrong = &["error arch/header-mismatch"];
+        let judgement = check_code(&["sm_90@8.0 sm_120 compute_120"], "", wrong);
+        assert_eq!(judgement.findings[0].seen, "sm_90 holds code for 8.0");
+        check_code(&["sm_90 sm_120 compute_120@12.0a"], "", wrong);
+    }
+
+    #[test]
+    fn what_is_unknown_is_not_checked_and_what_is_damaged_is_an_error() {
+        let unknown = &["not-checked arch/unknown-image"];
+        let judgement = check_code(&["sm_90 sm_120 compute_120 kind64_90"], "", unknown);
+        assert_eq!(judgement.verdict, Verdict::NotChecked);
+        assert_eq!(judgement.findings[0].seen, "an image of kind 0x40");
+        check_code(&["sm_90 sm_120 compute_120 sm_5"], "", unknown);
+        check_code(&["sm_90 sm_120 compute_120 lto_90"], "", &[]);
+        check_code(
+            &["sm_90! sm_120 compute_120"],
+            "",
+            &["error module/unreadable"],
+        );
+    }
+
+    #[test]
+    fn kernels_that_were_not_looked_at_are_not_checked() {
+        let report = demo([module(PATH, &["sm_90 sm_120? compute_120"])]);
+        let found = ["arch/kernel-parity", "arch/empty-kernel"]
+            .map(|rule| format!("not-checked {rule} {}", report.file_name));
+        let found = found.each_ref().map(String::as_str);
+        check(report, &contract(""), &found);
+    }
+
+    #[test]
+    fn relocatable_code_and_code_for_amd_do_not_count() {
+        let mut linked = module(PATH, &[]);
+        linked.relocatable = vec![container(GOOD)];
+        let want = [
+            format!("error arch/missing-sass {PATH}"),
+            format!("warning arch/relocatable-only {PATH}"),
+        ];
+        let judgement = check(
+            demo([linked]),
+            &contract(""),
+            &want.each_ref().map(|w| &**w),
+        );
+        assert_eq!(judgement.findings[0].seen, "relocatable GPU code alone");
+
+        let mut amd = module(PATH, &[]);
+        amd.has_hip = true;
+        let report = demo([amd]);
+        let found = format!("error arch/missing-sass {}", report.file_name);
+        check(report, &contract(""), &[&found]);
+    }
+
+    #[test]
+    fn code_that_nobody_asked_for_is_a_warning() {
+        let warning = format!("warning arch/unasked {PATH}");
+        let none = contract_for("", "13.0", "");
+        check(demo([module(PATH, &[GOOD])]), &none, &[&warning]);
+        check(demo([module(PATH, &[])]), &none, &[]);
+        let terms = "modules:\n  - name: demo/*\n    device-code: none";
+        check_code(&[GOOD], terms, &["warning arch/unasked"]);
+    }
+
+    #[test]
+    fn a_line_of_the_contract_has_archs_of_its_own() {
+        let hopper =
+            "modules:\n  - name: demo/*\n    archs: [\"9.0\"]\n    built-as: {\"9.0\": \"9.0a\"}";
+        check_code(&["sm_90a"], hopper, &[]);
+        check_code(
+            &["sm_90"],
+            hopper,
+            &["error arch/missing-sass", "warning arch/unasked"],
+        );
+        let later = "modules:\n  - name: demo/*\n    archs: [\"12.0\"]\n    ptx: none";
+        check_code(&["sm_120"], later, &[]);
+        check_code(&["sm_120 compute_120"], later, &["warning arch/unasked"]);
+        // Nobody asked for 8.9, so the module may be left out, and its code is more than was asked.
+        let ada = "modules:\n  - name: demo/*\n    archs: [\"8.9\"]";
+        check_code(&["sm_89"], ada, &["warning arch/unasked"]);
+        check(demo([]), &contract(ada), &[]);
+    }
+
+    #[test]
+    fn modules_are_those_of_the_contract() {
+        let terms = "modules:\n  - name: demo/_C*.so\n  - name: demo/_new.so\n    cuda: \">=13.1\"";
+        check_code(&[GOOD], terms, &[]);
+        check(
+            demo([]),
+            &contract(terms),
+            &["error module/missing demo/_C*.so"],
+        );
+        let newer = contract_for(r#"["9.0", "12.0+PTX"]"#, "13.1", terms);
+        check(
+            demo([module(PATH, &[GOOD])]),
+            &newer,
+            &["error module/missing demo/_new.so"],
+        );
+        // Without a line that holds, a module is held to all that was asked for.
+        check(
+            demo([
+                module(PATH, &[GOOD]),
+                module("demo/_new.so", &["sm_90 compute_120"]),
+            ]),
+            &contract(terms),
+            &[
+                "error arch/jit-only demo/_new.so",
+                "warning module/unexpected demo/_new.so",
+            ],
+        );
+        let without_code = "modules:\n  - name: demo/*\n    device-code: none";
+        let missing = "error module/missing demo/*";
+        check(demo([]), &contract(without_code), &[missing]);
+    }
+
+    #[test]
+    fn a_module_that_cannot_be_read_is_not_missing() {
+        let terms = "modules:\n  - name: demo/_C.so";
+        let mut report = demo([]);
+        let unreadable = Finding::new(Rule::ModuleUnreadable, PATH, "cut off");
+        report.findings.push(unreadable);
+        let want = format!("error module/unreadable {PATH}");
+        check(report, &contract(terms), &[&want]);
+
+        let mut report = demo([]);
+        let unsound = Finding::new(Rule::ArchiveUnsound, &*report.file_name, "cut off");
+        report.findings.push(unsound);
+        let want = format!("error archive/unsound {}", report.file_name);
+        check(report, &contract(terms), &[&want]);
+    }
+}

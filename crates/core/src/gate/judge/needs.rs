@@ -239,10 +239,10 @@ pub(super) fn symbols(
         let (own, mut from_outside) = loaded_with(module, &host);
         // torch loads what it links for all to see, so its extensions may use the CUDA runtime
         // without naming it (`torch/__init__.py`, `_load_global_deps`).
-        if from_outside
+        let loads_torch = from_outside
             .iter()
-            .any(|name| family_of(name) == Some("torch"))
-        {
+            .any(|name| family_of(name) == Some("torch"));
+        if loads_torch && libraries.libraries.contains_key(TORCH_GLOBAL) {
             from_outside.insert(TORCH_GLOBAL);
         }
         let own: Vec<Library> = own.into_iter().map(own_library).collect();
@@ -348,4 +348,215 @@ fn own_library(module: &ModuleReport) -> Library {
 fn is_allowed(symbol: &str, contract: &Contract) -> bool {
     let allowed = contract.terms.symbols.iter();
     allowed.into_iter().any(|pattern| pattern.matches(symbol))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{check, check_in, contract_for, demo, environment, module};
+    use crate::gate::contract::Contract;
+    use crate::gate::finding::Verdict;
+    use crate::gate::inspect::ModuleReport;
+    use crate::gate::judge::Judgement;
+
+    const PATH: &str = "demo/_C.so";
+
+    /// The contract of a package without GPU code.
+    fn contract(terms: &str) -> Contract {
+        contract_for("", "13.0", terms)
+    }
+
+    /// Judges one module; `want` has severities and rules, and all of them are at the module.
+    #[track_caller]
+    fn check_module(module: ModuleReport, terms: &str, want: &[&str]) -> Judgement {
+        let path = module.facts.path.clone();
+        let want: Vec<String> = want.iter().map(|found| format!("{found} {path}")).collect();
+        let want: Vec<&str> = want.iter().map(String::as_str).collect();
+        check(demo([module]), &contract(terms), &want)
+    }
+
+    #[track_caller]
+    fn check_path(path: &str, search_path: &str, is_leak: bool) {
+        let module =
+            module(path, &[]).with(|facts| facts.search_paths.push(search_path.to_owned()));
+        let want: &[&str] = if is_leak { &["error rpath/leak"] } else { &[] };
+        check_module(module, "", want);
+    }
+
+    #[test]
+    fn search_paths_lead_from_the_module_and_stay_in_site_packages() {
+        for path in [
+            "$ORIGIN",
+            "${ORIGIN}/lib",
+            "$ORIGIN/../torch/lib:$ORIGIN/../nvidia/cu13/lib",
+            "$ORIGIN/a/../../torch",
+        ] {
+            check_path(PATH, path, false);
+        }
+        for path in [
+            "/usr/local/cuda/lib64",
+            "$ORIGIN:/home/builder/lib",
+            "lib",
+            "",
+            "$ORIGIN/../..",
+            "$ORIGIN/../../site-packages/torch",
+            // No variable of the loader's: a folder in the current one.
+            "$ORIGINAL/lib",
+            "$LIB",
+        ] {
+            check_path(PATH, path, true);
+        }
+        check_path("demo-1.0.data/platlib/demo/_C.so", "$ORIGIN/..", false);
+        check_path("demo-1.0.data/platlib/_C.so", "$ORIGIN/..", true);
+    }
+
+    #[test]
+    fn libraries_of_the_driver_are_not_in_a_wheel() {
+        let driver = &["error needed/bundled-driver"];
+        check_module(module("demo.libs/libcuda-1a2b3c4d.so.1", &[]), "", driver);
+        check_module(module("demo.libs/libcuda.so.1", &[]), "", driver);
+        check_module(module("demo/libnvidia-ml.so.570.26", &[]), "", driver);
+        let renamed = module("demo/_driver.so", &[]);
+        let renamed = renamed.with(|facts| facts.soname = Some("libcuda.so.1".to_owned()));
+        check_module(renamed, "", driver);
+        for path in [
+            "demo/libcudart.so.13",
+            "demo/libcuda_kernels.so",
+            "demo/libcuda-utils.so",
+        ] {
+            check_module(module(path, &[]), "", &[]);
+        }
+    }
+
+    #[test]
+    fn needed_libraries_are_of_a_family_that_is_allowed() {
+        let needs = |soname| module(PATH, &[]).needs(&[soname]);
+        check_module(needs("libcudart.so.13"), "", &[]);
+        check_module(needs("libc.so.6"), "libraries: []", &[]);
+        let not_allowed = &["error needed/not-allowed"];
+        let judgement = check_module(needs("libcudart.so.13"), "libraries: [torch]", not_allowed);
+        let finding = &judgement.findings[0];
+        assert_eq!(
+            finding.seen,
+            "needs `libcudart.so.13` of the family `cuda-runtime`"
+        );
+        assert_eq!(finding.expected.as_deref(), Some("libc, torch"));
+        // Nothing gives glibc's tag for such a wheel either.
+        let found = ["error tag/untrue", "error needed/not-allowed"];
+        let report = demo([needs("libmystery.so.7")]);
+        let found = [
+            format!("{} {}", found[0], report.file_name),
+            format!("{} {PATH}", found[1]),
+        ];
+        check(report, &contract(""), &found.each_ref().map(|text| &**text));
+    }
+
+    #[test]
+    fn libraries_of_the_wheel_itself_are_there_by_file_name_or_soname() {
+        let by_soname = module("demo.libs/libb-1a2b.so.2", &[]);
+        let by_soname = by_soname.with(|facts| facts.soname = Some("libb.so.2".to_owned()));
+        let report = demo([
+            module(PATH, &[]).needs(&["liba.so", "libb.so.2"]),
+            module("demo/liba.so", &[]),
+            by_soname,
+        ]);
+        check(report, &contract("libraries: []"), &[]);
+    }
+
+    #[test]
+    fn libraries_that_count_as_cuda_does_are_of_the_same_cuda() {
+        let terms = "libraries: [cuda-runtime, cublas, cusparse, nvrtc]";
+        for other in ["libcudart.so.12", "libcublasLt.so.12", "libnvrtc.so.11.2"] {
+            let found = &["error needed/other-cuda"];
+            check_module(module(PATH, &[]).needs(&[other]), terms, found);
+        }
+        // cuSPARSE of CUDA 13 is libcusparse.so.12.
+        for same in ["libcudart.so.13", "libcublas.so.13", "libcusparse.so.12"] {
+            check_module(module(PATH, &[]).needs(&[same]), terms, &[]);
+        }
+    }
+
+    #[test]
+    fn glibc_is_not_newer_than_the_contract_allows() {
+        let needs = |version: &str| {
+            let versions = vec![format!("GLIBC_{version}")];
+            module(PATH, &[]).with(|facts| {
+                facts
+                    .symbol_versions
+                    .insert("libc.so.6".to_owned(), versions);
+            })
+        };
+        let too_new = &["error glibc/too-new"];
+        check_module(needs("2.34"), "glibc: \"2.28\"", too_new);
+        check_module(needs("2.34"), "glibc: \"2.34\"", &[]);
+        // Versions are numbers, not text.
+        check_module(needs("2.5"), "glibc: \"2.28\"", &[]);
+        check_module(needs("2.34"), "", &[]);
+    }
+
+    #[test]
+    fn modules_use_the_python_abi_of_the_contract() {
+        let wrong = &["error abi/python"];
+        let plain = || module(PATH, &[]);
+        let uses_api = || plain().with(|facts| facts.uses_cpython = true);
+        check_module(plain(), "python-abi: none", &[]);
+        check_module(uses_api(), "python-abi: none", wrong);
+        check_module(uses_api(), "python-abi: version", &[]);
+        let of_311 = || module("demo/_C.cpython-311-x86_64-linux-gnu.so", &[]);
+        check_module(of_311(), "python-abi: version", &[]);
+        check_module(of_311(), "python-abi: stable", wrong);
+        check_module(module("demo/_C.abi3.so", &[]), "python-abi: stable", &[]);
+        check_module(module("demo/_C.abi3.so", &[]), "python-abi: version", wrong);
+    }
+
+    #[test]
+    fn every_symbol_is_in_a_library_that_is_loaded() {
+        let lacking = &["error abi/undefined-symbol"];
+        let loads =
+            |libraries: &[&str], symbol| module(PATH, &[]).needs(libraries).wants(&[symbol]);
+        check_module(loads(&["libc10.so"], "_ZN3c105ErrorC2Ev"), "", &[]);
+        check_module(loads(&["libc.so.6"], "open@GLIBC_2.34"), "", &[]);
+        check_module(loads(&[], "PyLong_FromLong"), "", &[]);
+        let judgement = check_module(loads(&["libc10.so"], "_ZN3c105ErrorC3Ev"), "", lacking);
+        assert_eq!(
+            judgement.findings[0].seen,
+            "1 symbols are in no library of the environment: `_ZN3c105ErrorC3Ev`"
+        );
+        check_module(loads(&[], "_ZN3c105ErrorC2Ev"), "", lacking);
+        check_module(loads(&["libc.so.6"], "open@GLIBC_2.99"), "", lacking);
+        check_module(
+            loads(&["libc10.so"], "_ZN3c105ErrorC3Ev"),
+            "symbols: [\"_ZN3c105Error*\"]",
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_symbol_may_be_in_a_library_that_is_not_known() {
+        let unknown = &["not-checked abi/undefined-symbol"];
+        let lacking = &["error abi/undefined-symbol"];
+        let terms = "libraries: [torch, cuda-driver]";
+        let loads = |library, symbol| module(PATH, &[]).needs(&[library]).wants(&[symbol]);
+        let judgement = check_module(loads("libtorch_cpu.so", "_ZN2at3addEv"), terms, unknown);
+        assert_eq!(judgement.verdict, Verdict::NotChecked);
+        // The driver is on no build host; what it has is known by its name, and is nothing of torch.
+        check_module(loads("libcuda.so.1", "cuLaunchKernel"), terms, &[]);
+        check_module(loads("libnvidia-ml.so.1", "nvmlInit_v2"), terms, unknown);
+        check_module(loads("libcuda.so.1", "_ZN2at3addEv"), terms, lacking);
+    }
+
+    #[test]
+    fn symbols_that_cannot_be_looked_up_are_not_checked() {
+        let report = || demo([module(PATH, &[]).wants(&["PyLong_FromLong"])]);
+        let file_name = report().file_name;
+        let want = format!("not-checked abi/undefined-symbol {file_name}");
+        check_in(report(), &contract(""), None, &[&want]);
+        check_in(demo([]), &contract(""), None, &[]);
+
+        let mut libraries = environment();
+        libraries.interpreter = None;
+        let uses_api = module(PATH, &[]).wants(&["PyLong_FromLong"]);
+        let uses_api = uses_api.with(|facts| facts.uses_cpython = true);
+        let want = format!("not-checked abi/undefined-symbol {PATH}");
+        check_in(demo([uses_api]), &contract(""), Some(&libraries), &[&want]);
+    }
 }

@@ -38,6 +38,7 @@ pub(super) fn tags(report: &WheelReport, findings: &mut Vec<Finding>) {
             for tag in name.platform_tags() {
                 match platform::covers(tag, &truth.tag) {
                     Some(true) => {}
+                    Some(false) if is_older_than_policies(tag, &modules) => {}
                     Some(false) => {
                         let finding = Finding::new(Rule::TagUntrue, place, format!("`{tag}`"));
                         findings.push(finding.expected(format!("`{}`: {}", truth.tag, truth.why)));
@@ -50,6 +51,17 @@ pub(super) fn tags(report: &WheelReport, findings: &mut Vec<Finding>) {
             }
         }
     }
+}
+
+/// Whether `tag` promises a glibc from before the first policy that is known, and the modules need
+/// no newer one: what else such a policy allows cannot be told, and was less.
+fn is_older_than_policies(tag: &str, modules: &[ModuleFacts]) -> bool {
+    const FIRST: (u32, u32) = (2, 17);
+    let Some(promised) = platform::glibc_of(tag).filter(|&glibc| glibc < FIRST) else {
+        return false;
+    };
+    let mut needed = modules.iter().filter_map(|module| module.highest_glibc());
+    needed.all(|needed| needed <= promised)
 }
 
 /// A module for another machine than the tags name.
@@ -260,5 +272,181 @@ fn torch_asked(report: &WheelReport, contract: &Contract, findings: &mut Vec<Fin
             format!("is built for {local}"),
         );
         findings.push(finding.expected(wanted_local));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{FILE, check, contract_for, demo, module, wheel};
+    use crate::gate::contract::Contract;
+    use crate::gate::inspect::{FileKind, ModuleReport};
+    use crate::wheel::elf::Machine;
+
+    const PATH: &str = "demo/_C.so";
+    const TORCH: &[&str] = &["torch==2.11.*"];
+
+    fn contract(terms: &str) -> Contract {
+        contract_for("", "13.0", terms)
+    }
+
+    fn plain() -> ModuleReport {
+        module(PATH, &[])
+    }
+
+    /// A module that is tied to one minor version of torch.
+    fn tied() -> ModuleReport {
+        plain().with(|facts| facts.torch_cxx_symbol = Some("_ZN2at3addEv".to_owned()))
+    }
+
+    fn glibc(version: &str) -> ModuleReport {
+        let versions = vec![format!("GLIBC_{version}")];
+        plain().with(|facts| {
+            facts
+                .symbol_versions
+                .insert("libc.so.6".to_owned(), versions);
+        })
+    }
+
+    /// Judges a wheel of this name; `want` has severities and rules at the wheel itself.
+    #[track_caller]
+    fn check_name(file_name: &str, module: ModuleReport, want: &[&str]) {
+        let want: Vec<String> = want
+            .iter()
+            .map(|found| format!("{found} {file_name}"))
+            .collect();
+        let want: Vec<&str> = want.iter().map(String::as_str).collect();
+        check(wheel(file_name, TORCH, vec![module]), &contract(""), &want);
+    }
+
+    fn file(python: &str, platform: &str) -> String {
+        format!("demo-1.0+cu130torch2.11-{python}-{platform}.whl")
+    }
+
+    #[test]
+    fn a_platform_tag_promises_no_less_than_the_modules_need() {
+        let of = |platform: &str| file("cp311-cp311", platform);
+        check_name(&of("manylinux_2_34_x86_64"), glibc("2.34"), &[]);
+        check_name(&of("manylinux_2_34_x86_64"), glibc("2.17"), &[]);
+        check_name(&of("linux_x86_64"), glibc("2.34"), &[]);
+        let untrue = &["error tag/untrue"];
+        check_name(&of("manylinux_2_28_x86_64"), glibc("2.34"), untrue);
+        check_name(
+            &of("manylinux_2_34_x86_64.manylinux2014_x86_64"),
+            glibc("2.34"),
+            untrue,
+        );
+        check_name(&of("any"), glibc("2.17"), untrue);
+        check_name(&of("win_amd64"), glibc("2.17"), &["not-checked tag/untrue"]);
+    }
+
+    #[test]
+    fn modules_are_for_the_machine_of_the_tag() {
+        let of = |machine| plain().with(|facts| facts.machine = machine);
+        let untrue = format!("error tag/untrue {PATH}");
+        for other in [Machine::Aarch64, Machine::Other] {
+            check(demo([of(other)]), &contract(""), &[&untrue]);
+            let mixed = demo([of(other), module("demo/_D.so", &[])]);
+            check(mixed, &contract(""), &[&untrue]);
+        }
+        check(demo([of(Machine::Cuda)]), &contract(""), &[]);
+        let arm = file("cp311-cp311", "manylinux_2_34_aarch64");
+        check_name(&arm, of(Machine::Aarch64), &[]);
+    }
+
+    #[test]
+    fn modules_are_for_the_python_of_the_tag() {
+        let named = |path: &str| demo([module(path, &[])]);
+        let of_312 = "demo/_C.cpython-312-x86_64-linux-gnu.so";
+        let untrue = format!("error tag/untrue {of_312}");
+        check(named(of_312), &contract(""), &[&untrue]);
+        for path in [
+            "demo/_C.cpython-311-x86_64-linux-gnu.so",
+            "demo/_C.abi3.so",
+            "demo/lib.so.1",
+        ] {
+            check(named(path), &contract(""), &[]);
+        }
+    }
+
+    #[test]
+    fn the_wheel_installs_on_the_python_that_was_asked_for() {
+        let platform = "manylinux_2_34_x86_64";
+        for python in ["cp311-cp311", "py3-none", "cp38-abi3", "cp311-none"] {
+            check_name(&file(python, platform), plain(), &[]);
+        }
+        check_name(
+            &file("cp312-cp312", platform),
+            plain(),
+            &["error abi/python"],
+        );
+    }
+
+    #[test]
+    fn tags_are_those_that_the_python_takes() {
+        for (wanted, python, abi, is_taken) in [
+            ("cp311", "cp311", "cp311", true),
+            ("cp311", "cp38", "abi3", true),
+            ("cp311", "cp312", "abi3", false),
+            ("cp311", "cp310", "none", false),
+            ("cp311", "py310", "none", true),
+            ("cp311", "py312", "none", false),
+            ("cp311", "py2", "none", false),
+            ("cp313t", "cp313", "cp313t", true),
+            ("cp313t", "cp313", "cp313", false),
+            ("cp313t", "cp39", "abi3", false),
+            ("cp313", "cp313", "cp313t", false),
+        ] {
+            let res = super::installs(wanted, python, abi);
+            assert_eq!(res, is_taken, "{python}-{abi} on {wanted}");
+        }
+    }
+
+    #[test]
+    fn a_wheel_that_is_tied_to_a_torch_requires_it_and_no_other() {
+        let requires = |requires: &[&str], want: &[&str]| {
+            check(wheel(FILE, requires, vec![tied()]), &contract(""), want);
+        };
+        requires(TORCH, &[]);
+        requires(&["numpy", "torch<2.12,>=2.11"], &[]);
+        requires(&["torch==2.10.*"], &["error abi/torch-minor METADATA"]);
+        let unbound = &["error requires/torch-bound METADATA"];
+        requires(&[], unbound);
+        requires(&["torch"], unbound);
+        requires(&["torch>=2.11"], unbound);
+        requires(&["torch==2.11.*; python_version < '3.12'"], unbound);
+        requires(&["torchvision==2.11.*"], unbound);
+        check(wheel(FILE, &[], vec![plain()]), &contract(""), &[]);
+    }
+
+    #[test]
+    fn the_local_version_is_that_of_the_channel() {
+        let of = |local: &str| format!("demo-1.0+{local}-cp311-cp311-manylinux_2_34_x86_64.whl");
+        check_name(&of("cu130torch2.11"), tied(), &[]);
+        for other in ["cu130torch2.10", "cu128torch2.11", "local"] {
+            check_name(&of(other), tied(), &["error abi/torch-minor"]);
+        }
+        check_name(&of("local"), plain(), &[]);
+    }
+
+    #[test]
+    fn the_wheel_is_the_one_that_was_asked_for() {
+        let name = FILE.replace("demo-1.0", "demo-1.1");
+        check_name(&name, plain(), &["error name/not-asked"]);
+        let name = FILE.replace("demo-", "other-");
+        check_name(&name, plain(), &["error name/not-asked"]);
+        let mut large = demo([plain()]);
+        large.size_bytes = (8 << 20) + 1;
+        let want = format!("error size/over-budget {FILE}");
+        check(large.clone(), &contract("size: 8MiB"), &[&want]);
+        large.size_bytes -= 1;
+        check(large, &contract("size: 8MiB"), &[]);
+    }
+
+    #[test]
+    fn a_library_is_no_wheel_whatever_its_name_is() {
+        let mut report = demo([plain()]);
+        report.kind = FileKind::Module;
+        let want = format!("error archive/unsound {FILE}");
+        check(report, &contract("modules:\n  - name: demo/*"), &[&want]);
     }
 }

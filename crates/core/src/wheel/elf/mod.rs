@@ -79,6 +79,12 @@ impl ModuleFacts {
         }
     }
 
+    /// The glibc that is needed, if any: major and minor.
+    pub fn highest_glibc(&self) -> Option<(u32, u32)> {
+        let mut parts = self.highest("GLIBC")?.split('.');
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    }
+
     /// The highest numbered version that is needed of a prefix: `2.28` for `GLIBC`.
     pub fn highest(&self, prefix: &str) -> Option<&str> {
         self.symbol_versions
