@@ -7,7 +7,7 @@ help:
 	@echo 'make lint | make unit   the parts of it that need no engine'
 	@echo 'make conformance        fatbins of 42 real wheels (5 GB) against cuobjdump'
 	@echo 'make example NAME=...   build one of the larger examples: torch-scatter, causal-conv1d'
-	@echo 'make bench              planning, overhead over docker by hand, the unchanged re-run'
+	@echo 'make bench              planning, overhead over docker by hand, the unchanged re-run, fatbins'
 
 quickstart:
 	scripts/setup
@@ -30,5 +30,5 @@ example:
 	scripts/quickstart 'examples/$(NAME)/matrix.yaml' 'out/examples/$(NAME)'
 
 bench:
-	scripts/setup
+	scripts/setup test
 	scripts/bench

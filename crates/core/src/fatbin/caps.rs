@@ -27,7 +27,7 @@ pub struct FatbinCaps {
 impl Default for FatbinCaps {
     fn default() -> Self {
         Self {
-            containers: 1_000_000,
+            containers: 100_000,
             images: 1_000_000,
             records: 4096,
             faults: 1000,

@@ -11,9 +11,11 @@ use crate::fatbin::image::Kernel;
 const MAGIC: &[u8] = b"\x7fELF\x02\x01";
 const MACHINE_CUDA: u16 = 190;
 
-/// `EI_OSABI` of code version 1.7: the arch is the lowest byte of `e_flags`, its suffix a bit.
+/// `EI_OSABI` of code version 1.7: the arch is the lowest byte of `e_flags`, its suffix a bit. The
+/// bit is older than the suffix: cuBLAS 11 has it in cubins for 5.0.
 const ABI_1_7: u8 = 0x33;
 const FLAG_SPECIFIC_1_7: u32 = 0x800;
+const FIRST_WITH_SUFFIX: u8 = 90;
 /// `EI_OSABI` of code version 1.8: the arch is the second byte.
 const ABI_1_8: u8 = 0x41;
 
@@ -222,7 +224,7 @@ impl<'a> Cubin<'a> {
     fn arch(&self, header_arch: Option<Arch>) -> Option<Arch> {
         let [low, second, _, _] = self.flags.to_le_bytes();
         match self.abi {
-            ABI_1_7 if self.flags & FLAG_SPECIFIC_1_7 != 0 => {
+            ABI_1_7 if low >= FIRST_WITH_SUFFIX && self.flags & FLAG_SPECIFIC_1_7 != 0 => {
                 Arch::from_number(low.into(), ArchSuffix::Specific)
             }
             ABI_1_7 => Arch::from_number(low.into(), ArchSuffix::Portable),
@@ -281,6 +283,7 @@ mod tests {
     fn the_arch_stands_where_the_code_version_puts_it() {
         check_arch(&cubin_1_7(0x5a_055a, &[]), None, Some("9.0"));
         check_arch(&cubin_1_7(0x5a_0d5a, &[]), None, Some("9.0a"));
+        check_arch(&cubin_1_7(0x3c_0d32, &[]), None, Some("5.0"));
         check_arch(&cubin(0x41, 0x600_7802, None, &[]), None, Some("12.0"));
         check_arch(&cubin(0x77, 0x600_7802, None, &[]), Some("12.0"), None);
     }

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use zstd::bulk::Decompressor;
+
 use crate::fatbin::image::Compression;
 use crate::read_at::ReadAt;
 
@@ -25,52 +27,85 @@ pub(super) enum PayloadError {
     #[error("the payload is packed in an unknown way")]
     Compression,
     /// The bytes are not what the flags say.
-    #[error("the payload is no sound {what} data")]
-    Unsound { what: &'static str },
+    #[error("the payload is not {size_bytes} bytes of {what} data")]
+    Unsound { what: &'static str, size_bytes: u64 },
     /// The length is not the one of the header.
     #[error("the payload has {found_bytes} bytes; its header says {size_bytes}")]
     OtherSize { found_bytes: u64, size_bytes: u64 },
 }
 
-/// Reads and inflates `payload`, which lies within `source`. The outer error is the source's.
-pub(super) fn inflate(
-    source: &mut dyn ReadAt,
-    payload: &Payload,
-    cap_bytes: u64,
-) -> io::Result<Result<Vec<u8>, PayloadError>> {
-    let Payload { size_bytes, .. } = *payload;
-    if size_bytes.max(payload.packed_bytes) > cap_bytes {
-        return Ok(Err(PayloadError::TooLarge {
-            size_bytes,
-            cap_bytes,
-        }));
+/// Inflates one payload after the other.
+///
+/// A zstd decoder of its own for each one would take longer than the small payloads themselves, of
+/// which cuBLAS has thousands.
+pub(super) struct Inflater {
+    zstd: Option<Decompressor<'static>>,
+}
+
+/// Room for this much is made on a header's word alone.
+const SMALL_BYTES: u64 = 1 << 20;
+
+impl Inflater {
+    pub(super) fn new() -> Self {
+        Self { zstd: None }
     }
-    let mut packed = Packed {
-        source,
-        at: payload.start,
-        left: payload.packed_bytes,
-        failure: None,
-    };
-    let res = match payload.compression {
-        Compression::None => packed.read_whole().map_err(|_| "raw"),
-        Compression::Lz4 => packed
-            .read_whole()
-            .map_err(|_| "LZ4")
-            .and_then(|packed| inflate_lz4(&packed, size_bytes).ok_or("LZ4")),
-        Compression::Zstd => inflate_zstd(&mut packed, size_bytes).map_err(|_| "zstd"),
-        Compression::Unknown => return Ok(Err(PayloadError::Compression)),
-    };
-    if let Some(failure) = packed.failure {
-        return Err(failure);
+
+    /// Reads and inflates `payload`, which lies within `source`. The outer error is the source's.
+    pub(super) fn inflate(
+        &mut self,
+        source: &mut dyn ReadAt,
+        payload: &Payload,
+        cap_bytes: u64,
+    ) -> io::Result<Result<Vec<u8>, PayloadError>> {
+        let Payload { size_bytes, .. } = *payload;
+        if size_bytes.max(payload.packed_bytes) > cap_bytes {
+            return Ok(Err(PayloadError::TooLarge {
+                size_bytes,
+                cap_bytes,
+            }));
+        }
+        let mut packed = Packed {
+            source,
+            at: payload.start,
+            left: payload.packed_bytes,
+            failure: None,
+        };
+        let (what, inflated) = match payload.compression {
+            Compression::Unknown => return Ok(Err(PayloadError::Compression)),
+            Compression::None => ("raw", packed.read_whole()),
+            Compression::Lz4 => ("LZ4", inflate_lz4(&mut packed, size_bytes)),
+            Compression::Zstd if size_bytes <= SMALL_BYTES => {
+                ("zstd", self.inflate_small_zstd(&mut packed, size_bytes))
+            }
+            Compression::Zstd => ("zstd", inflate_zstd(&mut packed, size_bytes)),
+        };
+        if let Some(failure) = packed.failure {
+            return Err(failure);
+        }
+        Ok(match inflated {
+            Err(_) => Err(PayloadError::Unsound { what, size_bytes }),
+            Ok(bytes) if length(&bytes) != size_bytes => Err(PayloadError::OtherSize {
+                found_bytes: length(&bytes),
+                size_bytes,
+            }),
+            Ok(bytes) => Ok(bytes),
+        })
     }
-    Ok(match res {
-        Err(what) => Err(PayloadError::Unsound { what }),
-        Ok(bytes) if length(&bytes) != size_bytes => Err(PayloadError::OtherSize {
-            found_bytes: length(&bytes),
-            size_bytes,
-        }),
-        Ok(bytes) => Ok(bytes),
-    })
+
+    fn inflate_small_zstd(
+        &mut self,
+        packed: &mut Packed<'_>,
+        size_bytes: u64,
+    ) -> io::Result<Vec<u8>> {
+        let packed = packed.read_whole()?;
+        let decompressor = match self.zstd.take() {
+            Some(decompressor) => decompressor,
+            None => Decompressor::new()?,
+        };
+        self.zstd
+            .insert(decompressor)
+            .decompress(&packed, index(size_bytes)?)
+    }
 }
 
 fn length(bytes: &[u8]) -> u64 {
@@ -89,16 +124,25 @@ fn inflate_zstd(packed: &mut Packed<'_>, size_bytes: u64) -> io::Result<Vec<u8>>
 
 /// One raw block, which does not tell its length: room is made for what the header says, and only
 /// as much as a block of this length can fill.
-fn inflate_lz4(packed: &[u8], size_bytes: u64) -> Option<Vec<u8>> {
+fn inflate_lz4(packed: &mut Packed<'_>, size_bytes: u64) -> io::Result<Vec<u8>> {
+    let packed = packed.read_whole()?;
     // A byte of a block stands for at most 255.
-    if size_bytes / 255 > length(packed) {
-        return None;
+    if size_bytes / 255 > length(&packed) {
+        return Err(io::ErrorKind::InvalidData.into());
     }
-    let mut inflated = vec![0; usize::try_from(size_bytes).ok()?];
-    let filled = lz4_flex::block::decompress_into(packed, &mut inflated).ok()?;
+    let mut inflated = vec![0; index(size_bytes)?];
+    let filled = lz4_flex::block::decompress_into(&packed, &mut inflated)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     inflated.truncate(filled);
-    Some(inflated)
+    Ok(inflated)
 }
+
+fn index(length: u64) -> io::Result<usize> {
+    usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory.into())
+}
+
+/// How far memory runs ahead of what was really read.
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// The packed bytes as a stream, in pieces.
 struct Packed<'a> {
@@ -112,7 +156,11 @@ struct Packed<'a> {
 impl Packed<'_> {
     fn read_whole(&mut self) -> io::Result<Vec<u8>> {
         let mut whole = Vec::new();
-        self.read_to_end(&mut whole)?;
+        while self.left > 0 {
+            let start = whole.len();
+            whole.resize(start + index(self.left.min(PIECE_BYTES))?, 0);
+            self.read_exact(&mut whole[start..])?;
+        }
         Ok(whole)
     }
 }

@@ -54,21 +54,21 @@ fn compare_wheels(set: Set) -> Vec<String> {
 }
 
 fn summary(reports: &[Report]) -> String {
-    let images =
-        |reports: &[&Report]| -> usize { reports.iter().map(|report| report.images).sum() };
-    let all: Vec<_> = reports.iter().collect();
-    let agree: Vec<_> = all
-        .iter()
-        .copied()
-        .filter(|report| report.verdict == Verdict::Agrees)
-        .collect();
+    let sum = |count: fn(&Report) -> usize| -> usize { reports.iter().map(count).sum() };
+    let agrees = |report: &Report| usize::from(report.verdict == Verdict::Agrees);
+    let agreed = sum(agrees);
     format!(
-        "{} modules, {} images; cuobjdump agrees on {} modules, {} images, and aborts on {}",
-        all.len(),
-        images(&all),
-        agree.len(),
-        images(&agree),
-        all.len() - agree.len(),
+        "{} modules, {} images; cuobjdump agrees on {agreed} modules, {} images, and aborts on {}; \
+         {} of {} stubs are seen without a look into every payload",
+        reports.len(),
+        sum(|report| report.images),
+        sum(|report| match report.verdict {
+            Verdict::Agrees => report.images,
+            Verdict::Aborts { .. } | Verdict::Differs { .. } => 0,
+        }),
+        reports.len() - agreed,
+        sum(|report| report.quick_stubs),
+        sum(|report| report.stubs),
     )
 }
 

@@ -33,7 +33,9 @@ pub(crate) struct Report {
     module: String,
     containers: usize,
     pub(crate) images: usize,
-    stubs: usize,
+    pub(crate) stubs: usize,
+    /// Those that the headers' depth found as well.
+    pub(crate) quick_stubs: usize,
     kernels: usize,
     pub(crate) verdict: Verdict,
     /// Containers whose images have not all the same kernels.
@@ -103,6 +105,7 @@ fn compare_ranges(
 ) -> Report {
     let mut wrong = Vec::new();
     let mut containers = Vec::new();
+    let mut quick_stubs = 0;
     for range in ranges {
         let mut read =
             |depth| read_section(source, range.clone(), depth, &FatbinCaps::default()).unwrap();
@@ -110,6 +113,7 @@ fn compare_ranges(
         let deep = read(Depth::Kernels);
         wrong.extend(deep.faults.iter().map(|fault| format!("{fault:?}")));
         wrong.extend(stubs_that_are_none(&headers, &deep));
+        quick_stubs += stubs(&headers.containers);
         containers.extend(deep.containers);
     }
     let images: Vec<&Image> = containers.iter().flat_map(|one| &one.images).collect();
@@ -120,7 +124,8 @@ fn compare_ranges(
         module: name.to_owned(),
         containers: containers.len(),
         images: images.len(),
-        stubs: containers.iter().filter(|one| one.is_stub()).count(),
+        stubs: stubs(&containers),
+        quick_stubs,
         kernels: images
             .iter()
             .filter_map(|image| kernels(image))
@@ -160,6 +165,10 @@ fn contradiction(image: &Image) -> Option<String> {
         (None, ImageKind::Lto) => None,
         _ => Some(format!("not what its header says: {image:?}")),
     }
+}
+
+fn stubs(containers: &[Container]) -> usize {
+    containers.iter().filter(|one| one.is_stub()).count()
 }
 
 /// The headers alone must never take a container for a stub that is none.

@@ -274,13 +274,36 @@ container 0
   Ptx 9.0 8.7 Zstd 59
     unreadable: the payload has 58 bytes; its header says 59
   Ptx 9.0 8.7 Zstd 57
-    unreadable: the payload has 58 bytes; its header says 57
+    unreadable: the payload is not 57 bytes of zstd data
   Ptx 9.0 8.7 Lz4 536870912
-    unreadable: the payload is no sound LZ4 data
+    unreadable: the payload is not 536870912 bytes of LZ4 data
   Ptx 9.0 8.7 Zstd 18446744073709551615
     unreadable: the payload has 18446744073709551615 bytes; at most 1073741824 are read
   Ptx 9.0 8.7 Zstd 58
-    unreadable: the payload is no sound zstd data
+    unreadable: the payload is not 58 bytes of zstd data
+",
+    );
+}
+
+/// Too large to make room for on a header's word.
+#[test]
+fn large_payloads_are_inflated_as_they_come() {
+    let text = format!("{PTX}//{}", "x".repeat(3 << 20));
+    let large = |more: i64| {
+        let mut entry = EntryBytes::ptx(90, &text).packed(FLAG_ZSTD);
+        entry.size_bytes = entry.size_bytes.wrapping_add_signed(more);
+        entry
+    };
+    check_faults(
+        &container(&[large(0), large(1), large(-1)]),
+        "\
+container 0
+  Ptx 9.0 8.7 Zstd 3145788
+    9.0: kernel
+  Ptx 9.0 8.7 Zstd 3145789
+    unreadable: the payload has 3145788 bytes; its header says 3145789
+  Ptx 9.0 8.7 Zstd 3145787
+    unreadable: the payload has 3145788 bytes; its header says 3145787
 ",
     );
 }
