@@ -1,7 +1,7 @@
 //! The command line.
 
 use camino::Utf8PathBuf;
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 /// A build farm for CUDA Python wheels: from one matrix to wheels that install and run.
 ///
@@ -144,15 +144,16 @@ pub(crate) struct InspectArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("against").args(["job", "contract"]).required(true))]
 pub(crate) struct VerifyArgs {
     /// The wheels.
     #[arg(required = true, value_name = "WHEEL")]
     pub(crate) wheels: Vec<Utf8PathBuf>,
     /// Hold them against the contract of this job of the matrix.
-    #[arg(long, value_name = "ID", required_unless_present = "contract")]
+    #[arg(long, value_name = "ID")]
     pub(crate) job: Option<String>,
     /// Hold them against the contract in this file.
-    #[arg(long, value_name = "FILE", conflicts_with = "job")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) contract: Option<Utf8PathBuf>,
     /// The matrix that the job is of.
     #[arg(long, value_name = "FILE", default_value = "matrix.yaml")]

@@ -156,7 +156,15 @@ fn what_torch_no_row_knows_is_a_warning_on_standard_error() {
 
 #[test]
 fn help_and_version_are_data() {
-    for command in ["plan", "dockerfile", "build", "publish", "explain"] {
+    for command in [
+        "plan",
+        "dockerfile",
+        "build",
+        "inspect",
+        "verify",
+        "publish",
+        "explain",
+    ] {
         assert!(data(&[command, "--help"]).contains("Usage: wheelfarm"));
     }
     assert!(data(&["--help"]).contains("Exit codes:"));

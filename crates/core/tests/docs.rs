@@ -1,17 +1,23 @@
 //! The examples in the documents are read as the program would read them, so that they stay true.
 
+use wheelfarm_core::gate::contract;
 use wheelfarm_core::matrix::Matrix;
 use wheelfarm_core::package;
 use wheelfarm_core::source::patch::Patch;
 
-const DOCS: [(&str, &str); 3] = [
+const DOCS: [(&str, &str); 4] = [
     ("README.md", include_str!("../../../README.md")),
+    ("docs/gate.md", include_str!("../../../docs/gate.md")),
     ("docs/matrix.md", include_str!("../../../docs/matrix.md")),
     (
         "docs/packages.md",
         include_str!("../../../docs/packages.md"),
     ),
 ];
+
+/// What a contract file has besides its terms.
+const JOB: &str = "schema: 1\nproject: demo\nversion: \"1.0\"\narchs: [\"9.0\"]\ncuda: \"12.8\"\n\
+                   torch: \"2.8.0\"\npython: \"3.11\"\n";
 
 /// A fenced block whose first line says, after the language, what it is: ` ```yaml matrix `.
 struct Example {
@@ -59,6 +65,13 @@ fn examples_in_the_documents_are_read() {
             "package" => package::parse(&place, &text)
                 .map(|_| ())
                 .map_err(|faults| faults.to_string()),
+            "contract" => contract::parse_file(&place, &text)
+                .map(|_| ())
+                .map_err(|faults| faults.to_string()),
+            // The part of a package's contract, in a file that has what a job would say.
+            "contract-terms" => contract::parse_file(&place, &format!("{JOB}{text}"))
+                .map(|_| ())
+                .map_err(|faults| faults.to_string()),
             "patch" => Patch::parse(name, &text)
                 .map(|_| ())
                 .map_err(|error| error.to_string()),
@@ -68,8 +81,6 @@ fn examples_in_the_documents_are_read() {
         kinds.push(kind.to_owned());
     }
     let count = |wanted| kinds.iter().filter(|kind| *kind == wanted).count();
-    assert_eq!(
-        (count("matrix"), count("package"), count("patch")),
-        (2, 1, 3)
-    );
+    let counts = ["matrix", "package", "patch", "contract", "contract-terms"].map(count);
+    assert_eq!(counts, [2, 1, 3, 1, 1]);
 }

@@ -302,7 +302,7 @@ struct RawModule {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawKernels {
-    may_differ: String,
+    may_differ: At<String>,
 }
 
 /// A contract for wheels that no matrix of this farm builds.
@@ -467,8 +467,20 @@ impl Reader<'_> {
             built_as,
             ptx: raw.ptx,
             device_code: raw.device_code,
-            kernels_may_differ: raw.kernels.map(|kernels| kernels.may_differ),
+            kernels_may_differ: raw.kernels.and_then(|kernels| self.reason(kernels)),
         })
+    }
+
+    fn reason(&mut self, kernels: RawKernels) -> Option<String> {
+        let reason = kernels.may_differ;
+        if !reason.value.trim().is_empty() {
+            return Some(reason.value);
+        }
+        let place = yaml::place(self.reading.file, &reason);
+        let message = "kernels may not differ without a reason".to_owned();
+        let hint = "say in a line why an arch lacks what another one has";
+        self.reading.fault(place, "reason", message, hint);
+        None
     }
 
     fn arch(&mut self, at: &At<String>) -> Option<Arch> {
@@ -503,5 +515,160 @@ impl Reader<'_> {
         let place = yaml::place(self.reading.file, at);
         self.reading.fault(place, "glob", message, hint);
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "schema: 1\nproject: demo\nversion: \"1.0\"\ntorch: \"2.8.0\"\n\
+                        python: \"3.11\"\narchs: [\"8.0\", \"9.0\", \"12.0+PTX\"]\n";
+
+    fn contract(cuda: &str, terms: &str) -> Result<Contract, Diagnostics> {
+        let text = format!("{HEAD}cuda: \"{cuda}\"\ncontract:\n{terms}");
+        parse_file("contract.yaml", &text)
+    }
+
+    /// What the module at `path` must hold: machine code, then PTX.
+    #[track_caller]
+    fn check(cuda: &str, terms: &str, path: &str, want: &str) {
+        let contract = contract(cuda, terms).unwrap();
+        let targets = contract.targets(contract.terms_of(path));
+        let text = |archs: BTreeSet<Arch>| {
+            let archs: Vec<_> = archs.iter().map(ToString::to_string).collect();
+            archs.join(" ")
+        };
+        let held = format!("{} / {}", text(targets.native), text(targets.ptx));
+        assert_eq!(held, want, "{path}");
+    }
+
+    #[track_caller]
+    fn refused(terms: &str, rule: &str) {
+        let faults = contract("12.8", terms).unwrap_err().to_string();
+        assert!(faults.contains(&format!("[{rule}]")), "{faults}");
+        assert!(faults.contains("\n  hint: "), "{faults}");
+    }
+
+    #[test]
+    fn a_module_must_hold_what_was_asked_for_unless_its_line_says_otherwise() {
+        let terms = "  modules:\n    \
+                     - name: demo/_a*.so\n    \
+                     - name: demo/_b*.so\n      archs: [\"9.0\", \"10.0\"]\n      \
+                     built-as: {\"9.0\": \"9.0a\", \"10.0\": \"10.0a\"}\n    \
+                     - name: demo/_c*.so\n      archs: [\"12.0\"]\n      ptx: none\n    \
+                     - name: demo/_d*.so\n      built-as: {\"12.0\": \"12.0f\"}\n";
+        check("12.8", terms, "demo/_a.so", "8.0 9.0 12.0 / 12.0");
+        check("12.8", terms, "demo/_b.so", "9.0a / ");
+        check("12.8", terms, "demo/_c.so", "12.0 / ");
+        check("12.8", terms, "demo/_d.so", "8.0 9.0 12.0f / 12.0f");
+        check("12.8", terms, "demo/_unnamed.so", "8.0 9.0 12.0 / 12.0");
+    }
+
+    #[test]
+    fn the_first_line_that_fits_counts_and_only_those_of_the_toolkit() {
+        let terms = "  modules:\n    \
+                     - name: demo/_a*.so\n      cuda: \"<13.0\"\n      archs: [\"8.0\"]\n    \
+                     - name: demo/*.so\n      archs: [\"9.0\"]\n";
+        check("12.8", terms, "demo/_a.so", "8.0 / ");
+        check("12.8", terms, "demo/_b.so", "9.0 / ");
+        check("13.0", terms, "demo/_a.so", "9.0 / ");
+        assert_eq!(contract("12.8", terms).unwrap().module_terms().count(), 2);
+        assert_eq!(contract("13.0", terms).unwrap().module_terms().count(), 1);
+    }
+
+    #[test]
+    fn without_a_list_of_libraries_the_usual_ones_are_allowed_and_libc_always() {
+        let families = |terms: &str| {
+            let contract = contract("12.8", terms).unwrap();
+            let families: Vec<_> = contract.families().map(str::to_owned).collect();
+            families.join(" ")
+        };
+        assert_eq!(
+            families("  size: 1MiB\n"),
+            "cuda-runtime cxx openmp torch libc"
+        );
+        assert_eq!(families("  libraries: [cublas]\n"), "cublas libc");
+        assert_eq!(families("  libraries: []\n"), "libc");
+    }
+
+    #[test]
+    fn every_soname_is_of_one_family() {
+        let check = |soname, family| assert_eq!(family_of(soname), family, "{soname}");
+        check("libc.so.6", Some("libc"));
+        check("libcudart.so.13", Some("cuda-runtime"));
+        check("libcuda.so.1", Some("cuda-driver"));
+        check("libcublasLt.so.12", Some("cublas"));
+        check("libtorch_cuda.so", Some("torch"));
+        check("libpython3.11.so.1.0", Some("python"));
+        check("libmystery.so.1", None);
+    }
+
+    /// Per module of SageAttention 2.2.0: what it must hold when `archs` are asked for.
+    fn sageattention(archs: &[&str]) -> Vec<String> {
+        let text = include_str!("../../../../packages/sageattention/package.yaml");
+        let package = crate::package::parse("package.yaml", text).unwrap();
+        let release = package.releases.into_iter().next_back().unwrap();
+        let archs = archs.iter().map(|arch| arch.parse().unwrap());
+        let contract = Contract {
+            archs: ArchList::new(archs),
+            terms: release.contract,
+            ..contract("12.8", "  size: 1MiB\n").unwrap()
+        };
+        let modules = ["_qattn_sm80", "_qattn_sm89", "_qattn_sm90", "_fused"];
+        let line = |module: &str| {
+            let path = format!("sageattention/{module}.cpython-311-x86_64-linux-gnu.so");
+            let targets = contract.targets(contract.terms_of(&path));
+            let text = |archs: &BTreeSet<Arch>| {
+                let numbers = archs.iter().copied().map(Arch::number);
+                numbers.collect::<Vec<_>>().join(" ")
+            };
+            format!(
+                "{module}: {} / {}",
+                text(&targets.native),
+                text(&targets.ptx)
+            )
+        };
+        modules.map(line).into()
+    }
+
+    #[test]
+    fn modules_of_sageattention_differ() {
+        let all = ["8.0", "8.6", "8.9", "9.0", "10.0", "12.0+PTX"];
+        assert_eq!(
+            sageattention(&all),
+            [
+                "_qattn_sm80: 80 86 89 90a 100a 120 / 120",
+                "_qattn_sm89: 89 90a 100a 120 / 120",
+                "_qattn_sm90: 90a / ",
+                "_fused: 80 86 89 90a 100a 120 / 120",
+            ]
+        );
+        assert_eq!(
+            sageattention(&["8.0", "8.6"]),
+            [
+                "_qattn_sm80: 80 86 / ",
+                "_qattn_sm89:  / ",
+                "_qattn_sm90:  / ",
+                "_fused: 80 86 / ",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_contract_cannot_mean_is_refused_with_a_hint() {
+        let module = |line: &str| format!("  modules:\n    - name: demo/_a*.so\n      {line}\n");
+        refused("  libraries: [pytorch]\n", "library-family");
+        refused("  modules:\n    - name: \"[\"\n", "glob");
+        refused("  symbols: [\"{\"]\n", "glob");
+        refused(&module("archs: [\"sm_90\"]"), "unknown-arch");
+        refused(&module("built-as: {\"90\": \"9.0a\"}"), "unknown-arch");
+        refused(&module("built-as: {\"9.0\": \"90a\"}"), "unknown-arch");
+        refused(&module("cuda: \"12.8\""), "version-range");
+        refused(&module("kernels: {may-differ: \" \"}"), "reason");
+        refused("  glibc: \"28\"\n", "glibc-version");
+        refused("  glibc: 2.28\n", "unquoted-number");
+        refused("  size: 100MB\n", "amount");
+        refused("  modul: []\n", "unknown-key");
     }
 }
