@@ -286,7 +286,7 @@ impl WheelReport {
         }
     }
 
-    /// What is there and could not be read; the file's own name when that is the archive itself.
+    /// The modules and other members that are there and could not be read.
     pub(super) fn unread(&self) -> impl Iterator<Item = &str> {
         let unread = [Rule::ArchiveUnsound, Rule::ModuleUnreadable];
         let findings = self.findings.iter();

@@ -42,7 +42,7 @@ fn depth_in_site_packages(path: &str) -> usize {
     let is_data = path
         .split('/')
         .next()
-        .is_some_and(|first| first.ends_with(".data"));
+        .is_some_and(|first| first.strip_suffix(".data").is_some());
     if is_data {
         folders.saturating_sub(2)
     } else {
@@ -192,13 +192,12 @@ pub(super) fn python(module: &ModuleReport, contract: &Contract, findings: &mut 
     let tag = contract.python.tag();
     let built_for = crate::gate::inspect::python_of(path);
     let expected = match contract.terms.python_abi {
-        None => return,
         Some(PythonAbi::None) if module.facts.uses_cpython => "no use of CPython's C API",
         Some(PythonAbi::Stable) if built_for.is_some_and(|built| built != "abi3") => {
             "the stable ABI: `.abi3.so`"
         }
         Some(PythonAbi::Version) if built_for.is_some_and(|built| built != tag) => &*tag,
-        Some(PythonAbi::None | PythonAbi::Stable | PythonAbi::Version) => return,
+        None | Some(PythonAbi::None | PythonAbi::Stable | PythonAbi::Version) => return,
     };
     let seen = match built_for {
         Some(built_for) => format!("is built for {built_for}"),
