@@ -8,7 +8,7 @@ pub(crate) mod archive;
 pub mod elf;
 pub mod finish;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod headers;
 mod member;
 pub mod metadata;

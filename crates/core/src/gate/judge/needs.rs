@@ -1,6 +1,6 @@
 //! What modules need of the system that they are loaded on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::some_of;
 use crate::gate::contract::{Contract, PythonAbi, family_of};
@@ -8,7 +8,6 @@ use crate::gate::finding::Finding;
 use crate::gate::inspect::{ModuleReport, WheelReport};
 use crate::gate::libraries::{Libraries, Library};
 use crate::gate::rule::Rule;
-use crate::wheel::elf::Module;
 
 /// Search paths must lead from the module, not from the root of the machine it was built on.
 pub(super) fn search_paths(module: &ModuleReport, findings: &mut Vec<Finding>) {
@@ -103,7 +102,7 @@ fn is_driver(file: &str) -> bool {
 
 /// Whether the libraries that a module loads are of the families that the contract allows.
 pub(super) fn libraries(
-    report: &WheelReport,
+    in_wheel: &BTreeSet<&str>,
     module: &ModuleReport,
     contract: &Contract,
     findings: &mut Vec<Finding>,
@@ -112,7 +111,6 @@ pub(super) fn libraries(
     if !module.facts.is_host_code() {
         return;
     }
-    let in_wheel: BTreeSet<&str> = provided_by_wheel(report);
     let allowed: BTreeSet<&str> = contract.families().collect();
     for soname in &module.facts.needed {
         if in_wheel.contains(soname.as_str()) {
@@ -144,7 +142,7 @@ fn runtime_major(soname: &str) -> Option<&str> {
 }
 
 /// The names by which the wheel's own libraries are asked for.
-fn provided_by_wheel(report: &WheelReport) -> BTreeSet<&str> {
+pub(super) fn provided_by_wheel(report: &WheelReport) -> BTreeSet<&str> {
     let modules = report.modules.iter();
     modules
         .flat_map(|module| {
@@ -220,15 +218,14 @@ pub(super) fn symbols(
         let finding = Finding::not_checked(Rule::AbiUndefinedSymbol, &*module.facts.path, why);
         findings.push(finding);
     }
-    let own: Vec<Library> = host.iter().map(|module| own_library(module)).collect();
-    let own: Vec<&Library> = own.iter().collect();
+    let own = own_library(&host);
     let in_wheel = provided_by_wheel(report);
     for module in host {
         let path = &*module.facts.path;
         let from_outside = module.facts.needed.iter().map(String::as_str);
         let from_outside = from_outside.filter(|name| !in_wheel.contains(name));
         let closure = libraries.closure(from_outside);
-        let missing = closure.resolve(&module.symbols.needed, &own);
+        let missing = closure.resolve(&module.symbols.needed, &[&own]);
         let missing: Vec<String> = missing
             .into_iter()
             .filter(|symbol| !is_allowed(&symbol.name, contract))
@@ -258,15 +255,31 @@ pub(super) fn symbols(
     }
 }
 
-fn own_library(module: &ModuleReport) -> Library {
-    Library::of_module(
-        &module.facts.path,
-        &Module {
-            facts: module.facts.clone(),
-            symbols: module.symbols.clone(),
-            fatbins: Vec::new(),
-        },
-    )
+/// All that the wheel's own modules have, as one library: a wheel may have more modules than are to
+/// be asked one by one for each symbol.
+fn own_library(modules: &[&ModuleReport]) -> Library {
+    let mut symbols: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut without_versions: BTreeSet<&str> = BTreeSet::new();
+    for symbol in modules.iter().flat_map(|module| &module.symbols.provided) {
+        let versions = symbols.entry(symbol.name.clone()).or_default();
+        match &symbol.version {
+            Some(version) => {
+                versions.insert(version.clone());
+            }
+            None => {
+                without_versions.insert(&symbol.name);
+            }
+        }
+    }
+    // The loader takes a symbol without a version for any.
+    for name in without_versions {
+        symbols.insert(name.to_owned(), BTreeSet::new());
+    }
+    Library {
+        path: String::new(),
+        needed: Vec::new(),
+        symbols,
+    }
 }
 
 fn is_allowed(symbol: &str, contract: &Contract) -> bool {
