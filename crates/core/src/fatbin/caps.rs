@@ -2,6 +2,8 @@
 
 /// Limits on what a section may make the reader hold and do. The largest libraries that NVIDIA
 /// ships stay below a tenth of each.
+///
+/// Sections that are read one after another share them: what one leaves is the next one's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FatbinCaps {
     /// Containers in one section.

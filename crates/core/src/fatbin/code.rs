@@ -62,6 +62,11 @@ impl KernelBudget {
         })
     }
 
+    /// How many kernels, and how many bytes of names, may still come.
+    pub(super) fn left(&self) -> (usize, usize) {
+        (self.kernels, self.total_name_bytes)
+    }
+
     pub(super) fn bad_name(&self) -> CodeError {
         CodeError::Name {
             cap_bytes: self.name_bytes,

@@ -11,7 +11,7 @@ mod code;
 mod cubin;
 mod entry;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod image;
 mod payload;
 mod ptx;

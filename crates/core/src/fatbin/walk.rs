@@ -33,6 +33,8 @@ pub struct Section {
     pub containers: Vec<Container>,
     /// What was not understood; empty in every honest file.
     pub faults: Vec<Fault>,
+    /// What is left of the caps, for the next section of the same file.
+    pub left: FatbinCaps,
 }
 
 /// Something that the walk did not understand.
@@ -64,11 +66,19 @@ pub fn read_section(
         section: Section {
             containers: Vec::new(),
             faults: Vec::new(),
+            left: *caps,
         },
         state: State::Walking,
     };
     walk.section(range)?;
-    Ok(walk.section)
+    let mut section = walk.section;
+    let left = &mut section.left;
+    left.containers = caps.containers.saturating_sub(section.containers.len());
+    left.faults = caps.faults.saturating_sub(section.faults.len());
+    left.images = walk.images_left;
+    left.total_bytes = walk.bytes_left;
+    (left.kernels, left.total_name_bytes) = walk.kernels.left();
+    Ok(section)
 }
 
 /// Whether the walk goes on.

@@ -110,6 +110,15 @@ impl ModuleReport {
             .filter(|container| !container.is_stub())
     }
 
+    /// About as much memory as its names take.
+    fn name_bytes(&self) -> usize {
+        let facts = &self.facts;
+        let versions = facts.symbol_versions.values().flatten();
+        let texts = facts.needed.iter().chain(&facts.search_paths);
+        let texts = texts.chain(versions).map(String::len);
+        texts.sum::<usize>() + self.symbols.held_bytes()
+    }
+
     /// Whether there is code for NVIDIA's GPUs.
     pub fn has_device_code(&self) -> bool {
         self.kernel_containers().next().is_some() || !self.relocatable.is_empty()
@@ -127,52 +136,75 @@ pub fn inspect_module(
     depth: Depth,
     findings: &mut Vec<Finding>,
 ) -> io::Result<Option<ModuleReport>> {
-    let module = match elf::inspect(path, source) {
-        Ok(module) => module,
-        Err(ElfError::Read(error)) if is_outside(&error) => return Err(error),
-        Err(error) => {
-            findings.push(unreadable(path, &error));
-            return Ok(None);
-        }
+    let mut reading = ModuleReading {
+        depth,
+        left: FatbinCaps::default(),
+        findings,
     };
-    let mut report = ModuleReport {
-        facts: module.facts,
-        size_bytes: source.size_bytes(),
-        symbols: module.symbols,
-        containers: Vec::new(),
-        relocatable: Vec::new(),
-        has_hip: false,
-    };
-    for place in module.fatbins {
-        let into = match place.section {
-            FatbinSection::Executable => &mut report.containers,
-            FatbinSection::Relocatable => &mut report.relocatable,
-            FatbinSection::Hip => {
-                report.has_hip = true;
-                continue;
-            }
-        };
-        let caps = FatbinCaps::default();
-        let section = match fatbin::read_section(source, place.range, depth, &caps) {
-            Ok(section) => section,
-            Err(error) if is_outside(&error) => return Err(error),
+    reading.module(path, source)
+}
+
+/// How modules are read, and how much of their GPU code still may be.
+struct ModuleReading<'a> {
+    depth: Depth,
+    left: FatbinCaps,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl ModuleReading<'_> {
+    fn module(&mut self, path: &str, source: &mut dyn ReadAt) -> io::Result<Option<ModuleReport>> {
+        let module = match elf::inspect(path, source) {
+            Ok(module) => module,
+            Err(ElfError::Read(error)) if is_outside(&error) => return Err(error),
             Err(error) => {
-                findings.push(unreadable(path, &error));
-                continue;
+                self.findings.push(unreadable(path, &error));
+                return Ok(None);
             }
         };
-        into.extend(section.containers);
-        for fault in section.faults {
-            let seen = format!(
-                "{} at byte {} of the file: {}",
-                place.section.as_str(),
-                fault.offset,
-                fault.what
-            );
-            findings.push(Finding::new(Rule::ModuleUnreadable, path, seen));
+        let mut report = ModuleReport {
+            facts: module.facts,
+            size_bytes: source.size_bytes(),
+            symbols: module.symbols,
+            containers: Vec::new(),
+            relocatable: Vec::new(),
+            has_hip: false,
+        };
+        for place in module.fatbins {
+            let into = match place.section {
+                FatbinSection::Executable => &mut report.containers,
+                FatbinSection::Relocatable => &mut report.relocatable,
+                FatbinSection::Hip => {
+                    report.has_hip = true;
+                    continue;
+                }
+            };
+            if self.left.faults == 0 {
+                // What is wrong has been said often enough.
+                break;
+            }
+            let section = match fatbin::read_section(source, place.range, self.depth, &self.left) {
+                Ok(section) => section,
+                Err(error) if is_outside(&error) => return Err(error),
+                Err(error) => {
+                    self.findings.push(unreadable(path, &error));
+                    continue;
+                }
+            };
+            self.left = section.left;
+            into.extend(section.containers);
+            for fault in section.faults {
+                let seen = format!(
+                    "{} at byte {} of the file: {}",
+                    place.section.as_str(),
+                    fault.offset,
+                    fault.what
+                );
+                self.findings
+                    .push(Finding::new(Rule::ModuleUnreadable, path, seen));
+            }
         }
+        Ok(Some(report))
     }
-    Ok(Some(report))
 }
 
 /// Whether reading failed for a reason that lies outside of the file.
@@ -241,6 +273,8 @@ pub fn inspect_wheel<R: Read + Seek>(
             archive: &mut archive,
             report: &mut report,
             options,
+            device_code: options.caps.device_code,
+            symbol_bytes: options.caps.symbol_bytes,
         }
         .run()?,
         Err(error) => report.unsound(&error),
@@ -311,6 +345,10 @@ struct Inspection<'a, R> {
     archive: &'a mut WheelArchive<R>,
     report: &'a mut WheelReport,
     options: &'a InspectOptions,
+    /// What is left of the caps on GPU code.
+    device_code: FatbinCaps,
+    /// What is left of the cap on the modules' names.
+    symbol_bytes: usize,
 }
 
 impl<R: Read + Seek> Inspection<'_, R> {
@@ -369,10 +407,22 @@ impl<R: Read + Seek> Inspection<'_, R> {
             }
         };
         if passed.is_elf {
-            let depth = self.options.depth;
-            let findings = &mut self.report.findings;
-            let module = inspect_module(&member.path, &mut passed.bytes, depth, findings)?;
-            self.report.modules.extend(module);
+            let mut reading = ModuleReading {
+                depth: self.options.depth,
+                left: self.device_code,
+                findings: &mut self.report.findings,
+            };
+            let module = reading.module(&member.path, &mut passed.bytes)?;
+            self.device_code = reading.left;
+            let held = module.as_ref().map_or(0, ModuleReport::name_bytes);
+            if let Some(left) = self.symbol_bytes.checked_sub(held) {
+                self.symbol_bytes = left;
+                self.report.modules.extend(module);
+            } else {
+                let seen = "has more symbols than the modules of any wheel together";
+                let finding = Finding::new(Rule::ModuleUnreadable, &*member.path, seen);
+                self.report.findings.push(finding);
+            }
         }
         Ok(Some(FileRecord {
             sha256: passed.sha256,
@@ -517,5 +567,7 @@ fn is_gpu_file(path: &str) -> bool {
         .any(|end| path.ends_with(end))
 }
 
+#[cfg(test)]
+mod cap_tests;
 #[cfg(test)]
 mod tests;

@@ -62,9 +62,10 @@ pub fn judge(
     }
     wheel::asked(report, contract, &mut findings);
     arch::modules(report, contract, &mut findings);
+    let in_wheel = needs::provided_by_wheel(report);
     for module in &report.modules {
         arch::targets(module, contract, &mut findings);
-        needs::libraries(report, module, contract, &mut findings);
+        needs::libraries(&in_wheel, module, contract, &mut findings);
         needs::glibc(module, contract, &mut findings);
         needs::python(module, contract, &mut findings);
     }

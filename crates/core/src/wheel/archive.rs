@@ -12,8 +12,12 @@ use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::digest::{HashingWriter, Sha256Digest};
+use crate::fatbin::FatbinCaps;
 use crate::wheel::elf::ELF_MAGIC;
 use crate::wheel::member::{Ends, MemberBytes, Method, Packed, SharedReader};
+
+/// Several times the directory of a wheel with as many members as are allowed.
+const DIRECTORY_CAP_BYTES: u64 = 32 << 20;
 
 /// Limits on what a wheel may unpack to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +28,10 @@ pub struct WheelCaps {
     pub member_bytes: u64,
     /// All files together.
     pub total_bytes: u64,
+    /// The GPU code of all files together.
+    pub device_code: FatbinCaps,
+    /// The names that the modules load, need and provide, all together.
+    pub symbol_bytes: usize,
 }
 
 impl Default for WheelCaps {
@@ -32,6 +40,8 @@ impl Default for WheelCaps {
             members: 50_000,
             member_bytes: 4 << 30,
             total_bytes: 16 << 30,
+            device_code: FatbinCaps::default(),
+            symbol_bytes: 2 << 30,
         }
     }
 }
@@ -182,7 +192,10 @@ impl<R: Read + Seek> WheelArchive<R> {
         headers: LocalHeaders,
     ) -> Result<Self, ArchiveError> {
         let reader = SharedReader::new(reader).map_err(|error| unsound(error.into()))?;
+        // Its directory is held in memory, whatever the number of members that it has.
+        reader.allow(DIRECTORY_CAP_BYTES);
         let mut zip = ZipArchive::new(reader.clone()).map_err(unsound)?;
+        reader.allow(u64::MAX);
         if zip.len() > caps.members {
             return Err(ArchiveError::TooManyMembers {
                 members: zip.len(),
@@ -374,6 +387,9 @@ const EXECUTE_BITS: u32 = 0o111;
 /// Linux takes no longer path.
 const PATH_CAP_BYTES: usize = 4096;
 
+/// No wheel has deeper folders. Each of them is looked up.
+const DEPTH_CAP: usize = 64;
+
 /// A relative path with `/` between plain parts; a folder's name loses its last `/`.
 fn checked_path(raw: &[u8]) -> Option<String> {
     let text = str::from_utf8(raw).ok()?;
@@ -384,6 +400,7 @@ fn checked_path(raw: &[u8]) -> Option<String> {
     let is_fine = path.len() <= PATH_CAP_BYTES
         && !path.contains(is_odd)
         && !has_drive
+        && path.matches('/').count() < DEPTH_CAP
         && path.split('/').all(is_plain);
     is_fine.then(|| path.to_owned())
 }
@@ -480,6 +497,14 @@ mod tests {
             let res = open(archive(&names));
             assert!(matches!(res, Err(ArchiveError::Repeated { .. })), "{res:?}");
         }
+    }
+
+    #[test]
+    fn folders_deeper_than_in_any_wheel_are_refused() {
+        let deep = |folders: usize| archive(&[&format!("{}a.py", "a/".repeat(folders))]);
+        assert!(open(deep(63)).is_ok());
+        let res = open(deep(64));
+        assert!(matches!(res, Err(ArchiveError::Name { .. })), "{res:?}");
     }
 
     #[test]

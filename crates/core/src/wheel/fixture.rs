@@ -200,6 +200,36 @@ impl Elf<'_> {
     }
 }
 
+/// Adds sections to what [`Elf::bytes`] gave.
+pub(crate) fn with_sections(module: &[u8], sections: &[(&str, &[u8])]) -> Vec<u8> {
+    const HEADER_BYTES: usize = 64;
+    let (body, headers) = module.split_at(module.len() - 6 * HEADER_BYTES);
+    let (mut body, mut headers) = (body.to_vec(), headers.to_vec());
+    let mut names = vec![0];
+    let place = |bytes: &[u8], body: &mut Vec<u8>| -> [u8; 16] {
+        let place = [body.len(), bytes.len()].map(usize::to_le_bytes);
+        body.extend_from_slice(bytes);
+        body.resize(body.len().next_multiple_of(8), 0);
+        place.concat().try_into().unwrap()
+    };
+    for (name, content) in sections {
+        let mut header = [0; HEADER_BYTES];
+        header[..4].copy_from_slice(&u32::try_from(names.len()).unwrap().to_le_bytes());
+        header[4] = 1;
+        header[24..40].copy_from_slice(&place(content, &mut body));
+        names.extend_from_slice(name.as_bytes());
+        names.push(0);
+        headers.extend(header);
+    }
+    let names = place(&names, &mut body);
+    headers[5 * HEADER_BYTES + 24..5 * HEADER_BYTES + 40].copy_from_slice(&names);
+    let table = body.len().to_le_bytes();
+    body[40..48].copy_from_slice(&table);
+    body[60] = u8::try_from(headers.len() / HEADER_BYTES).unwrap();
+    body.extend(headers);
+    body
+}
+
 fn program_header(kind: u32, (start, length): (u64, u64)) -> Vec<u8> {
     let mut header = [kind.to_le_bytes(), 4_u32.to_le_bytes()].concat();
     let [start, length] = [start, length].map(u64::to_le_bytes);

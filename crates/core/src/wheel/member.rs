@@ -24,6 +24,8 @@ pub(super) struct SharedReader<R> {
 struct Shared<R> {
     reader: R,
     position: u64,
+    /// How much may still be read.
+    left_bytes: u64,
 }
 
 impl<R> Clone for SharedReader<R> {
@@ -42,17 +44,27 @@ impl<R: Read + Seek> SharedReader<R> {
         let shared = Shared {
             reader,
             position: 0,
+            left_bytes: u64::MAX,
         };
         Ok(Self {
             shared: Rc::new(RefCell::new(shared)),
             position: 0,
         })
     }
+
+    /// Lets all its users together read no more than that from now on.
+    pub(super) fn allow(&self, bytes: u64) {
+        self.shared.borrow_mut().left_bytes = bytes;
+    }
 }
 
 impl<R: Read + Seek> Read for SharedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut shared = self.shared.borrow_mut();
+        if u64::try_from(buffer.len()).unwrap_or(u64::MAX) > shared.left_bytes {
+            let text = "there is more to read than any wheel has";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
         if shared.position != self.position {
             shared.reader.seek(SeekFrom::Start(self.position))?;
             shared.position = self.position;
@@ -60,6 +72,7 @@ impl<R: Read + Seek> Read for SharedReader<R> {
         let count = shared.reader.read(buffer)?;
         let passed = u64::try_from(count).unwrap_or(u64::MAX);
         shared.position += passed;
+        shared.left_bytes -= passed;
         self.position += passed;
         Ok(count)
     }
@@ -289,6 +302,18 @@ mod tests {
             assert!(member.read_exact_at(11_999_990, &mut [0; 20]).is_err());
             assert!(member.read_exact_at(u64::MAX, &mut [0; 20]).is_err());
         }
+    }
+
+    #[test]
+    fn no_more_is_read_than_is_allowed() {
+        let mut reader = SharedReader::new(Cursor::new(vec![7; 100])).unwrap();
+        reader.allow(10);
+        reader.read_exact(&mut [0; 6]).unwrap();
+        reader.clone().read_exact(&mut [0; 4]).unwrap();
+        let error = reader.read_exact(&mut [0; 1]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        reader.allow(u64::MAX);
+        reader.read_exact(&mut [0; 94]).unwrap();
     }
 
     #[test]

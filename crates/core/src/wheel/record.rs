@@ -10,6 +10,9 @@ use crate::digest::Sha256Digest;
 /// A RECORD above this lists more files than any wheel has.
 pub const RECORD_CAP_BYTES: u64 = 64 << 20;
 
+/// More lines than any wheel may have files. Short ones take thirty times their length in memory.
+const LINES_CAP: usize = 200_000;
+
 /// What a file's line in RECORD says, or should say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileRecord {
@@ -29,6 +32,9 @@ pub enum RecordError {
         /// Counted from one.
         line: usize,
     },
+    /// There are more lines than files in any wheel.
+    #[error("RECORD has more than {LINES_CAP} lines")]
+    TooManyLines,
     /// The hash is of another kind than sha256, or is not one.
     #[error("RECORD has `{hash}` for `{path}`, which is not a sha256 hash")]
     Hash {
@@ -67,7 +73,7 @@ impl RecordError {
     /// The file that it is about; `None` for RECORD itself.
     pub fn path(&self) -> Option<&str> {
         match self {
-            Self::NotCsv { .. } => None,
+            Self::NotCsv { .. } | Self::TooManyLines => None,
             Self::Hash { path, .. }
             | Self::Repeated { path }
             | Self::Unlisted { path }
@@ -167,6 +173,9 @@ fn parse(record: &[u8]) -> Result<BTreeMap<String, Row>, RecordError> {
     for (index, line) in text.lines().enumerate() {
         if line.is_empty() {
             continue;
+        }
+        if rows.len() >= LINES_CAP {
+            return Err(RecordError::TooManyLines);
         }
         let not_csv = RecordError::NotCsv { line: index + 1 };
         let Some([path, hash, size]) = split_csv(line) else {
@@ -293,6 +302,12 @@ x-1.dist-info/RECORD,,
         check_refused(&format!("{good}{good}"), "RECORD lists `a` more than once");
         check_refused("a,b\n", "RECORD line 1 is not `path,hash,size`");
         check_refused("\"a,b,c\n", "RECORD line 1 is not `path,hash,size`");
+    }
+
+    #[test]
+    fn a_record_of_too_many_lines_is_refused() {
+        let lines: Vec<String> = (0..=LINES_CAP).map(|line| format!("{line},,")).collect();
+        check_refused(&lines.join("\n"), "RECORD has more than 200000 lines");
     }
 
     proptest! {

@@ -124,6 +124,12 @@ pub fn torch_bound<'a>(requirements: impl Iterator<Item = &'a str>) -> TorchBoun
     bound
 }
 
+/// More than anyone writes. Each specifier is held against each of the others.
+const SPECIFIERS_CAP_BYTES: usize = 4096;
+
+/// As much as is shown of a requirement that is too long.
+const SHOWN_CHARS: usize = 100;
+
 /// A requirement on torch that is not behind an extra and not a direct URL.
 struct TorchRequirement<'a> {
     /// `[opt]` as written, or empty.
@@ -164,6 +170,11 @@ impl<'a> TorchRequirement<'a> {
             Some(_) | None => ("", tail),
         };
         let specifiers = specifiers.trim();
+        if specifiers.len() > SPECIFIERS_CAP_BYTES {
+            return Err(RequirementError::Unreadable {
+                requirement: text.chars().take(SHOWN_CHARS).collect(),
+            });
+        }
         let bare = specifiers
             .strip_prefix('(')
             .and_then(|inner| inner.strip_suffix(')'))
@@ -296,6 +307,17 @@ mod tests {
         // A second pass has nothing left to do.
         let again = bind_torch(after.iter().map(String::as_str), minor).unwrap();
         assert_eq!(again, []);
+    }
+
+    #[test]
+    fn endless_specifiers_are_not_read() {
+        let long = format!("torch{}", ">=2.0,".repeat(1000) + ">=2.0");
+        let res = bind_torch([&*long].into_iter(), "2.11".parse().unwrap());
+        assert!(
+            matches!(&res, Err(RequirementError::Unreadable { requirement }) if requirement.len() == 100),
+            "{res:?}"
+        );
+        assert_eq!(torch_bound([&*long].into_iter()), TorchBound::None);
     }
 
     #[test]

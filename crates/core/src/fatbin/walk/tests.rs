@@ -163,7 +163,8 @@ fn headers_are_the_same_at_every_depth() {
             .flat_map(|container| &mut container.images)
             .for_each(|image| image.content = None);
     }
-    assert_eq!(deep, headers);
+    assert_eq!(deep.containers, headers.containers);
+    assert_eq!(deep.faults, headers.faults);
 }
 
 #[track_caller]

@@ -7,15 +7,18 @@ const STEM: &str = "demo-1.0";
 const FILE: &str = "demo-1.0-cp311-cp311-linux_x86_64.whl";
 const TAG: &str = "cp311-cp311-linux_x86_64";
 
-const OPTIONS: InspectOptions = InspectOptions {
-    depth: Depth::Kernels,
-    reading: Reading::Whole,
-    caps: WheelCaps {
-        members: 100,
-        member_bytes: 1 << 20,
-        total_bytes: 2 << 20,
-    },
-};
+fn options(reading: Reading) -> InspectOptions {
+    InspectOptions {
+        depth: Depth::Kernels,
+        reading,
+        caps: WheelCaps {
+            members: 100,
+            member_bytes: 1 << 20,
+            total_bytes: 2 << 20,
+            ..WheelCaps::default()
+        },
+    }
+}
 
 fn tree() -> Tree {
     let module = Elf {
@@ -26,7 +29,7 @@ fn tree() -> Tree {
 }
 
 fn inspect(file_name: &str, bytes: Vec<u8>) -> WheelReport {
-    inspect_wheel(file_name, Cursor::new(bytes), &OPTIONS).unwrap()
+    inspect_wheel(file_name, Cursor::new(bytes), &options(Reading::Whole)).unwrap()
 }
 
 /// Compares severity, rule and place of all findings.
@@ -128,10 +131,7 @@ fn record_lists_every_file_with_its_digest() {
 
 #[test]
 fn a_remote_wheel_is_not_held_against_its_record() {
-    let options = InspectOptions {
-        reading: Reading::ModulesByName,
-        ..OPTIONS
-    };
+    let options = options(Reading::ModulesByName);
     let report = inspect_wheel(FILE, Cursor::new(packed(tree())), &options).unwrap();
     let finding = &report.findings[0];
     assert_eq!(
@@ -216,7 +216,7 @@ fn damage_is_a_finding_and_never_a_panic() {
         damaged[at] ^= 0x41;
         // A stray bit in a time stamp harms nobody; what matters is that there is a report.
         for reading in [Reading::Whole, Reading::ModulesByName] {
-            let options = InspectOptions { reading, ..OPTIONS };
+            let options = options(reading);
             let report = inspect_wheel(FILE, Cursor::new(&damaged), &options).unwrap();
             assert_eq!(Ok(report.size_bytes), u64::try_from(bytes.len()));
         }

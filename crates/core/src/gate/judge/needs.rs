@@ -1,6 +1,6 @@
 //! What modules need of the system that they are loaded on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::some_of;
 use crate::gate::contract::{Contract, PythonAbi, family_of};
@@ -8,7 +8,7 @@ use crate::gate::finding::Finding;
 use crate::gate::inspect::{ModuleReport, WheelReport};
 use crate::gate::libraries::{Libraries, Library};
 use crate::gate::rule::Rule;
-use crate::wheel::elf::{Module, NeededSymbol};
+use crate::wheel::elf::NeededSymbol;
 
 /// Search paths must lead from the module, not from the root of the machine it was built on.
 pub(super) fn search_paths(module: &ModuleReport, findings: &mut Vec<Finding>) {
@@ -106,7 +106,7 @@ fn is_driver(file: &str) -> bool {
 
 /// Whether the libraries that a module loads are of the families that the contract allows.
 pub(super) fn libraries(
-    report: &WheelReport,
+    in_wheel: &BTreeSet<&str>,
     module: &ModuleReport,
     contract: &Contract,
     findings: &mut Vec<Finding>,
@@ -115,7 +115,6 @@ pub(super) fn libraries(
     if !module.facts.is_host_code() {
         return;
     }
-    let in_wheel: BTreeSet<&str> = provided_by_wheel(report);
     let allowed: BTreeSet<&str> = contract.families().collect();
     for soname in &module.facts.needed {
         if in_wheel.contains(soname.as_str()) {
@@ -159,7 +158,7 @@ fn cuda_library(soname: &str) -> Option<(&str, &str)> {
 }
 
 /// The names by which the wheel's own libraries are asked for.
-fn provided_by_wheel(report: &WheelReport) -> BTreeSet<&str> {
+pub(super) fn provided_by_wheel(report: &WheelReport) -> BTreeSet<&str> {
     let modules = report.modules.iter();
     modules
         .flat_map(|module| {
@@ -234,23 +233,31 @@ pub(super) fn symbols(
         let finding = Finding::not_checked(Rule::AbiUndefinedSymbol, &*module.facts.path, why);
         findings.push(finding);
     }
-    for &module in &host {
+    let in_wheel = provided_by_wheel(report);
+    let own = own_library(&host);
+    let of_all = host.iter().flat_map(|module| &module.facts.needed);
+    let of_all: BTreeSet<&str> = of_all.map(String::as_str).collect();
+    for module in host {
         let path = &*module.facts.path;
-        let (own, mut from_outside) = loaded_with(module, &host);
+        let needed = module.facts.needed.iter().map(String::as_str);
+        let loads_own = needed.clone().any(|name| in_wheel.contains(name));
+        // What a library of the wheel loads is loaded too; which of them does is not followed.
+        let mut names: BTreeSet<&str> = if loads_own {
+            of_all.difference(&in_wheel).copied().collect()
+        } else {
+            needed.collect()
+        };
         // torch loads what it links for all to see, so its extensions may use the CUDA runtime
         // without naming it (`torch/__init__.py`, `_load_global_deps`).
-        let loads_torch = from_outside
-            .iter()
-            .any(|name| family_of(name) == Some("torch"));
+        let loads_torch = names.iter().any(|name| family_of(name) == Some("torch"));
         if loads_torch && libraries.libraries.contains_key(TORCH_GLOBAL) {
-            from_outside.insert(TORCH_GLOBAL);
+            names.insert(TORCH_GLOBAL);
         }
-        let own: Vec<Library> = own.into_iter().map(own_library).collect();
-        let own: Vec<&Library> = own.iter().collect();
-        let mut closure = libraries.closure(from_outside);
+        let own: &[&Library] = if loads_own { &[&own] } else { &[] };
+        let mut closure = libraries.closure(names);
         // The driver is in no image; what it has is known by its prefix.
         let needs_driver = closure.unknown.remove("libcuda.so.1");
-        let missing = closure.resolve(&module.symbols.needed, &own);
+        let missing = closure.resolve(&module.symbols.needed, own);
         let missing = missing
             .into_iter()
             .filter(|symbol| !is_allowed(&symbol.name, contract))
@@ -303,46 +310,31 @@ fn is_driver_symbol(name: &str) -> bool {
     after.is_some_and(|letter| letter.is_ascii_uppercase())
 }
 
-/// The modules of the wheel that loading `module` loads, itself first, and the names of libraries
-/// that all of them need from elsewhere.
-fn loaded_with<'a>(
-    module: &'a ModuleReport,
-    host: &[&'a ModuleReport],
-) -> (Vec<&'a ModuleReport>, BTreeSet<&'a str>) {
-    let mut loaded = vec![module];
-    let mut from_outside = BTreeSet::new();
-    let mut next = 0;
-    while let Some(&module) = loaded.get(next) {
-        next += 1;
-        for name in &module.facts.needed {
-            let named = |other: &&&ModuleReport| {
-                let file = other.facts.path.rsplit('/').next();
-                file == Some(name) || other.facts.soname.as_ref() == Some(name)
-            };
-            match host.iter().find(named) {
-                None => {
-                    from_outside.insert(name.as_str());
-                }
-                Some(found)
-                    if loaded
-                        .iter()
-                        .any(|known| known.facts.path == found.facts.path) => {}
-                Some(found) => loaded.push(found),
+/// All that the wheel's own modules have, as one library: a wheel may have more modules than are to
+/// be asked one by one for each symbol.
+fn own_library(modules: &[&ModuleReport]) -> Library {
+    let mut symbols: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut without_versions: BTreeSet<&str> = BTreeSet::new();
+    for symbol in modules.iter().flat_map(|module| &module.symbols.provided) {
+        let versions = symbols.entry(symbol.name.clone()).or_default();
+        match &symbol.version {
+            Some(version) => {
+                versions.insert(version.clone());
+            }
+            None => {
+                without_versions.insert(&symbol.name);
             }
         }
     }
-    (loaded, from_outside)
-}
-
-fn own_library(module: &ModuleReport) -> Library {
-    Library::of_module(
-        &module.facts.path,
-        &Module {
-            facts: module.facts.clone(),
-            symbols: module.symbols.clone(),
-            fatbins: Vec::new(),
-        },
-    )
+    // The loader takes a symbol without a version for any.
+    for name in without_versions {
+        symbols.insert(name.to_owned(), BTreeSet::new());
+    }
+    Library {
+        path: String::new(),
+        needed: Vec::new(),
+        symbols,
+    }
 }
 
 fn is_allowed(symbol: &str, contract: &Contract) -> bool {

@@ -9,7 +9,7 @@ use object::elf::{self, FileHeader64};
 use object::read::ReadRef;
 use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable};
 
-use super::{ElfError, malformed};
+use super::{ENTRIES_CAP, ElfError, FatbinPlace, FatbinSection, NAME_CAP_BYTES, malformed};
 use crate::read_at::ReadAt;
 
 const LE: LittleEndian = LittleEndian;
@@ -27,13 +27,6 @@ pub(super) struct Loaded {
     size_bytes: u64,
     parts: BTreeMap<u64, Vec<u8>>,
     held_bytes: u64,
-}
-
-/// A section's name, where it lies in the file, and its address in memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SectionPlace {
-    pub(super) name: Vec<u8>,
-    pub(super) range: Range<u64>,
 }
 
 impl Loaded {
@@ -61,6 +54,11 @@ impl Loaded {
             }
             count => u64::from(count),
         };
+        if usize::try_from(count).is_ok_and(|count| count > ENTRIES_CAP) {
+            return Err(ElfError::TooManyEntries {
+                what: "section table",
+            });
+        }
         loaded.add_table(source, table, count, SECTION_HEADER_BYTES)?;
         if header.shstrndx(LE, &loaded).map_err(malformed)? != 0 {
             let names = header.section_strings_index(LE, &loaded);
@@ -87,17 +85,20 @@ impl Loaded {
         self.header()?.sections(LE, self).map_err(malformed)
     }
 
-    /// Where every section with a name lies.
-    pub(super) fn places(&self) -> Result<Vec<SectionPlace>, ElfError> {
+    /// Where the sections of fatbins lie, in order.
+    pub(super) fn fatbins(&self) -> Result<Vec<FatbinPlace>, ElfError> {
         let sections = self.sections()?;
         let mut found = Vec::new();
-        for section in sections.iter() {
-            let Some(range) = places(section) else {
-                continue;
-            };
-            let name = sections.section_name(LE, section).unwrap_or_default();
-            let name = name.to_vec();
-            found.push(SectionPlace { name, range });
+        for header in sections.iter() {
+            let name = sections.section_name(LE, header).unwrap_or_default();
+            if let (Some(section), Some(range)) = (FatbinSection::of(name), places(header)) {
+                found.push(FatbinPlace { section, range });
+            }
+        }
+        found.sort_by_key(|place| place.range.start);
+        let overlap = |pair: &[FatbinPlace]| pair[0].range.end > pair[1].range.start;
+        if found.windows(2).any(overlap) {
+            return Err(ElfError::Overlap);
         }
         Ok(found)
     }
@@ -186,7 +187,31 @@ impl<'a> ReadRef<'a> for &'a Loaded {
     fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
         let length = range.end.checked_sub(range.start).ok_or(())?;
         let bytes = self.read_bytes_at(range.start, length)?;
-        let end = bytes.iter().position(|&byte| byte == delimiter).ok_or(())?;
-        Ok(&bytes[..end])
+        // A table without nulls must not be read through once per name.
+        let window = &bytes[..bytes.len().min(NAME_CAP_BYTES)];
+        let end = window.iter().position(|&byte| byte == delimiter);
+        Ok(&window[..end.ok_or(())?])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_does_not_end_is_none() {
+        let table = [b"x\0".as_slice(), &*vec![b'a'; 1 << 20], b"\0"].concat();
+        let loaded = Loaded {
+            size_bytes: u64::try_from(table.len()).unwrap(),
+            parts: [(0, table)].into(),
+            held_bytes: 0,
+        };
+        let end = loaded.size_bytes;
+        assert_eq!((&loaded).read_bytes_at_until(0..end, 0), Ok(&b"x"[..]));
+        assert_eq!((&loaded).read_bytes_at_until(2..end, 0), Err(()));
+        assert_eq!(
+            (&loaded).read_bytes_at_until(end - 9..end, 0),
+            Ok(&b"aaaaaaaa"[..])
+        );
     }
 }

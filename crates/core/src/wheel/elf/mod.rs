@@ -26,6 +26,9 @@ const ENTRIES_CAP: usize = 1 << 16;
 /// Mangled names grow long; this is enough to see whose types stand in them.
 const NAME_CAP_BYTES: usize = 2048;
 
+/// All names of libraries, versions and search paths together; real ones are below 100 KB.
+const TEXTS_CAP_BYTES: usize = 4 << 20;
+
 /// The first bytes of every ELF file.
 pub const ELF_MAGIC: [u8; 4] = *b"\x7fELF";
 
@@ -185,6 +188,9 @@ pub enum ElfError {
         /// Which table it is.
         what: &'static str,
     },
+    /// Two sections of fatbins share bytes, which would be read once for each.
+    #[error("two of the ELF file's fatbin sections overlap")]
+    Overlap,
 }
 
 const LE: LittleEndian = LittleEndian;
@@ -214,13 +220,7 @@ pub fn inspect(path: &str, source: &mut dyn ReadAt) -> Result<Module, ElfError> 
         Machine::X86_64 | Machine::Aarch64 => {}
     }
     let loaded = Loaded::load(source)?;
-    for place in loaded.places()? {
-        if let Some(section) = FatbinSection::of(&place.name) {
-            let range = place.range;
-            module.fatbins.push(FatbinPlace { section, range });
-        }
-    }
-    module.fatbins.sort_by_key(|place| place.range.start);
+    module.fatbins = loaded.fatbins()?;
     let Some(dynamic) = Dynamic::find(&loaded)? else {
         return Ok(module);
     };
@@ -327,13 +327,14 @@ impl<'data> Dynamic<'data> {
     }
 
     fn read_entries(&self, facts: &mut ModuleFacts) -> Result<(), ElfError> {
+        let mut texts = Texts::default();
         for (count, (tag, value)) in self.iter().enumerate() {
             if count > ENTRIES_CAP {
                 return Err(ElfError::TooManyEntries {
                     what: "dynamic table",
                 });
             }
-            let text = || name_at(self.strings, value, "dynamic table entry");
+            let mut text = || texts.name_at(self.strings, value, "dynamic table entry");
             if tag == elf::DT_NEEDED {
                 facts.needed.push(text()?);
             } else if tag == elf::DT_RPATH || tag == elf::DT_RUNPATH {
@@ -346,14 +347,32 @@ impl<'data> Dynamic<'data> {
     }
 }
 
-/// The name that starts at `offset` of a string table.
-fn name_at(strings: &[u8], offset: u64, what: &'static str) -> Result<String, ElfError> {
-    let wrong = || ElfError::Name { what };
-    let name = bytes_at(strings, offset).ok_or_else(wrong)?;
-    if name.len() >= NAME_CAP_BYTES {
-        return Err(wrong());
+/// Names out of string tables, with the memory for all of them bounded: any number of entries can
+/// share one long name.
+#[derive(Debug, Default)]
+struct Texts {
+    bytes: usize,
+}
+
+impl Texts {
+    /// The name that starts at `offset` of a string table.
+    fn name_at(
+        &mut self,
+        strings: &[u8],
+        offset: u64,
+        what: &'static str,
+    ) -> Result<String, ElfError> {
+        let wrong = || ElfError::Name { what };
+        let name = bytes_at(strings, offset).ok_or_else(wrong)?;
+        if name.len() >= NAME_CAP_BYTES {
+            return Err(wrong());
+        }
+        self.bytes += name.len();
+        if self.bytes > TEXTS_CAP_BYTES {
+            return Err(ElfError::TablesTooLarge);
+        }
+        String::from_utf8(name.to_vec()).map_err(|_| wrong())
     }
-    String::from_utf8(name.to_vec()).map_err(|_| wrong())
 }
 
 /// The bytes up to the next null, at most [`NAME_CAP_BYTES`]: a table without nulls must not be
@@ -376,18 +395,23 @@ fn read_versions(file: &Loaded) -> Result<BTreeMap<String, Vec<String>>, ElfErro
     let strings = sections.section(link).map_err(malformed)?;
     let strings = strings.data(LE, file).map_err(malformed)?;
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut texts = Texts::default();
     let mut count = 0;
+    let mut step = || {
+        count += 1;
+        let is_over = count > ENTRIES_CAP;
+        (!is_over)
+            .then_some(())
+            .ok_or(ElfError::TooManyEntries { what: WHAT })
+    };
     while let Some((library, mut versions)) = libraries.next().map_err(malformed)? {
-        let name = name_at(strings, library.vn_file.get(LE).into(), WHAT)?;
+        step()?;
+        let name = texts.name_at(strings, library.vn_file.get(LE).into(), WHAT)?;
         let of_library = found.entry(name).or_default();
         while let Some(version) = versions.next().map_err(malformed)? {
-            count += 1;
-            if count > ENTRIES_CAP {
-                return Err(ElfError::TooManyEntries { what: WHAT });
-            }
-            of_library.push(name_at(strings, version.vna_name.get(LE).into(), WHAT)?);
+            step()?;
+            of_library.push(texts.name_at(strings, version.vna_name.get(LE).into(), WHAT)?);
         }
-        count += 1;
     }
     for versions in found.values_mut() {
         *versions = highest_of_each(versions);
@@ -473,7 +497,7 @@ mod tests {
     fn facts(path: &str, mut bytes: &[u8]) -> Result<ModuleFacts, ElfError> {
         inspect(path, &mut bytes).map(|module| module.facts)
     }
-    use crate::wheel::fixture::Elf;
+    use crate::wheel::fixture::{Elf, with_sections};
 
     #[track_caller]
     fn check_torch(name: &str, want: bool) {
@@ -661,8 +685,102 @@ mod tests {
         }
     }
 
+    /// Where a section's header has its offset in the file; the length stands eight bytes further.
+    fn offset_field(bytes: &[u8], section: usize) -> usize {
+        bytes.len() - 6 * 64 + section * 64 + 24
+    }
+
+    fn number_at(bytes: &[u8], at: usize) -> usize {
+        usize::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+    }
+
+    #[test]
+    fn symbols_that_share_one_long_name_are_refused() {
+        let long = "a".repeat(2000);
+        let mut undefined = vec!["x"; 2000];
+        undefined.push(&long);
+        let elf = Elf {
+            undefined: &undefined,
+            ..Elf::default()
+        };
+        let honest = elf.bytes();
+        assert!(facts("x.so", &honest).is_ok());
+        let mut bytes = honest;
+        let table = number_at(&bytes, offset_field(&bytes, 2));
+        let last = table + 24 * undefined.len();
+        let name: [u8; 4] = bytes[last..last + 4].try_into().unwrap();
+        for symbol in 1..undefined.len() {
+            bytes[table + 24 * symbol..][..4].copy_from_slice(&name);
+        }
+        let res = facts("x.so", &bytes);
+        assert!(matches!(res, Err(ElfError::TablesTooLarge)), "{res:?}");
+    }
+
+    #[test]
+    fn fatbins_that_share_bytes_are_refused() {
+        let honest = with_sections(
+            &extension().bytes(),
+            &[(".nv_fatbin", &[0; 64]), ("__nv_relfatbin", &[0; 64])],
+        );
+        let module = inspect("x.so", &mut honest.as_slice()).unwrap();
+        assert_eq!(module.fatbins.len(), 2);
+        let mut bytes = honest;
+        let second = bytes.len() - 64 + 24;
+        let before = u8::try_from(number_at(&bytes, second) % 256).unwrap();
+        bytes[second] = before - 8;
+        let res = facts("x.so", &bytes);
+        assert!(matches!(res, Err(ElfError::Overlap)), "{res:?}");
+    }
+
+    #[test]
+    fn endless_texts_are_refused() {
+        let names: Vec<String> = (0..3000).map(|number| format!("{number:02000}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let needed = Elf {
+            needed: &names,
+            ..Elf::default()
+        };
+        let versions = Elf {
+            versions: &[("libx.so", &names)],
+            ..Elf::default()
+        };
+        for elf in [needed, versions] {
+            let res = facts("x.so", &elf.bytes());
+            assert!(matches!(res, Err(ElfError::TablesTooLarge)), "{res:?}");
+        }
+    }
+
+    #[test]
+    fn version_tables_that_overlap_themselves_are_cut_short() {
+        // Four, again and again: the next definition is always four bytes further.
+        let mut bytes = extension().bytes();
+        let header = offset_field(&bytes, 5) - 24;
+        let place = [bytes.len(), 4 * 70_000].map(usize::to_le_bytes).concat();
+        bytes[header + 4..header + 8].copy_from_slice(&0x6fff_fffd_u32.to_le_bytes());
+        bytes[header + 24..header + 40].copy_from_slice(&place);
+        // That was the table of section names; the other table of names stands in for it.
+        bytes[62] = 1;
+        bytes[header + 40] = 1;
+        bytes.extend([4, 0, 0, 0].repeat(70_000));
+        let res = facts("x.so", &bytes);
+        assert!(
+            matches!(res, Err(ElfError::TooManyEntries { .. })),
+            "{res:?}"
+        );
+    }
+
     #[test]
     fn endless_tables_are_cut_short() {
+        let libraries = vec![("libx.so", &[][..]); 70_000];
+        let elf = Elf {
+            versions: &libraries,
+            ..Elf::default()
+        };
+        let res = facts("x.so", &elf.bytes());
+        assert!(
+            matches!(res, Err(ElfError::TooManyEntries { .. })),
+            "{res:?}"
+        );
         let versions = vec!["V_1"; 70_000];
         let elf = Elf {
             versions: &[
