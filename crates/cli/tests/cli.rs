@@ -202,7 +202,7 @@ fn a_rule_is_explained_under_headings() {
     let text = data(&["explain", "arch/missing-sass"]);
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "arch/missing-sass (error)");
-    assert!(lines[1].starts_with("a container has no machine code"));
+    assert!(lines[1].starts_with("a container does not hold the machine code"));
     let headings = lines
         .iter()
         .filter(|line| line.starts_with(char::is_uppercase));

@@ -5,24 +5,42 @@
 //! compile is what takes its time.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod mutants;
+
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
 const SPLINE_CONV: &str = "torch-spline-conv-1.2.2-cu130-torch2.11-cp311";
+/// Names a wheel of the job [`SPLINE_CONV`], for who works on the gate: nothing is built then, and
+/// only the mutants of that wheel are verified.
+const FINISHED_WHEEL: &str = "WHEELFARM_TEST_WHEEL";
 const SAGE: &str = "sageattention-1.0.6-cu130-torch2.11-cp311";
 
-/// Runs the program from the repository's top, on the quickstart's matrix.
-fn wheelfarm(command: &str, out: &str, more: &[&str]) -> Command {
+/// The program at the repository's top, on the quickstart's matrix.
+fn program(command: &str) -> Command {
     let repository: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut program = Command::new(env!("CARGO_BIN_EXE_wheelfarm"));
     program
         .current_dir(repository)
         .arg(command)
         .args(["--matrix", "examples/quickstart/matrix.yaml"])
-        .args(["--format", "json", "--out", out])
-        .args(more);
+        .args(["--format", "json"]);
+    program
+}
+
+fn wheelfarm(command: &str, out: &str, more: &[&str]) -> Command {
+    let mut program = program(command);
+    program.args(["--out", out]).args(more);
+    program
+}
+
+/// Verifies a wheel as the one of torch-spline-conv.
+fn verify(wheel: &Path) -> Command {
+    let mut program = program("verify");
+    program.args(["--job", SPLINE_CONV]).arg(wheel);
     program
 }
 
@@ -85,6 +103,9 @@ fn check_device_code(listing: &str) {
 #[test]
 fn docker_the_quickstart_builds_proves_and_is_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
+    if let Some(wheel) = env::var_os(FINISHED_WHEEL) {
+        return mutants::check(verify, Path::new(&wheel), folder.path());
+    }
     let out = folder.path().join("out");
     let out = out.to_str().unwrap();
 
@@ -127,5 +148,7 @@ fn docker_the_quickstart_builds_proves_and_is_up_to_date() {
     let start = "torch_spline_conv-1.2.2+cu130torch2.11-cp311-cp311-manylinux_2_";
     assert!(compiled.starts_with(start), "{compiled}");
     let channel = Path::new(&release).join("cu130/torch2.11");
-    check_device_code(&device_code(&channel.join(compiled), folder.path()));
+    let wheel = channel.join(compiled);
+    check_device_code(&device_code(&wheel, folder.path()));
+    mutants::check(verify, &wheel, folder.path());
 }

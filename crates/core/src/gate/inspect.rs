@@ -291,7 +291,7 @@ impl WheelReport {
         self.unread().next().is_none()
     }
 
-    /// What is there and could not be read; the file's own name when that is the archive itself.
+    /// The modules and other members that are there and could not be read.
     pub(super) fn unread(&self) -> impl Iterator<Item = &str> {
         let unread = [Rule::ArchiveUnsound, Rule::ModuleUnreadable];
         let findings = self.findings.iter();

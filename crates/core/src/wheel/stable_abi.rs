@@ -1,4 +1,4 @@
-//! CPython's stable ABI: what a module that is built once for all later Pythons may use
+//! Python's stable ABI: what a module that is built once for all later Pythons may use
 //! (<https://docs.python.org/3/c-api/stable.html>).
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use wheelfarm_core::arch::Arch;
 use wheelfarm_core::fatbin::{Compression, Image, ImageKind};
 
 /// One image as both sides tell it.
@@ -24,7 +25,7 @@ impl From<&Image> for Line {
                 ImageKind::Lto => "nvvm".to_owned(),
                 ImageKind::Unknown(number) => format!("unknown {number}"),
             },
-            arch: image.arch.map_or("none".to_owned(), |arch| arch.number()),
+            arch: image.arch.map_or("none".to_owned(), Arch::number),
             version: image.version,
             is_compressed: image.compression != Compression::None,
         }

@@ -169,7 +169,8 @@ pub(crate) fn each_library(wheel: &Path, folder: &Path, mut look: impl FnMut(&st
         let mut member = archive.by_index(index).unwrap();
         let path = member.name().unwrap().into_owned();
         let name = path.rsplit('/').next().unwrap();
-        if !name.ends_with(".so") && !name.contains(".so.") {
+        let end = name.split_once(".so").map(|(_, end)| end);
+        if !end.is_some_and(|end| end.is_empty() || end.starts_with('.')) {
             continue;
         }
         let file = place.path().join(name);

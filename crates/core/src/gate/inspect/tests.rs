@@ -77,7 +77,7 @@ fn a_member_that_cannot_be_unpacked_is_the_place_of_one_finding() {
     bytes[local + name.len() + 500] ^= 1;
     check(FILE, bytes, &["error archive/unsound demo/noise.bin"]);
 
-    let large = tree().with("demo/large.bin", &[0; (1 << 20) + 1]);
+    let large = tree().with("demo/large.bin", &vec![0; (1 << 20) + 1]);
     check(
         FILE,
         packed(large),
@@ -85,7 +85,7 @@ fn a_member_that_cannot_be_unpacked_is_the_place_of_one_finding() {
     );
     let mut parts = tree();
     for part in ["demo/a", "demo/b", "demo/c"] {
-        parts = parts.with(part, &[0; 1 << 20]);
+        parts = parts.with(part, &vec![0; 1 << 20]);
     }
     let unsound = format!("error archive/unsound {FILE}");
     check(FILE, packed(parts), &[&unsound]);

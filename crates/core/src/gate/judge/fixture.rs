@@ -155,7 +155,7 @@ fn content(kind: ImageKind, arch: Option<Arch>, text: &str) -> Option<Content> {
     }
 }
 
-/// The contract for [`FILE`] with sm_90, sm_120 and compute_120, and the lines of `terms` under
+/// The contract for [`FILE`] with `sm_90`, `sm_120` and `compute_120`, and the lines of `terms` under
 /// `contract:`.
 pub(super) fn contract(terms: &str) -> Contract {
     contract_for(r#"["9.0", "12.0+PTX"]"#, "13.0", terms)

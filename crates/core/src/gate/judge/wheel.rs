@@ -60,7 +60,7 @@ fn is_older_than_policies(tag: &str, modules: &[ModuleFacts]) -> bool {
     let Some(promised) = platform::glibc_of(tag).filter(|&glibc| glibc < FIRST) else {
         return false;
     };
-    let mut needed = modules.iter().filter_map(|module| module.highest_glibc());
+    let mut needed = modules.iter().filter_map(ModuleFacts::highest_glibc);
     needed.all(|needed| needed <= promised)
 }
 
