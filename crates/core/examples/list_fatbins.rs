@@ -10,7 +10,7 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wheelfarm_core::fatbin::{Depth, FatbinCaps, read_section};
 use wheelfarm_core::read_at::{ReadAt, SeekBytes};
@@ -90,17 +90,16 @@ fn read_whole(file: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// The median of `rounds`, after one that warms the page cache.
-fn median<T, E>(rounds: usize, mut run: impl FnMut() -> Result<T, E>) -> Result<Duration, E> {
+/// How many milliseconds it took.
+fn timed<T, E>(run: impl FnOnce() -> Result<T, E>) -> Result<f64, E> {
+    let started = Instant::now();
     run()?;
-    let mut times = Vec::new();
-    for _ in 0..rounds {
-        let started = Instant::now();
-        run()?;
-        times.push(started.elapsed());
-    }
-    times.sort();
-    Ok(times[times.len() / 2])
+    Ok(started.elapsed().as_secs_f64() * 1000.0)
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -108,7 +107,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file = arguments
         .next()
         .ok_or("usage: list_fatbins FILE [ROUNDS]")?;
-    let rounds = arguments.next().map_or(Ok(9), |rounds| rounds.parse())?;
+    let rounds = arguments.next().map_or(Ok(31), |rounds| rounds.parse())?;
     let places = places(&file)?;
     let mut recorded = Recorded {
         source: open(&file)?,
@@ -123,19 +122,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("faults {}", found.faults);
     println!("reads {}", reads.len());
     println!("read_bytes {read_bytes}");
-    let headers = median(rounds, || list(&mut open(&file)?, &places, Depth::Headers))?;
-    println!("list_ms {:.2}", milliseconds(headers));
-    let same_reads = median(rounds, || replay(&file, &reads))?;
-    println!("same_reads_ms {:.2}", milliseconds(same_reads));
-    let tables = median(rounds.min(3), || elf::inspect(&file, &mut open(&file)?))?;
-    println!("elf_tables_ms {:.2}", milliseconds(tables));
-    let whole = median(rounds.min(3), || read_whole(&file))?;
-    println!("whole_file_ms {:.2}", milliseconds(whole));
-    let kernels = median(1, || list(&mut open(&file)?, &places, Depth::Kernels))?;
-    println!("kernels_ms {:.2}", milliseconds(kernels));
+    // In turns, so that a machine that is busy for a while is so for both.
+    let mut listing = Vec::new();
+    let mut replaying = Vec::new();
+    for _ in 0..rounds {
+        listing.push(timed(|| list(&mut open(&file)?, &places, Depth::Headers))?);
+        replaying.push(timed(|| replay(&file, &reads))?);
+    }
+    println!("list_ms {:.2}", median(listing));
+    println!("same_reads_ms {:.2}", median(replaying));
+    println!(
+        "elf_tables_ms {:.2}",
+        timed(|| elf::inspect(&file, &mut open(&file)?))?
+    );
+    println!("whole_file_ms {:.2}", timed(|| read_whole(&file))?);
+    let kernels = timed(|| list(&mut open(&file)?, &places, Depth::Kernels))?;
+    println!("kernels_ms {kernels:.2}");
     Ok(())
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }
