@@ -51,15 +51,17 @@ impl KernelBudget {
         if name.is_empty() || name.len() > self.name_bytes {
             return Err(self.bad_name());
         }
+        // Bytes that are no text become four each: what is paid for is what is held.
+        let text = match str::from_utf8(name) {
+            Ok(name) => name.to_owned(),
+            Err(_) => name.escape_ascii().to_string(),
+        };
         let left = self
             .kernels
             .checked_sub(1)
-            .zip(self.total_name_bytes.checked_sub(name.len()));
+            .zip(self.total_name_bytes.checked_sub(text.len()));
         (self.kernels, self.total_name_bytes) = left.ok_or(CodeError::TooManyKernels)?;
-        Ok(match str::from_utf8(name) {
-            Ok(name) => name.to_owned(),
-            Err(_) => name.escape_ascii().to_string(),
-        })
+        Ok(text)
     }
 
     /// How many kernels, and how many bytes of names, may still come.
@@ -90,4 +92,21 @@ pub(super) fn parse_target(text: &[u8]) -> Option<Arch> {
         Some(_) | None => ArchSuffix::Portable,
     };
     Arch::from_number(str::from_utf8(number).ok()?.parse().ok()?, suffix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_pay_for_what_they_take() {
+        let caps = FatbinCaps {
+            total_name_bytes: 8,
+            ..FatbinCaps::default()
+        };
+        let mut budget = KernelBudget::new(&caps);
+        assert_eq!(budget.name(b"abc").as_deref(), Ok("abc"));
+        assert_eq!(budget.name(b"\xff\xff"), Err(CodeError::TooManyKernels));
+        assert_eq!(budget.name(b"\xff").as_deref(), Ok("\\xff"));
+    }
 }

@@ -21,6 +21,10 @@ const HEADER_BYTES: u64 = 64;
 const PROGRAM_HEADER_BYTES: u64 = 56;
 const SECTION_HEADER_BYTES: u64 = 64;
 
+/// Tables do not overlap, so that all of them together are no longer than the file; a file of
+/// overlapping ones must not be read once for each.
+const LOADED_TIMES: u64 = 2;
+
 /// Parts of a file by their offset. What was not loaded reads as an error.
 #[derive(Debug)]
 pub(super) struct Loaded {
@@ -150,7 +154,8 @@ impl Loaded {
             return Err(ElfError::Read(io::ErrorKind::UnexpectedEof.into()));
         }
         self.held_bytes = self.held_bytes.saturating_add(length);
-        if self.held_bytes > LOADED_CAP_BYTES {
+        let cap_bytes = self.size_bytes.saturating_mul(LOADED_TIMES);
+        if self.held_bytes > LOADED_CAP_BYTES.min(cap_bytes) {
             return Err(ElfError::TablesTooLarge);
         }
         let mut bytes = vec![0; usize::try_from(length).map_err(|_| ElfError::TablesTooLarge)?];

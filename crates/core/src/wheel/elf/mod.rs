@@ -733,6 +733,26 @@ mod tests {
     }
 
     #[test]
+    fn tables_that_overlap_again_and_again_are_refused() {
+        let honest = extension().bytes();
+        let sections: Vec<(&str, &[u8])> = vec![("", &[0; 8]); 64];
+        let mut bytes = with_sections(&honest, &sections);
+        assert!(facts("x.so", &bytes).is_ok());
+        // Tables of dynamic symbols, each eight bytes longer than the one before.
+        let first = bytes.len() - sections.len() * 64;
+        for section in 0..sections.len() {
+            let header = first + section * 64;
+            bytes[header + 4] = 11;
+            bytes[header + 24..header + 32].fill(0);
+            let length = (1000 + 8 * section).to_le_bytes();
+            bytes[header + 32..header + 40].copy_from_slice(&length);
+            bytes[header + 40] = 1;
+        }
+        let res = facts("x.so", &bytes);
+        assert!(matches!(res, Err(ElfError::TablesTooLarge)), "{res:?}");
+    }
+
+    #[test]
     fn endless_texts_are_refused() {
         let names: Vec<String> = (0..3000).map(|number| format!("{number:02000}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
