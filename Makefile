@@ -1,11 +1,12 @@
 # The entry points; each is a script that can be read and run on its own.
-.PHONY: help quickstart test lint unit conformance example bench
+.PHONY: help quickstart test lint unit conformance fuzz example bench
 
 help:
 	@echo 'make quickstart         build, prove and publish two real wheels'
 	@echo 'make test               all checks and tests, real Docker ones included'
 	@echo 'make lint | make unit   the parts of it that need no engine'
 	@echo 'make conformance        fatbins of 42 real wheels (5 GB) against cuobjdump'
+	@echo 'make fuzz               hostile input for the readers of wheels, FUZZ_SECONDS=300 for each'
 	@echo 'make example NAME=...   build one of the larger examples: torch-scatter, causal-conv1d'
 	@echo 'make bench              planning, overhead over docker by hand, the unchanged re-run, fatbins'
 
@@ -23,6 +24,10 @@ lint unit:
 conformance:
 	scripts/setup test
 	cargo nextest run --package wheelfarm-core --locked --release --profile conformance
+
+fuzz:
+	scripts/setup test
+	scripts/fuzz
 
 example:
 	@test -f 'examples/$(NAME)/matrix.yaml' || { echo 'usage: make example NAME=torch-scatter|causal-conv1d' >&2; exit 2; }

@@ -1,0 +1,6 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wheelfarm_fuzz::run(
+    wheelfarm_fuzz::checks::wheel,
+    bytes
+));
