@@ -31,6 +31,9 @@ pub(super) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     for file in &args.files {
         let report = inspect(file, depth)?;
         if args.format == Format::Human {
+            if gpus.is_empty() && !reports.is_empty() {
+                render::data("")?;
+            }
             render::inspect::human(&report, &gpus, args.deep)?;
         }
         reports.push(report);

@@ -97,7 +97,7 @@ fn picture(report: &WheelReport, is_deep: bool) -> String {
         ));
     }
     parts.push(findings(report));
-    parts.join("\n\n") + "\n"
+    parts.join("\n\n")
 }
 
 fn head(report: &WheelReport) -> String {

@@ -117,11 +117,18 @@ fn part_of(count: usize, total: usize) -> String {
     }
 }
 
-/// The first few of a list, and how many more there are.
+/// The first few of a list, and how many more there are. Mangled names of templates run to a
+/// kilobyte: what is longer than any plain one is cut.
 fn some_of(items: &[String]) -> String {
     const SHOWN: usize = 3;
+    const NAME_CHARS: usize = 160;
     let shown = items.iter().take(SHOWN);
-    let shown: Vec<String> = shown.map(|item| format!("`{item}`")).collect();
+    let shown: Vec<String> = shown
+        .map(|item| match item.char_indices().nth(NAME_CHARS) {
+            Some((end, _)) => format!("`{}…`", &item[..end]),
+            None => format!("`{item}`"),
+        })
+        .collect();
     let shown = shown.join(", ");
     match items.len().saturating_sub(SHOWN) {
         0 => shown,
