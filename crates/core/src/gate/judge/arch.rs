@@ -253,12 +253,8 @@ pub(super) fn targets(module: &ModuleReport, contract: &Contract, findings: &mut
         findings.push(finding.expected(list(&targets.native, "sm_")));
         return;
     }
-    let total = containers.len();
     for &arch in &targets.native {
         let lacking = without(&containers, ImageKind::Sass, arch);
-        if lacking.is_empty() {
-            continue;
-        }
         // Machine code of another suffix or minor version may run there; PTX alone is compiled.
         let gpu = Capability::of_arch(arch);
         let is_compiled = |container: &&Container| {
@@ -270,30 +266,35 @@ pub(super) fn targets(module: &ModuleReport, contract: &Contract, findings: &mut
         } else {
             Rule::ArchMissingSass
         };
-        let seen = format!(
-            "{} containers have no sm_{}; they hold {}",
-            part_of(lacking.len(), total),
-            arch.number(),
-            held(&lacking)
-        );
-        let finding = Finding::new(rule, path, seen);
-        findings.push(finding.expected(format!("sm_{} in every container", arch.number())));
+        let wanted = format!("sm_{}", arch.number());
+        findings.extend(lack(rule, path, &wanted, &lacking, containers.len()));
     }
     for &arch in &targets.ptx {
         let lacking = without(&containers, ImageKind::Ptx, arch);
-        if !lacking.is_empty() {
-            let seen = format!(
-                "{} containers have no compute_{}; they hold {}",
-                part_of(lacking.len(), total),
-                arch.number(),
-                held(&lacking)
-            );
-            let finding = Finding::new(Rule::ArchMissingPtx, path, seen);
-            findings
-                .push(finding.expected(format!("compute_{} in every container", arch.number())));
-        }
+        let wanted = format!("compute_{}", arch.number());
+        let total = containers.len();
+        findings.extend(lack(Rule::ArchMissingPtx, path, &wanted, &lacking, total));
     }
     unasked(path, &containers, &targets, findings);
+}
+
+/// What `rule` has to say when some of a module's containers have no `wanted`.
+fn lack(
+    rule: Rule,
+    path: &str,
+    wanted: &str,
+    lacking: &[&Container],
+    total: usize,
+) -> Option<Finding> {
+    if lacking.is_empty() {
+        return None;
+    }
+    let seen = format!(
+        "{} containers have no {wanted}; they hold {}",
+        part_of(lacking.len(), total),
+        held(lacking)
+    );
+    Some(Finding::new(rule, path, seen).expected(format!("{wanted} in every container")))
 }
 
 fn unasked(

@@ -6,7 +6,7 @@ use super::some_of;
 use crate::gate::contract::{Contract, PythonAbi, family_of};
 use crate::gate::finding::Finding;
 use crate::gate::inspect::{ModuleReport, WheelReport};
-use crate::gate::libraries::{Libraries, Library};
+use crate::gate::libraries::{Closure, Libraries, Library};
 use crate::gate::rule::Rule;
 use crate::wheel::elf::NeededSymbol;
 
@@ -234,29 +234,41 @@ pub(super) fn symbols(
         findings.push(finding);
     }
     let in_wheel = provided_by_wheel(report);
-    let own = own_library(&host);
-    let of_all = host.iter().flat_map(|module| &module.facts.needed);
-    let of_all: BTreeSet<&str> = of_all.map(String::as_str).collect();
+    let needed = host.iter().flat_map(|module| &module.facts.needed);
+    let needed: BTreeSet<&str> = needed.map(String::as_str).collect();
+    let lookup = Lookup {
+        libraries,
+        own: own_library(&host),
+        from_outside: needed.difference(&in_wheel).copied().collect(),
+        in_wheel,
+    };
     for module in host {
+        lookup.module(module, contract, findings);
+    }
+}
+
+/// Where the modules of one wheel find their symbols.
+struct Lookup<'a> {
+    libraries: &'a Libraries,
+    /// What the wheel's own modules have.
+    own: Library,
+    /// The names that they go by.
+    in_wheel: BTreeSet<&'a str>,
+    /// All that they need from elsewhere.
+    from_outside: BTreeSet<&'a str>,
+}
+
+impl Lookup<'_> {
+    fn module(&self, module: &ModuleReport, contract: &Contract, findings: &mut Vec<Finding>) {
         let path = &*module.facts.path;
-        let needed = module.facts.needed.iter().map(String::as_str);
-        let loads_own = needed.clone().any(|name| in_wheel.contains(name));
-        // What a library of the wheel loads is loaded too; which of them does is not followed.
-        let mut names: BTreeSet<&str> = if loads_own {
-            of_all.difference(&in_wheel).copied().collect()
-        } else {
-            needed.collect()
-        };
-        // torch loads what it links for all to see, so its extensions may use the CUDA runtime
-        // without naming it (`torch/__init__.py`, `_load_global_deps`).
-        let loads_torch = names.iter().any(|name| family_of(name) == Some("torch"));
-        if loads_torch && libraries.libraries.contains_key(TORCH_GLOBAL) {
-            names.insert(TORCH_GLOBAL);
-        }
-        let own: &[&Library] = if loads_own { &[&own] } else { &[] };
-        let mut closure = libraries.closure(names);
+        let mut closure = self.closure(module);
         // The driver is in no image; what it has is known by its prefix.
         let needs_driver = closure.unknown.remove("libcuda.so.1");
+        let own: &[&Library] = if self.loads_own(module) {
+            &[&self.own]
+        } else {
+            &[]
+        };
         let missing = closure.resolve(&module.symbols.needed, own);
         let missing = missing
             .into_iter()
@@ -265,25 +277,48 @@ pub(super) fn symbols(
         // A library that is not known may have them.
         let (unknown, lacking): (Vec<_>, Vec<_>) =
             missing.partition(|symbol| may_be_in(&symbol.name, &closure.unknown));
-        let say = |symbols: &[&NeededSymbol]| {
-            let names: Vec<String> = symbols.iter().map(|symbol| name_of(symbol)).collect();
-            let (count, environment) = (names.len(), &libraries.environment);
-            let names = some_of(&names);
-            format!("{count} symbols are in no library of {environment}: {names}")
-        };
         if !lacking.is_empty() {
-            let seen = say(&lacking);
+            let seen = self.say(&lacking);
             findings.push(Finding::new(Rule::AbiUndefinedSymbol, path, seen));
         }
         if !unknown.is_empty() {
             let libraries: Vec<String> = closure.unknown.into_iter().collect();
-            let why = format!(
-                "{}; {} could not be read",
-                say(&unknown),
-                some_of(&libraries)
-            );
+            let libraries = some_of(&libraries);
+            let why = format!("{}; {libraries} could not be read", self.say(&unknown));
             findings.push(Finding::not_checked(Rule::AbiUndefinedSymbol, path, why));
         }
+    }
+
+    fn loads_own(&self, module: &ModuleReport) -> bool {
+        let needed = module.facts.needed.iter();
+        needed
+            .into_iter()
+            .any(|name| self.in_wheel.contains(name.as_str()))
+    }
+
+    /// The libraries that are in the process with the module. What a library of the wheel loads is
+    /// there too; which of them loads what is not followed.
+    fn closure<'s>(&'s self, module: &'s ModuleReport) -> Closure<'s> {
+        let mut names: BTreeSet<&'s str> = if self.loads_own(module) {
+            self.from_outside.clone()
+        } else {
+            let needed = module.facts.needed.iter();
+            needed.map(String::as_str).collect()
+        };
+        // torch loads what it links for all to see, so its extensions may use the CUDA runtime
+        // without naming it (`torch/__init__.py`, `_load_global_deps`).
+        let loads_torch = names.iter().any(|name| family_of(name) == Some("torch"));
+        if loads_torch && self.libraries.libraries.contains_key(TORCH_GLOBAL) {
+            names.insert(TORCH_GLOBAL);
+        }
+        self.libraries.closure(names)
+    }
+
+    fn say(&self, symbols: &[&NeededSymbol]) -> String {
+        let names: Vec<String> = symbols.iter().map(|symbol| name_of(symbol)).collect();
+        let (count, environment) = (names.len(), &self.libraries.environment);
+        let names = some_of(&names);
+        format!("{count} symbols are in no library of {environment}: {names}")
     }
 }
 
