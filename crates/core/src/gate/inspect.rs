@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek};
 
 use super::finding::Finding;
 use super::rule::Rule;
+use crate::diagnostic::chain;
 use crate::digest::Sha256Digest;
 use crate::fatbin::{self, Container, Depth, FatbinCaps};
 use crate::read_at::ReadAt;
@@ -220,18 +221,6 @@ fn is_outside(error: &io::Error) -> bool {
 
 fn unreadable(path: &str, error: &(dyn std::error::Error + 'static)) -> Finding {
     Finding::new(Rule::ModuleUnreadable, path, chain(error))
-}
-
-/// An error and its causes, as one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// Reads the wheel `file_name`.

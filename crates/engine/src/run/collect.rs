@@ -7,6 +7,7 @@ use camino::Utf8Path;
 use fs_err as fs;
 use tokio_util::io::SyncIoBridge;
 use wheelfarm_core::collect::{CollectCaps, CollectError, StagedWheel};
+use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::outcome::{FailureKind, Stage};
 use wheelfarm_core::output_rule::OutputRule;
 use wheelfarm_core::plan::Job;
@@ -15,7 +16,7 @@ use wheelfarm_core::wheel::WheelCaps;
 use wheelfarm_core::wheel::finish::{self, FinishRequest, FinishedWheel, WheelError};
 use wheelfarm_core::wheel::name::WheelName;
 
-use super::job::{Halt, RunningJob, chain};
+use super::job::{Halt, RunningJob};
 use crate::container::{Engine, EngineError, EngineErrorKind, OwnedContainer};
 use crate::files::{FileError, is_disk_full};
 use crate::out_folder::StagedJob;

@@ -1,6 +1,7 @@
 //! The gate as a stage of a job: the finished wheel is read, and judged against its contract.
 
 use camino::Utf8Path;
+use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::gate::contract::Contract;
 use wheelfarm_core::gate::finding::Verdict;
 use wheelfarm_core::gate::inspect::WheelReport;
@@ -12,7 +13,7 @@ use wheelfarm_core::render::SharedStage;
 use wheelfarm_core::wheel::finish::FinishedWheel;
 
 use super::image;
-use super::job::{Halt, RunningJob, chain};
+use super::job::{Halt, RunningJob};
 use crate::container::Engine;
 use crate::files::{self, FileError};
 use crate::inspect::inspect_file;

@@ -10,13 +10,14 @@ use bytes::Bytes;
 use camino::Utf8Path;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::matrix::Base;
 use wheelfarm_core::outcome::{FailureKind, Stage};
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::render::{self, SharedStage, StageContext};
 
-use super::job::{Halt, RunningJob, chain};
+use super::job::{Halt, RunningJob};
 use crate::container::{
     Engine, EngineError, ImageBuild, ImageId, ImageRef, Labels, TarSource, labels,
 };

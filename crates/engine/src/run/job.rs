@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
+use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::gate::report;
 use wheelfarm_core::manifest::CostRecord;
@@ -100,18 +101,6 @@ impl Halt {
         }
         Self::failed(stage, FailureKind::Infrastructure, chain(error))
     }
-}
-
-/// An error and its causes, as one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// One job while it runs.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::io::SyncIoBridge;
+use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::outcome::{FailureKind, Stage};
 use wheelfarm_core::render::SharedStage;
 use wheelfarm_core::source::patch::{
@@ -16,7 +17,7 @@ use wheelfarm_core::source::{
 };
 
 use super::image;
-use super::job::{GRACE, Halt, RunningJob, chain};
+use super::job::{GRACE, Halt, RunningJob};
 use crate::container::{
     ContainerSpec, Engine, EngineErrorKind, Network, OwnedContainer, RootFileSystem, RunEnd,
     RunHow, RunLimits,
