@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 use wheelfarm_core::compat::{
-    Answer, BuildGpus, CxxAbi, Fit, GpuSection, Index, Match, PythonSection, Question, Reason,
-    ToolkitOnGpu, ToolkitSection, TorchBuild, TorchSection, grouped,
+    Answer, BuildGpus, BuildOnGpu, CxxAbi, Fit, GpuSection, Index, Match, PythonSection, Question,
+    Reason, ToolkitOnGpu, ToolkitSection, TorchBuild, TorchSection, grouped,
 };
 use wheelfarm_core::gpu::Platform;
 use wheelfarm_core::gpu::driver::Driver;
@@ -132,7 +132,7 @@ fn torches(gpu: &GpuSection) -> String {
         let that = |wanted: Option<bool>| {
             let builds = builds
                 .clone()
-                .filter(|build| build.on_gpu.as_ref().and_then(|on_gpu| on_gpu.runs()) == wanted);
+                .filter(|build| build.on_gpu.as_ref().and_then(BuildOnGpu::runs) == wanted);
             let names: Vec<_> = builds.map(build_name).collect();
             names.join(", ")
         };

@@ -319,14 +319,14 @@ fn torch_on_gpu(torch: TorchAsked, gpu: &Gpu, cuda: Option<CudaVersion>) -> Vec<
     let (running, failing, open) = (that(Some(true)), that(Some(false)), that(None));
     let mut reasons = Vec::new();
     if let Some(first) = running.first() {
-        let mut text = format!("torch {torch} for {} runs on {gpu}", names(torch, &running));
-        if !failing.is_empty() {
-            text.push_str(&format!(
-                "; that for {} does not: {}",
-                names(torch, &failing),
-                why(&failing)
-            ));
-        }
+        let others = if failing.is_empty() {
+            String::new()
+        } else {
+            let names = names(torch, &failing);
+            format!("; that for {names} does not: {}", why(&failing))
+        };
+        let names = names(torch, &running);
+        let text = format!("torch {torch} for {names} runs on {gpu}{others}");
         let mut reason = Reason::new(rule, Fit::Yes, text).source(&first.source);
         let is_on_pypi = |build: &&TorchBuild| index_of(torch, build.cuda) == Index::Pypi;
         if !running.iter().any(is_on_pypi) && failing.iter().any(is_on_pypi) {

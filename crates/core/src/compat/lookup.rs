@@ -156,7 +156,7 @@ pub fn torch_on_pypi_is_for(torch: TorchVersion, cuda: CudaVersion) -> Verdict {
                 row.pypi_cuda
             )
         };
-        Verdict::of(row.pypi_cuda == cuda, known, &row.sources.builds)
+        Verdict::of(row.pypi_cuda == cuda, known, &row.sources.pypi_cuda)
     })
 }
 

@@ -22,7 +22,7 @@ pub struct GpuSection {
     pub capability: Capability,
     /// The name that stands for it.
     pub name: String,
-    /// Desktop or Tegra; a Tegra's driver comes with its JetPack and has other numbers.
+    /// Desktop or Tegra; the driver of a Tegra comes with its system and has other numbers.
     pub platform: Platform,
     /// What each toolkit compiles for it.
     pub toolkits: Vec<ToolkitOnGpu>,
@@ -190,10 +190,9 @@ pub(super) fn toolkit_on_gpu(cuda: CudaVersion, row: &ToolkitRow, gpu: Capabilit
     let version = PtxVersion::of_cuda(cuda);
     ToolkitOnGpu {
         cuda,
-        native_driver: match native.is_empty() {
-            true => None,
-            false => driver::native_driver(gpu, Some(cuda)),
-        },
+        native_driver: native
+            .first()
+            .and_then(|_| driver::native_driver(gpu, Some(cuda))),
         ptx_driver: match (ptx, version) {
             (Some(_), Some(version)) => driver::jit_driver(gpu, Some(cuda), version),
             _ => None,
@@ -290,6 +289,7 @@ fn torch_sources(row: &TorchRow) -> BTreeMap<&'static str, String> {
     let sources = &row.sources;
     [
         ("builds", &sources.builds),
+        ("pypi-cuda", &sources.pypi_cuda),
         ("default-archs", &sources.default_archs),
         ("cxx11-abi", &sources.cxx11_abi),
         ("python", &sources.python),

@@ -135,6 +135,7 @@ pub(super) struct TorchRow {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct TorchSources {
     pub(super) builds: String,
+    pub(super) pypi_cuda: String,
     pub(super) default_archs: String,
     pub(super) cxx11_abi: String,
     pub(super) python: String,

@@ -639,6 +639,7 @@ fn every_row_cites_its_sources() {
         let sources = &row.sources;
         [
             &sources.builds,
+            &sources.pypi_cuda,
             &sources.default_archs,
             &sources.cxx11_abi,
             &sources.python,

@@ -151,7 +151,7 @@ pub fn reason(prefix: &str, arch: Arch, why: WhyNot, gpu: Capability) -> String 
     let name = format!("{prefix}{}", arch.number());
     let target = Capability::of_arch(arch);
     match why {
-        WhyNot::OtherMajor => {
+        WhyNot::OtherMajor | WhyNot::Tegra => {
             format!("{name} is not binary compatible with {gpu}: {}", rule(why))
         }
         WhyNot::Later => format!("{name} is for {target} and later"),
@@ -160,9 +160,6 @@ pub fn reason(prefix: &str, arch: Arch, why: WhyNot, gpu: Capability) -> String 
             let members = table::family(target).into_iter().flatten();
             let members: Vec<_> = members.map(ToString::to_string).collect();
             format!("the `f` holds {name} to {}", members.join(", "))
-        }
-        WhyNot::Tegra => {
-            format!("{name} is not binary compatible with {gpu}: {}", rule(why))
         }
     }
 }

@@ -67,13 +67,13 @@ fn judge_torch(combination: &Combination<'_>, judgement: &mut Judgement) {
     let location = torch.location.clone();
     if torch.value.nightly().is_some() {
         let message = format!("torch {} is a nightly", torch.value);
-        let source = match compat::torch_has_row(torch.value) {
-            true => format!(
-                "{TABLE}: it is judged by what is known of torch {}",
-                torch.value.minor()
-            ),
-            false => format!("{TABLE}: it has no row for torch {}", torch.value.minor()),
+        let minor = torch.value.minor();
+        let known = if compat::torch_has_row(torch.value) {
+            format!("it is judged by what is known of torch {minor}")
+        } else {
+            format!("it has no row for torch {minor}")
         };
+        let source = format!("{TABLE}: {known}");
         let hint = "the wheel requires this very nightly: its C++ ABI holds for that day only";
         let warning = Diagnostic::new(location, "torch-nightly", message);
         judgement

@@ -161,15 +161,13 @@ impl FromStr for TorchAbi {
         let Some((minor, day)) = text.split_once(".dev") else {
             return Ok(Self::new(text.parse()?, None));
         };
+        let wrong = || VersionError {
+            text: text.to_owned(),
+            what: "torch nightly",
+            rule: "a minor version and a day, such as `2.16.dev20261120`",
+        };
         let day = number(day).and_then(Day::from_number);
-        day.map(|day| Ok(Self::new(minor.parse()?, Some(day))))
-            .unwrap_or_else(|| {
-                Err(VersionError {
-                    text: text.to_owned(),
-                    what: "torch nightly",
-                    rule: "a minor version and a day, such as `2.16.dev20261120`",
-                })
-            })
+        Ok(Self::new(minor.parse()?, Some(day.ok_or_else(wrong)?)))
     }
 }
 
