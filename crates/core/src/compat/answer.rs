@@ -78,10 +78,11 @@ impl Reason {
         self
     }
 
-    /// From a row's verdict: `yes` and `no` are the texts of the two cases.
-    fn of(rule: &'static str, verdict: Verdict, yes: String, no: String) -> Self {
+    /// From a row's verdict: the texts are those of a yes and of a no, `source` is the row's.
+    fn of(rule: &'static str, verdict: Verdict, texts: [String; 2], source: &str) -> Self {
+        let [yes, no] = texts;
         match verdict {
-            Verdict::Works => Self::new(rule, Fit::Yes, yes),
+            Verdict::Works => Self::new(rule, Fit::Yes, yes).source(source),
             Verdict::Fails { known, source } => {
                 Self::new(rule, Fit::No, no).source(&source).change(known)
             }
@@ -280,7 +281,8 @@ fn torch_with_cuda(torch: TorchAsked, cuda: CudaVersion) -> Reason {
     );
     let no = format!("torch {torch} has no build for CUDA {cuda}");
     let verdict = lookup::torch_has_cuda(torch.version(), cuda);
-    Reason::of("torch-needs-cuda", verdict, yes, no)
+    let source = &TABLE.torch[&torch.minor()].sources.builds;
+    Reason::of("torch-needs-cuda", verdict, [yes, no], source)
 }
 
 fn index_of(torch: TorchAsked, cuda: CudaVersion) -> Index {
@@ -294,6 +296,7 @@ fn index_of(torch: TorchAsked, cuda: CudaVersion) -> Index {
 fn torch_with_python(torch: TorchAsked, python: PythonVersion) -> Reason {
     let row = &TABLE.torch[&torch.minor()];
     let limit = row.also_python.iter().find(|one| one.python == python);
+    let source = limit.map_or(&row.sources.python, |limit| &limit.source);
     let limit = limit.map_or_else(String::new, |limit| format!(" ({})", lookup::limits(limit)));
     let yes = format!("torch {torch} has wheels for Python {python}{limit}");
     let no = format!("torch {torch} has no wheels for Python {python}");
@@ -302,7 +305,7 @@ fn torch_with_python(torch: TorchAsked, python: PythonVersion) -> Reason {
         None if row.has_python(None, python, None) => Verdict::Works,
         None => lookup::torch_has_python(torch.version(), python, None),
     };
-    Reason::of("torch-needs-python", verdict, yes, no)
+    Reason::of("torch-needs-python", verdict, [yes, no], source)
 }
 
 fn torch_on_gpu(torch: TorchAsked, gpu: &Gpu, cuda: Option<CudaVersion>) -> Vec<Reason> {

@@ -173,7 +173,11 @@ fn judge_compiler(combination: &Combination<'_>, judgement: &mut Judgement) {
         base.gcc, base.name, cuda.value
     );
     let fault = Diagnostic::new(cuda.location.clone(), "cuda-takes-gcc", message);
-    judgement.take(compat::toolkit_takes_gcc(cuda.value, base.gcc), fault);
+    // What has no row is told by other rules.
+    match compat::toolkit_takes_gcc(cuda.value, base.gcc) {
+        Verdict::Unknown { .. } => {}
+        verdict @ (Verdict::Works | Verdict::Fails { .. }) => judgement.take(verdict, fault),
+    }
     let checked = env
         .get("TORCH_DONT_CHECK_COMPILER_ABI")
         .is_none_or(|value| !UNCHECKED.contains(&value.value.as_str()));
@@ -190,7 +194,7 @@ fn judge_compiler(combination: &Combination<'_>, judgement: &mut Judgement) {
                 ),
                 source,
             },
-            verdict @ (Verdict::Works | Verdict::Unknown { .. }) => verdict,
+            Verdict::Works | Verdict::Unknown { .. } => Verdict::Works,
         };
         judgement.take(verdict, fault);
     }
