@@ -125,6 +125,38 @@ fn several_together_fit_or_not_with_reason_source_and_what_to_change() {
     insta::assert_snapshot!(told.join("\n"));
 }
 
+/// The words of a shell line; double quotes hold words together.
+fn words(line: &str) -> Vec<String> {
+    let parts = line.split('"').enumerate();
+    parts
+        .flat_map(|(index, part)| match index % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        })
+        .collect()
+}
+
+#[test]
+fn the_page_shows_what_the_program_says() {
+    let page = fs_err::read_to_string(
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/compat.md"),
+    );
+    let page = page.unwrap();
+    let blocks: Vec<_> = page
+        .split("```console\n$ wheelfarm compat ")
+        .skip(1)
+        .collect();
+    assert!(blocks.len() > 5);
+    for block in blocks {
+        let (shown, _) = block.split_once("```").unwrap();
+        let (line, shown) = shown.split_once('\n').unwrap();
+        let args = words(line);
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        let said = String::from_utf8(run(&args).stdout).unwrap();
+        assert_eq!(said, shown, "{line}");
+    }
+}
+
 #[test]
 fn json_has_the_answer_its_reasons_and_the_facts() {
     let answer = json_data(

@@ -1,11 +1,12 @@
 //! Whether what a person names fits together, why, and what to change.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::builds::{BuildOnGpu, TorchBuild};
 use super::code::{CodeKind, CodeRun};
 use super::lookup::{self, Verdict, list};
 use super::question::{Question, TorchAsked};
+use super::reason::{Fit, Reason, unknown};
 use super::sections::{
     self, GpuSection, PythonSection, ToolkitOnGpu, ToolkitSection, TorchSection,
 };
@@ -13,89 +14,6 @@ use super::table::{Index, TABLE};
 use super::{builds, code};
 use crate::gpu::Gpu;
 use crate::version::{CudaVersion, PythonVersion};
-
-/// Whether something fits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fit {
-    /// It does.
-    Yes,
-    /// The table does not say.
-    Unknown,
-    /// It cannot work.
-    No,
-}
-
-impl Fit {
-    /// Its stable name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Yes => "yes",
-            Self::Unknown => "unknown",
-            Self::No => "no",
-        }
-    }
-}
-
-impl Serialize for Fit {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Reason {
-    /// The rule's stable name, the plan's where it has one.
-    pub rule: &'static str,
-    /// Whether it fits.
-    pub fit: Fit,
-    /// What was found.
-    pub text: String,
-    /// Where the rule or the fact comes from.
-    pub source: Option<String>,
-    /// What to change; `None` when nothing need be.
-    pub change: Option<String>,
-}
-
-impl Reason {
-    fn new(rule: &'static str, fit: Fit, text: String) -> Self {
-        Self {
-            rule,
-            fit,
-            text,
-            source: None,
-            change: None,
-        }
-    }
-
-    fn source(mut self, source: &str) -> Self {
-        self.source = Some(source.to_owned());
-        self
-    }
-
-    fn change(mut self, change: String) -> Self {
-        self.change = Some(change);
-        self
-    }
-
-    /// From a row's verdict: the texts are those of a yes and of a no, `source` is the row's.
-    fn of(rule: &'static str, verdict: Verdict, texts: [String; 2], source: &str) -> Self {
-        let [yes, no] = texts;
-        match verdict {
-            Verdict::Works => Self::new(rule, Fit::Yes, yes).source(source),
-            Verdict::Fails { known, source } => {
-                Self::new(rule, Fit::No, no).source(&source).change(known)
-            }
-            Verdict::Unknown { why } => unknown(rule, &why),
-        }
-    }
-}
-
-fn unknown(rule: &'static str, why: &str) -> Reason {
-    let text = format!("the table does not say: {why}");
-    let change = "`wheelfarm plan` allows it, with a warning".to_owned();
-    Reason::new(rule, Fit::Unknown, text).change(change)
-}
 
 /// The answer to a question.
 #[derive(Debug, Clone, Serialize)]

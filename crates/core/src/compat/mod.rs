@@ -9,12 +9,13 @@ mod builds;
 mod code;
 mod lookup;
 mod question;
+mod reason;
 mod sections;
 mod table;
 #[cfg(test)]
 mod transcript;
 
-pub use answer::{Answer, Fit, Reason, answer};
+pub use answer::{Answer, answer};
 pub use builds::{BuildOnGpu, TorchBuild};
 pub use code::{CodeKind, CodeOnGpu, CodeRun, grouped};
 pub use lookup::{
@@ -23,6 +24,7 @@ pub use lookup::{
     torch_takes_gcc,
 };
 pub use question::{Question, TorchAsked, TorchAskedError};
+pub use reason::{Fit, Reason};
 pub use sections::{
     BuildGpus, GpuSection, HostCompilers, PythonSection, ToolkitOnGpu, ToolkitSection, TorchSection,
 };
