@@ -10,19 +10,6 @@ VERSION = "1.0.0"
 MODULES = ("fp4attn_cuda", "fp4quant_cuda")
 
 
-def load():
-    """The package, or "not checked" on a machine without a driver: both modules are linked with libcuda.so.1."""
-    import torch  # noqa: F401  (its libraries come first)
-
-    try:
-        import fp4attn_cuda
-        import fp4quant_cuda
-    except ImportError as error:
-        assert "libcuda.so.1" in str(error), error
-        raise NotChecked("the modules need the driver's libcuda.so.1, which is not here") from None
-    return fp4attn_cuda, fp4quant_cuda
-
-
 @check("installed")
 def _():
     import importlib.metadata
@@ -41,24 +28,23 @@ def _():
 
 @check("import")
 def _():
-    attention, quantisation = load()
-    import sageattn3
+    import sageattn3  # with both modules: neither needs a driver to be imported
+    from sageattn3 import api
 
-    assert callable(sageattn3.sageattn3_blackwell) and callable(attention.fwd)
+    assert callable(sageattn3.sageattn3_blackwell) and callable(api.fp4attn_cuda.fwd)
     names = ("scaled_fp4_quant", "scaled_fp4_quant_permute", "scaled_fp4_quant_trans")
-    assert all(callable(getattr(quantisation, name)) for name in names)
+    assert all(callable(getattr(api.fp4quant_cuda, name)) for name in names)
     return "fwd, " + ", ".join(names)
 
 
 @check("CPU tensor refused")
 def _():
-    _, quantisation = load()
     import torch
+    from sageattn3.api import scale_and_quant_fp4
 
     x = torch.randn(1, 2, 128, 64).half()
-    packed, scale = torch.empty(1, 2, 128, 32, dtype=torch.uint8), torch.empty(1, 2, 128, 4, dtype=torch.float8_e4m3fn)
     try:
-        quantisation.scaled_fp4_quant(x, packed, scale, 1)
+        scale_and_quant_fp4(x)
     except RuntimeError as error:
         assert "cuda" in str(error).lower(), error
         return str(error).splitlines()[0][:160]
