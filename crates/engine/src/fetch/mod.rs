@@ -1,9 +1,10 @@
-//! Fetches pinned sources: sdists by digest, git commits, folders of this machine.
+//! Fetches pinned sources: sdists and archives by digest, git commits, folders of this machine.
 //!
 //! Nothing of a source is run here. pip runs an sdist's `setup.py` only to download it, so the
 //! farm downloads by itself, and checks the digest before it reads a byte of the archive. All
 //! futures can be dropped at any point: what is half done is not in the cache.
 
+mod archive;
 mod error;
 mod folder;
 mod git;
@@ -156,6 +157,9 @@ impl Fetcher {
                 commit,
                 submodules,
             } => Box::pin(self.fetch_git(url, commit, *submodules, progress)).await,
+            Source::Archive { url, sha256 } => {
+                Box::pin(self.fetch_archive(url, *sha256, progress)).await
+            }
             Source::Folder { path } => {
                 let (path, caps) = (path.clone().into_std_path_buf(), self.options.tree_caps);
                 progress(FetchProgress::Reading);
