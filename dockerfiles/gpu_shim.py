@@ -37,12 +37,12 @@ class Properties:
 
 
 def index_of(device, gpus):
-    if device is None:
-        return 0
-    index = getattr(device, "index", device)
-    if isinstance(index, str):
-        index = int(index.rpartition(":")[2]) if ":" in index else 0
-    index = 0 if index is None else int(index)
+    """The number of a device as torch names it: 1, "cuda:1", torch.device("cuda", 1), None."""
+    if isinstance(device, str):
+        device = device.partition(":")[2] or None
+    elif device is not None and not isinstance(device, int):
+        device = device.index
+    index = 0 if device is None else int(device)
     if not 0 <= index < len(gpus):
         raise AssertionError(f"invalid device id {index}: {len(gpus)} GPUs are shown by wheelfarm")
     return index

@@ -130,6 +130,110 @@ fn the_digest_changes_with_what_can_change_the_wheel_and_nothing_else() {
     assert_eq!(digest(&first), changed("farm: quickstart", "farm: other"));
 }
 
+/// A matrix whose torch is `torch`, from an index of CUDA 13.0.
+fn with_torch(torch: &str, index: &str) -> String {
+    spline_conv_matrix(
+        "cuda: \"12.8\"\n    torch-index: https://download.pytorch.org/whl/cu128\n    torch: \
+         [\"2.8.0\", \"2.9.1\"]\n    python: [\"3.10\", \"3.13\"]",
+        &format!(
+            "cuda: \"13.0\"\n    torch-index: {index}\n    torch: [{torch}]\n    \
+             python: [\"3.12\"]"
+        ),
+    )
+}
+
+const NIGHTLIES: &str = "https://download.pytorch.org/whl/nightly/cu130";
+
+#[test]
+fn each_nightly_is_a_job_and_a_channel_of_its_own() {
+    let torch = "\"2.15.0.dev20260901\", \"2.16.0.dev20261119\", \"2.16.0.dev20261120\"";
+    let plan = plan(&with_torch(torch, NIGHTLIES), CU_PATCH).unwrap();
+    assert_eq!(
+        ids(&plan),
+        [
+            "torch-spline-conv-1.2.2-cu130-torch2.15.dev20260901-cp312",
+            "torch-spline-conv-1.2.2-cu130-torch2.16.dev20261119-cp312",
+            "torch-spline-conv-1.2.2-cu130-torch2.16.dev20261120-cp312",
+        ]
+    );
+    let last = plan.jobs[2].environment();
+    assert_eq!(last.local_version(), "cu130torch2.16.dev20261120");
+    assert_eq!(last.channel().to_string(), "cu130/torch2.16.dev20261120");
+    assert_eq!(plan.channels().len(), 3);
+    assert_ne!(plan.jobs[1].digest(), plan.jobs[2].digest());
+    let context = StageContext::new(&plan.jobs[2], None).unwrap();
+    let install = format!("--index-url {NIGHTLIES} torch==2.16.0.dev20261120\n");
+    assert!(context.dockerfile().contains(&install));
+    let warnings: Vec<_> = plan.warnings.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(warnings.join("\n"));
+}
+
+#[test]
+fn a_release_that_the_table_does_not_list_is_a_warning() {
+    let index = "https://download.pytorch.org/whl/cu130";
+    let plan = plan(&with_torch("\"2.11.7\"", index), CU_PATCH).unwrap();
+    let warnings: Vec<_> = plan.warnings.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(warnings.join("\n"));
+}
+
+#[test]
+fn the_compiler_of_the_base_is_not_judged_where_the_package_chooses_another() {
+    let base = |image: &str| {
+        spline_conv_matrix(
+            "reference: pytorch/manylinux2_28-builder:cuda12.8",
+            &format!("reference: {image}"),
+        )
+        .replace("\"2.8.0\", \"2.9.1\"", "\"2.11.0\"")
+    };
+    let refused = |matrix: &str, package: &str| {
+        let matrix = Matrix::parse("matrix.yaml", matrix).unwrap();
+        let package = package::parse("package.yaml", package).unwrap();
+        let packages = BTreeMap::from([(package.name.clone(), package)]);
+        let patches = [
+            ("0001-cu-without-python-h.patch", CU_PATCH),
+            ("0002-compile-in-parallel.subst.yaml", PARALLEL_PATCH),
+        ]
+        .map(|(file, text)| {
+            let key = PatchKey {
+                package: "torch-spline-conv".parse().unwrap(),
+                version: "1.2.2".to_owned(),
+                file: file.to_owned(),
+            };
+            (key, text.to_owned())
+        });
+        let res = expand(&PlanInput {
+            matrix: &matrix,
+            packages: &packages,
+            patches: &patches.into(),
+            folders: &BTreeMap::new(),
+        });
+        let faults = res
+            .err()
+            .map_or_else(String::new, |faults| faults.to_string());
+        faults.contains("torch-takes-gcc")
+    };
+    let with_env = |line: &str| {
+        assert!(SPLINE_CONV.contains("      env:\n"));
+        SPLINE_CONV.replace("      env:\n", &format!("      env:\n        {line}\n"))
+    };
+    let trixie = base("example.org/cuda:12.8-trixie");
+    assert!(refused(&trixie, SPLINE_CONV));
+    assert!(refused(
+        &trixie,
+        &with_env("TORCH_DONT_CHECK_COMPILER_ABI: \"0\"")
+    ));
+    assert!(!refused(
+        &trixie,
+        &with_env("TORCH_DONT_CHECK_COMPILER_ABI: \"1\"")
+    ));
+    assert!(!refused(&trixie, &with_env("CXX: g++-13")));
+    assert!(!refused(
+        &base("example.org/cuda:12.8-bookworm"),
+        SPLINE_CONV
+    ));
+    assert!(!refused(&base("example.org/cuda:12.8"), SPLINE_CONV));
+}
+
 #[test]
 fn what_is_on_record_decides_what_is_built() {
     let plan = quickstart();

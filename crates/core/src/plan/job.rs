@@ -38,13 +38,14 @@ pub struct Environment {
 impl Environment {
     /// The channel that its wheels go to.
     pub fn channel(&self) -> Channel {
-        let name = format!("{}/torch{}", self.cuda.tag(), self.torch.minor());
-        name.parse().expect("a tag and two numbers name a channel")
+        let name = format!("{}/torch{}", self.cuda.tag(), self.torch.abi());
+        name.parse()
+            .expect("a tag and a torch's ABI name a channel")
     }
 
     /// `cu130torch2.11`: what a wheel's version says it was built against.
     pub fn local_version(&self) -> String {
-        format!("{}torch{}", self.cuda.tag(), self.torch.minor())
+        format!("{}torch{}", self.cuda.tag(), self.torch.abi())
     }
 }
 

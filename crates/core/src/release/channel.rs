@@ -5,9 +5,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::wheel::version::{LocalVersion, TorchMinor};
+use crate::wheel::version::{LocalVersion, TorchAbi};
 
-/// One CUDA toolkit and one torch: `cu130/torch2.11`.
+/// One CUDA toolkit and one torch: `cu130/torch2.11`, or the torch of one night:
+/// `cu130/torch2.16.dev20261120`.
 ///
 /// pip and uv take the greatest local version whatever the machine has, so wheels for different
 /// pairs must not be seen together.
@@ -15,7 +16,7 @@ use crate::wheel::version::{LocalVersion, TorchMinor};
 #[serde(try_from = "String", into = "String")]
 pub struct Channel {
     cuda: String,
-    torch: TorchMinor,
+    torch: TorchAbi,
 }
 
 /// The text is not a channel.
@@ -27,7 +28,7 @@ pub struct ChannelError {
 
 impl Channel {
     /// The channel of a CUDA tag, such as `cu130` or `cpu`, and a torch.
-    pub fn new(cuda: &str, torch: TorchMinor) -> Result<Self, ChannelError> {
+    pub fn new(cuda: &str, torch: TorchAbi) -> Result<Self, ChannelError> {
         let digits = cuda.strip_prefix("cu").unwrap_or_default();
         let is_cuda = matches!(digits.len(), 2..=4) && digits.bytes().all(|b| b.is_ascii_digit());
         if !is_cuda && cuda != "cpu" {
@@ -47,7 +48,7 @@ impl Channel {
     }
 
     /// The torch that its wheels are for.
-    pub fn torch(&self) -> TorchMinor {
+    pub fn torch(&self) -> TorchAbi {
         self.torch
     }
 
@@ -55,7 +56,7 @@ impl Channel {
     pub fn local_version(&self) -> LocalVersion {
         format!("{}torch{}", self.cuda, self.torch)
             .parse()
-            .expect("a checked CUDA tag and two numbers are a local version in normal form")
+            .expect("a checked CUDA tag, numbers and a day are a local version in normal form")
     }
 
     /// Whether a wheel with that local version may stand here: one without, one of the channel,
@@ -103,7 +104,12 @@ mod tests {
 
     #[test]
     fn channels_round_trip() {
-        for text in ["cu130/torch2.11", "cu118/torch2.0", "cpu/torch2.8"] {
+        for text in [
+            "cu130/torch2.11",
+            "cu118/torch2.0",
+            "cpu/torch2.8",
+            "cu130/torch2.16.dev20261120",
+        ] {
             assert_eq!(text.parse::<Channel>().unwrap().to_string(), text);
         }
         for bad in [
@@ -114,6 +120,7 @@ mod tests {
             "cu/torch2.8",
             "cu13a/torch2.8",
             "cu130/torch2",
+            "cu130/torch2.16.dev1",
         ] {
             assert!(bad.parse::<Channel>().is_err(), "{bad}");
         }
@@ -126,5 +133,19 @@ mod tests {
         assert_eq!(channel.local_version().as_str(), "cu130torch2.11");
         assert!(channel.admits(None) && admits("cu130") && admits("cu130torch2.11"));
         assert!(!admits("cu130torch2.1") && !admits("cu128torch2.11") && !admits("cu13"));
+    }
+
+    #[test]
+    fn a_nightly_has_a_channel_of_its_own() {
+        let channel: Channel = "cu130/torch2.16.dev20261120".parse().unwrap();
+        let admits = |local: &str| channel.admits(Some(&local.parse().unwrap()));
+        assert_eq!(
+            channel.local_version().as_str(),
+            "cu130torch2.16.dev20261120"
+        );
+        assert!(admits("cu130torch2.16.dev20261120"));
+        assert!(!admits("cu130torch2.16") && !admits("cu130torch2.16.dev20261121"));
+        let release: Channel = "cu130/torch2.16".parse().unwrap();
+        assert!(!release.admits(Some(&channel.local_version())));
     }
 }

@@ -66,8 +66,10 @@ pub(super) async fn check<E: Engine>(
     let text = read(container)
         .await
         .map_err(|error| commands_halt(&error))?;
-    files::write_atomic(staged.path().join(RECORD_FILE), text.as_bytes())
-        .map_err(|error| Halt::file(Stage::Compile, &error))?;
+    if !text.is_empty() {
+        files::write_atomic(staged.path().join(RECORD_FILE), text.as_bytes())
+            .map_err(|error| Halt::file(Stage::Compile, &error))?;
+    }
     let report = judge(&text, &Contract::of_job(job), Extent::Whole)
         .map_err(|error| commands_halt(&CommandsError::Record(error)))?;
     if report.faults.is_empty() {
