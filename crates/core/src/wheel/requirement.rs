@@ -65,6 +65,16 @@ pub(super) fn bind_torch<'a>(
             continue;
         };
         let reach = torch.reach(abi);
+        if reach == Reach::Outside && torch.is_pin() {
+            // Upstream names the torch that it built with, and this is another build: what it was
+            // compiled with is the truth. Whether the package works there is for its `needs`.
+            edits.push(Edit::Replace {
+                index,
+                text: torch.with_specifiers(&abi.specifier()),
+            });
+            is_bound |= torch.marker.is_empty();
+            continue;
+        }
         if reach == Reach::Outside {
             return Err(RequirementError::RulesOut {
                 requirement: text.to_owned(),
@@ -251,12 +261,32 @@ impl<'a> TorchRequirement<'a> {
             .map(ToString::to_string)
             .collect();
         specifiers.push(bound);
-        let specifiers = specifiers.join(",");
+        self.with_specifiers(&specifiers.join(","))
+    }
+
+    /// The same requirement with other versions.
+    fn with_specifiers(&self, specifiers: &str) -> String {
         let marker = match self.marker {
             "" => String::new(),
             marker => format!("; {marker}"),
         };
         format!("torch{}{specifiers}{marker}", self.extras)
+    }
+
+    /// Whether it names one version, or the patches of one minor: `==2.10.0`, `==2.10.*`.
+    fn is_pin(&self) -> bool {
+        let is_pin = |specifier: &VersionSpecifier| match specifier.operator() {
+            Operator::Equal | Operator::ExactEqual => true,
+            Operator::EqualStar => specifier.version().release().len() >= 2,
+            Operator::NotEqual
+            | Operator::NotEqualStar
+            | Operator::TildeEqual
+            | Operator::LessThan
+            | Operator::LessThanEqual
+            | Operator::GreaterThan
+            | Operator::GreaterThanEqual => false,
+        };
+        !self.specifiers.is_empty() && self.specifiers.iter().all(is_pin)
     }
 }
 
@@ -435,21 +465,21 @@ mod tests {
         check_for(nightly, &[], &[bound]);
         let short = "torch==2.16.dev20261120";
         check_for(nightly, &[short], &[short]);
-        for text in [
+        for pin in [
             "torch==2.16.0",
-            "torch>=2.16",
-            "torch<2.16",
             "torch==2.15.*",
             "torch==2.16.0.dev20261121",
-            "torch!=2.16.0.dev20261120",
         ] {
+            check_for(nightly, &[pin], &[bound]);
+        }
+        for text in ["torch>=2.16", "torch<2.16", "torch!=2.16.0.dev20261120"] {
             check_refused_for(nightly, text);
         }
     }
 
     #[test]
     fn a_release_does_not_fit_a_nightly() {
-        check_refused("torch==2.11.0.dev20261120");
+        check(&["torch==2.11.0.dev20261120"], &["torch==2.11.*"]);
         let bound = |text| torch_bound([text].into_iter());
         let nightly = TorchBound::One("2.16.dev20261120".parse().unwrap());
         assert_eq!(bound("torch==2.16.0.dev20261120"), nightly);
@@ -474,7 +504,6 @@ mod tests {
     #[test]
     fn a_bound_that_rules_the_build_out_is_refused() {
         for text in [
-            "torch==2.8.0",
             "torch<2.9",
             "torch<2.11",
             "torch<=2.10.9",
@@ -486,6 +515,13 @@ mod tests {
         ] {
             check_refused(text);
         }
+    }
+
+    #[test]
+    fn a_pin_on_another_torch_is_replaced_by_the_one_that_was_built_with() {
+        check(&["torch==2.8.0"], &["torch==2.11.*"]);
+        check(&["torch==2.8.*"], &["torch==2.11.*"]);
+        check(&["torch[opt]===2.8.0"], &["torch[opt]==2.11.*"]);
     }
 
     #[test]

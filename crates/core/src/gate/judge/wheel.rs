@@ -259,16 +259,16 @@ fn torch_asked(report: &WheelReport, contract: &Contract, findings: &mut Vec<Fin
         findings.push(finding.expected(format!("torch {wanted}")));
     }
     let local = report.name.as_ref().and_then(WheelName::local_version);
-    let wanted_local = format!("{}torch{wanted}", contract.cuda.tag());
+    let wanted_local = contract.channel().local_version();
     if let Some(local) = local
-        && local.as_str() != wanted_local
+        && *local != wanted_local
     {
         let finding = Finding::new(
             Rule::AbiTorchMinor,
             &*report.file_name,
             format!("is built for {local}"),
         );
-        findings.push(finding.expected(wanted_local));
+        findings.push(finding.expected(wanted_local.to_string()));
     }
 }
 
