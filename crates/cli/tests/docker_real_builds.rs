@@ -1,6 +1,7 @@
 //! Two larger packages of PyPI, built to the end for Hopper and for the RTX 50 series: contract met,
 //! the test without a GPU passed. The slowest of all tests: some ten minutes on two idle processors.
 //! Their figures are in docs/builds.md.
+#![expect(clippy::print_stdout, reason = "figures for the log of CI")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -41,7 +42,7 @@ fn check(name: &str, kernels: &[&str]) {
     );
 
     let manifest = Path::new(job["folder"].as_str().expect("a folder")).join("manifest.json");
-    let manifest = std::fs::read_to_string(manifest).expect("a manifest");
+    let manifest = fs_err::read_to_string(manifest).expect("a manifest");
     let manifest: Value = serde_json::from_str(&manifest).expect("JSON");
     let modules = manifest["wheel"]["module_archs"]
         .as_object()
