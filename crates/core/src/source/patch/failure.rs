@@ -136,6 +136,9 @@ pub struct SubstFailure {
     pub nearest: Option<(usize, String)>,
     /// Set when the text is there as soon as line ends are not looked at.
     pub crlf: Option<CrlfNote>,
+    /// Where it is nowhere, and what it would make is there as often as it would make it: on which
+    /// lines.
+    pub made: Vec<usize>,
 }
 
 /// The text is there but for its line ends.
@@ -156,6 +159,7 @@ impl fmt::Display for SubstFailure {
             lines,
             nearest,
             crlf,
+            made,
         } = self;
         let find = lines::shown(find.as_bytes().split(|b| *b == b'\n').next().unwrap_or(b""));
         write!(
@@ -166,6 +170,10 @@ impl fmt::Display for SubstFailure {
         match lines.as_slice() {
             [] => f.write_str("nowhere")?,
             lines => write!(f, "{}, at {}", times(lines.len()), lines::numbered(lines))?,
+        }
+        if !made.is_empty() {
+            let lines = lines::numbered(made);
+            return write!(f, "; what it would make is there already, at {lines}");
         }
         if let Some(CrlfNote { count }) = crlf {
             return write!(f, "; with CRLF line ends it is there {}", times(*count));

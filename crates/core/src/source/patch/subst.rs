@@ -109,6 +109,12 @@ pub(super) fn apply(
 ) -> Result<Vec<u8>, PatchError> {
     let find = substitution.find.as_bytes();
     let places = places(bytes, find);
+    if !places.is_empty() && is_made(substitution, bytes) {
+        return Err(PatchError::AlreadyApplied {
+            patch: patch.to_owned(),
+            file: substitution.file.clone(),
+        });
+    }
     if places.len() != substitution.count {
         let failure = failure(patch, number, substitution, bytes, &places);
         return Err(PatchError::CountDiffers(Box::new(failure)));
@@ -122,6 +128,22 @@ pub(super) fn apply(
     }
     out.extend_from_slice(&bytes[done..]);
     Ok(out)
+}
+
+/// Whether the file has what the substitution makes, as often as it makes it, and what it looks for
+/// nowhere else. A replacement that holds the text it replaces, as one that adds lines does, would
+/// go in a second time otherwise.
+fn is_made(substitution: &Substitution, bytes: &[u8]) -> bool {
+    let (find, replace) = (substitution.find.as_bytes(), substitution.replace.as_bytes());
+    if replace.is_empty() {
+        return false;
+    }
+    let made = places(bytes, replace);
+    let is_inside = |place: &usize| {
+        let inside = |made: &usize| made <= place && place + find.len() <= made + replace.len();
+        made.iter().any(inside)
+    };
+    made.len() == substitution.count && places(bytes, find).iter().all(is_inside)
 }
 
 /// Where `find` stands in `bytes`, from the left and without overlap.
@@ -145,6 +167,7 @@ fn failure(
     let line_of = |place: &usize| bytes[..*place].split(|byte| *byte == b'\n').count();
     let mut nearest = None;
     let mut crlf = None;
+    let mut made = Vec::new();
     if places.is_empty() {
         let with_crlf = substitution.find.replace('\n', "\r\n");
         let count = self::places(bytes, with_crlf.as_bytes()).len();
@@ -157,6 +180,10 @@ fn failure(
         nearest = wanted
             .and_then(|wanted| lines::nearest(&file_lines, wanted.as_bytes()))
             .map(|place| (place + 1, lines::shown(file_lines[place])));
+        if is_made(substitution, bytes) {
+            let places = self::places(bytes, substitution.replace.as_bytes());
+            made = places.iter().map(line_of).collect();
+        }
     }
     SubstFailure {
         patch: patch.to_owned(),
@@ -167,6 +194,7 @@ fn failure(
         lines: places.iter().map(line_of).collect(),
         nearest,
         crlf,
+        made,
     }
 }
 
@@ -192,6 +220,31 @@ mod tests {
         assert_eq!(bytes, b"9.0a \xff 9.0a\n");
         let lines = substitution("a\nb", "c", 1);
         assert_eq!(apply("1.subst.yaml", 1, &lines, b"a\nb\n").unwrap(), b"c\n");
+    }
+
+    #[test]
+    fn what_is_there_already_is_not_put_in_again() {
+        let add = substitution("import os\n", "import os\nimport re\n", 1);
+        let once = apply("1.subst.yaml", 1, &add, b"import os\n").unwrap();
+        let twice = apply("1.subst.yaml", 1, &add, &once).unwrap_err();
+        assert_eq!(
+            twice.to_string(),
+            "patch `1.subst.yaml` is already applied to `setup.py`: its reverse applies"
+        );
+        // The new text stands elsewhere too, and the old one where it belongs.
+        let flag = substitution("-O2", "-O3", 1);
+        let bytes = apply("1.subst.yaml", 1, &flag, b"-O2\n-O3\n").unwrap();
+        assert_eq!(bytes, b"-O3\n-O3\n");
+        // A shorter text that is part of the old one.
+        let cut = substitution("-O3 -g", "-O3", 1);
+        let bytes = apply("1.subst.yaml", 1, &cut, b"-O3 -g\n").unwrap();
+        assert_eq!(bytes, b"-O3\n");
+        let error = apply("1.subst.yaml", 1, &cut, &bytes).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "substitution 1 of patch `1.subst.yaml` wants `-O3 -g` once in `setup.py` and finds it \
+             nowhere; what it would make is there already, at line 1"
+        );
     }
 
     #[test]
