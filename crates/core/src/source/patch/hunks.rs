@@ -107,7 +107,9 @@ fn fit<'a>(bytes: &[u8], hunks: &'a [Hunk]) -> Result<(Vec<u8>, Vec<AppliedHunk>
                 offset: distance(written_place(hunk), place),
             });
         },
-        |fault| drop(first.get_or_insert(fault)),
+        |fault| {
+            first.get_or_insert(fault);
+        },
     );
     if let Some(fault) = first {
         return Err(fault);

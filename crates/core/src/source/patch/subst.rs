@@ -130,11 +130,26 @@ pub(super) fn apply(
     Ok(out)
 }
 
+/// A text to find as it is shown: by lines, those that are too many left out.
+pub(super) fn shown(find: &str) -> Vec<String> {
+    const MOST: usize = 8;
+    let lines = lines::split(find.as_bytes());
+    let shown = lines.iter().take(MOST);
+    let mut shown: Vec<_> = shown.map(|line| lines::shown(line)).collect();
+    if lines.len() > MOST {
+        shown.push("…".to_owned());
+    }
+    shown
+}
+
 /// Whether the file has what the substitution makes, as often as it makes it, and what it looks for
 /// nowhere else. A replacement that holds the text it replaces, as one that adds lines does, would
 /// go in a second time otherwise.
 fn is_made(substitution: &Substitution, bytes: &[u8]) -> bool {
-    let (find, replace) = (substitution.find.as_bytes(), substitution.replace.as_bytes());
+    let (find, replace) = (
+        substitution.find.as_bytes(),
+        substitution.replace.as_bytes(),
+    );
     if replace.is_empty() {
         return false;
     }
