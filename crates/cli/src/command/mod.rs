@@ -4,6 +4,7 @@ mod build;
 mod dockerfile;
 mod explain;
 mod inspect;
+mod patch;
 mod plan;
 mod publish;
 mod verify;
@@ -28,6 +29,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Verify(args) => verify::run(&args),
         Command::Publish(args) => publish::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Patch(args) => patch::run(&args),
     }
 }
 
