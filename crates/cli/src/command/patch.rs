@@ -62,7 +62,9 @@ fn find_package<'a>(
             .map(|package| package.name.as_str())
             .collect();
         let error = anyhow::anyhow!("there is no package `{name}`");
-        return Err(Failure::bad_input(error).with_hint(format!("there are {}", names.join(", "))));
+        return Err(
+            Failure::bad_input(error).with_hint(format!("the packages are {}", names.join(", ")))
+        );
     };
     let version = version.map(parse_version).transpose()?;
     Ok((package, version))

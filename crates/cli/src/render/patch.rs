@@ -49,8 +49,9 @@ fn target_lines(report: &ReleaseReport, target: &TargetReport, lines: &mut Vec<S
         }
         TargetOutcome::Checked(fits) => fits,
     };
+    let width = fits.iter().map(|fit| fit.patch.len()).max().unwrap_or(0);
     for fit in fits {
-        fit_lines(fit, lines);
+        fit_lines(fit, width, lines);
     }
     let has_drifted = fits
         .iter()
@@ -67,9 +68,10 @@ fn target_lines(report: &ReleaseReport, target: &TargetReport, lines: &mut Vec<S
     }
 }
 
-fn fit_lines(fit: &PatchFit, lines: &mut Vec<String>) {
+fn fit_lines(fit: &PatchFit, width: usize, lines: &mut Vec<String>) {
     let (name, verdict) = (&fit.patch, verdict(&fit.verdict));
-    lines.push(format!("    {name}  {verdict}{}", without(&fit.without)));
+    let without = without(&fit.without);
+    lines.push(format!("    {name:width$}  {verdict}{without}"));
     let FitVerdict::Drifted { faults } = &fit.verdict else {
         return;
     };
