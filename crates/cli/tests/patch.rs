@@ -424,7 +424,7 @@ fn a_changed_tree_becomes_a_patch_that_fits() {
     assert_eq!(
         written,
         "written to patches/demo/1.0/2-eight.patch\n\
-         to use it, add `2-eight.patch` to the release's `patches` in demo/package.yaml\n"
+         to use it, add `2-eight.patch` to the release's `patches` in packages/demo/package.yaml\n"
     );
     assert_eq!(farm.read("patches/demo/1.0/2-eight.patch"), text);
 

@@ -354,17 +354,14 @@ fn proposal_json(refreshed: &Refreshed) -> Value {
     })
 }
 
-/// Says where a new patch is, and what is left to do.
-pub(crate) fn written(
-    path: &Utf8Path,
-    package: &PackageName,
-    is_listed: bool,
-) -> Result<(), OutputError> {
+/// Says where a new patch is, and what is left to do; `package` is the folder of one that does not
+/// list it yet.
+pub(crate) fn written(path: &Utf8Path, package: Option<&Utf8Path>) -> Result<(), OutputError> {
     let mut lines = vec![format!("written to {path}")];
-    if !is_listed {
+    if let Some(folder) = package {
         let name = path.file_name().unwrap_or_default();
         lines.push(format!(
-            "to use it, add `{name}` to the release's `patches` in {package}/package.yaml"
+            "to use it, add `{name}` to the release's `patches` in {folder}/package.yaml"
         ));
     }
     data(&lines.join("\n"))

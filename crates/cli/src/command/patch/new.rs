@@ -39,7 +39,8 @@ pub(super) fn run(args: &PatchNewArgs) -> Result<ExitCode, Failure> {
         .patches
         .iter()
         .any(|listed| listed.value == args.name);
-    render::patch::written(&path, &package.name, is_listed)?;
+    let package_folder = farm.package_folder(&package.name);
+    render::patch::written(&path, (!is_listed).then_some(&package_folder))?;
     Ok(ExitCode::Done)
 }
 
