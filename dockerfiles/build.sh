@@ -41,5 +41,11 @@ export MAX_JOBS="${MAX_JOBS:-$fitting}"
     sed -n 's/^\([A-Za-z0-9._-]*\)==/\1 /p' /usr/share/wheelfarm/requirements.txt
 } > /build/tools.txt
 
+# The wheel of an earlier attempt in a kept volume is none of this build.
+rm -rf "${OUT:?}"/*
+if [ -n "${WHEELFARM_REHEARSAL:-}" ]; then
+    export PATH="/opt/wheelfarm/rehearsal:$PATH"
+fi
+
 echo "wheelfarm: $processors processors, $memory_mib MiB, MAX_JOBS=$MAX_JOBS, NVCC_THREADS=${NVCC_THREADS:-1}"
 exec sh -euc "$BUILD_COMMAND"

@@ -101,6 +101,14 @@ pub(crate) struct BuildArgs {
     /// Build even what is up to date.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Run the builds with compilers that only write their command lines down, and hold those
+    /// against the contract: seconds instead of hours, and no wheel.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) rehearse: bool,
+    /// Keep what a stopped or failed build has compiled, and go on from what an earlier run with
+    /// this flag has kept. Only for builds that ninja or make drives.
+    #[arg(long)]
+    pub(crate) resume: bool,
     /// Jobs at a time, instead of the matrix's `build.jobs`.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) jobs: Option<u32>,

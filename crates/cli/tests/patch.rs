@@ -478,3 +478,68 @@ fn what_a_text_patch_cannot_do_is_refused() {
          be run; do the rest in a `*.sh` patch\n"
     );
 }
+
+#[test]
+fn what_a_release_puts_into_its_source_is_patched_too() {
+    let library = Repository::new();
+    let commit = library.commit(SETUP);
+    let diff = with_header(&FIVE.replace("/setup.py", "/lib/setup.py"));
+    let farm = Farm::of_folder("top\n", &[("1-five.patch", &diff)]);
+    let package = farm.read("packages/demo/package.yaml");
+    let git = library.source(&commit).replace("{git:", "{into: lib, git:");
+    let package = package.replace(
+        "    kernels:",
+        &format!("    extra-sources: [{git}]\n    kernels:"),
+    );
+    farm.write("packages/demo/package.yaml", &package);
+    let said = farm.said(&["check"], 0);
+    assert!(said.contains("1-five.patch  fits\n"), "{said}");
+
+    // A source that brings it along itself keeps its own.
+    farm.write("other/setup.py", "top\n");
+    farm.write("other/lib/setup.py", &SETUP.replace("six", "6"));
+    farm.said(&["check", "demo", "--against", "other"], 1);
+
+    // Who changes the source alone need not have it.
+    farm.write("changed/setup.py", "TOP\n");
+    let args = [
+        "new",
+        "demo==1.0",
+        "2.patch",
+        "--from",
+        "changed",
+        "--why",
+        "a",
+        "--upstream",
+        "b",
+        "--drop-when",
+        "c",
+    ];
+    let change = "--- a/setup.py\n+++ b/setup.py\n@@ -1 +1 @@\n-top\n+TOP\n";
+    assert_eq!(farm.said(&args, 0), with_header(change));
+    let patched = SETUP.replace("five", "FIVE");
+    farm.write("changed/lib/setup.py", &patched.replace("one", "ONE"));
+    let text = farm.said(&args, 0);
+    assert!(text.contains("--- a/lib/setup.py\n"), "{text}");
+    assert!(!text.contains("FIVE\n-"), "{text}");
+}
+
+#[test]
+fn every_variant_of_a_release_is_checked() {
+    let farm = Farm::of_folder(SETUP, &[("2-two.subst.yaml", TWO)]);
+    let package = farm.read("packages/demo/package.yaml");
+    let (head, release) = package.split_once("  - version").unwrap();
+    let variant = format!("  - version{release}    variant: avx512\n");
+    farm.write(
+        "packages/demo/package.yaml",
+        &format!("{head}  - version{release}{variant}"),
+    );
+    let said = farm.said(&["check", "demo==1.0"], 0);
+    assert!(said.contains("demo 1.0 (avx512)\n"), "{said}");
+    assert!(
+        said.ends_with(
+            "2 patches of 2 releases: 2 fit, 0 moved, 0 already there, 0 drifted, 0 not checked\n"
+        ),
+        "{said}"
+    );
+}

@@ -233,6 +233,14 @@ impl ArchList {
         })
     }
 
+    /// `9.0;12.0`, without suffix or PTX: the form of `NATTEN_CUDA_ARCH`.
+    pub fn capabilities(&self) -> String {
+        self.join(";", |target| {
+            let (major, minor) = target.arch.capability();
+            format!("{major}.{minor}")
+        })
+    }
+
     /// `-gencode` flags for nvcc.
     pub fn gencode(&self) -> String {
         self.join(" ", |target| {

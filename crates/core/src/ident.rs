@@ -107,6 +107,20 @@ impl PackageName {
 }
 
 text_newtype!(
+    /// Which build of a version: `avx512`. A part of the wheel's local version (PEP 440), so it has
+    /// no separators.
+    VariantName,
+    "variant",
+    "starts with a lower-case letter; lower-case letters and digits only",
+    |text| {
+        text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+    }
+);
+
+text_newtype!(
     /// A job's readable name, unique in a plan: `sageattention-2.2.0-cu128-torch2.8-cp312`.
     ///
     /// It is also a folder under `out/jobs/`, so it holds no separators and starts with a letter

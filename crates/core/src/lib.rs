@@ -6,6 +6,7 @@
 
 pub mod arch;
 pub mod collect;
+pub mod commands;
 pub mod compat;
 pub mod diagnostic;
 pub mod digest;

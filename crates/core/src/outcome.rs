@@ -157,6 +157,8 @@ pub enum Outcome {
     Built,
     /// Its wheel was already on record.
     UpToDate,
+    /// It was rehearsed: its command lines are as its contract wants them; nothing was compiled.
+    Rehearsed,
     /// It failed.
     Failed(Failure),
     /// It was stopped while it ran.
@@ -171,6 +173,7 @@ impl Outcome {
         match self {
             Self::Built => "built",
             Self::UpToDate => "up-to-date",
+            Self::Rehearsed => "rehearsed",
             Self::Failed(_) => "failed",
             Self::Cancelled => "cancelled",
             Self::NotStarted => "not-started",

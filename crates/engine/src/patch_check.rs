@@ -29,6 +29,8 @@ pub struct PatchedRelease<'a> {
 pub struct ReleaseReport {
     /// The package.
     pub package: PackageName,
+    /// The release's version and variant, as people read them.
+    pub release: String,
     /// The release's version.
     pub version: PackageVersion,
     /// How many patches it has.
@@ -108,6 +110,7 @@ pub async fn check(
         };
         reports.push(ReleaseReport {
             package: patched.package.name.clone(),
+            release: patched.release.label(),
             version: patched.release.version.value.clone(),
             patches: patched.patches.len(),
             targets,
@@ -162,7 +165,7 @@ async fn head(
     let key = match &patched.release.source {
         Source::Git { url, .. } => format!("git {url}"),
         Source::Sdist { index, .. } => format!("{} {index}", patched.package.name),
-        Source::Folder { .. } => format!("{} folder", patched.package.name),
+        Source::Archive { .. } | Source::Folder { .. } => patched.package.name.to_string(),
     };
     if !heads.contains_key(&key) {
         let found = upstream::head(fetcher, patched.package, patched.release).await;

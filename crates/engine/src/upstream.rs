@@ -5,9 +5,9 @@ use std::fmt;
 
 use camino::Utf8PathBuf;
 use wheelfarm_core::ident::PackageName;
-use wheelfarm_core::package::{Package, PackageRelease};
+use wheelfarm_core::package::{ExtraSource, Package, PackageRelease};
 use wheelfarm_core::source::simple_index::IndexFile;
-use wheelfarm_core::source::{GitUrl, IndexUrl, Source, SourceTree, Submodules};
+use wheelfarm_core::source::{GitUrl, IndexUrl, Source, SourceTree, Submodules, TreePath};
 use wheelfarm_core::version::PackageVersion;
 
 use crate::fetch::{self, FetchError, Fetcher};
@@ -18,6 +18,17 @@ pub struct Found {
     /// What it was found as: a branch, a tag; none where the place says it all.
     pub name: Option<String>,
     place: Place,
+    extra_sources: Vec<ExtraSource>,
+    if_taken: IfTaken,
+}
+
+/// What is done with an extra source where the source itself has something in its folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IfTaken {
+    /// A build would refuse it.
+    Refuse,
+    /// The source is another one than the package was written for, and may bring it along itself.
+    LeaveOut,
 }
 
 #[derive(Debug, Clone)]
@@ -47,7 +58,24 @@ impl Found {
         Self {
             name: None,
             place: Place::Source(release.source.clone()),
+            extra_sources: release.extra_sources.clone(),
+            if_taken: IfTaken::Refuse,
         }
+    }
+
+    fn of(place: Place) -> Self {
+        Self {
+            name: None,
+            place,
+            extra_sources: Vec::new(),
+            if_taken: IfTaken::LeaveOut,
+        }
+    }
+
+    /// The same with what a release puts into its source.
+    fn with_extra_sources(mut self, release: &PackageRelease) -> Self {
+        self.extra_sources.clone_from(&release.extra_sources);
+        self
     }
 
     /// What names it to [`named`] again.
@@ -55,6 +83,7 @@ impl Found {
         match &self.place {
             Place::Source(Source::Sdist { version, .. }) => version.to_string(),
             Place::Source(Source::Git { commit, .. }) => commit.to_string(),
+            Place::Source(Source::Archive { url, .. }) => url.to_string(),
             Place::Source(Source::Folder { path }) | Place::SdistFile(path) => path.to_string(),
         }
     }
@@ -69,14 +98,27 @@ impl Found {
         one.is_some() && one == other
     }
 
-    /// Fetches it.
+    /// Fetches it, and what a release puts into it.
     pub async fn tree(&self, fetcher: &Fetcher) -> Result<SourceTree, FetchError> {
-        tracing::info!(source = %self, "fetching");
-        match &self.place {
-            Place::Source(source) => {
-                let progress = |step| tracing::debug!(?step, "fetching");
-                fetcher.fetch(source, progress).await
+        let mut tree = self.own_tree(fetcher).await?;
+        for extra in &self.extra_sources {
+            let folder = &extra.into.value;
+            if self.if_taken == IfTaken::LeaveOut && has_below(&tree, folder) {
+                continue;
             }
+            let part = fetched(fetcher, &extra.source).await?;
+            let put = fetch::put_below(&mut tree, folder, &part);
+            put.map_err(|source| FetchError::Tree {
+                what: format!("{} in `{folder}`", extra.source),
+                source,
+            })?;
+        }
+        Ok(tree)
+    }
+
+    async fn own_tree(&self, fetcher: &Fetcher) -> Result<SourceTree, FetchError> {
+        match &self.place {
+            Place::Source(source) => fetched(fetcher, source).await,
             Place::SdistFile(path) => {
                 let path = path.clone();
                 fetch::run_blocking(move || fetch::read_sdist(&path)).await
@@ -85,23 +127,57 @@ impl Found {
     }
 }
 
+async fn fetched(fetcher: &Fetcher, source: &Source) -> Result<SourceTree, FetchError> {
+    tracing::info!(%source, "fetching");
+    let progress = |step| tracing::debug!(?step, "fetching");
+    fetcher.fetch(source, progress).await
+}
+
+fn has_below(tree: &SourceTree, folder: &TreePath) -> bool {
+    tree.iter()
+        .any(|(path, _)| path.folders().any(|above| above == folder.as_str()))
+}
+
+/// `tree` without what lies in the folders of extra sources of which `other` has nothing: somebody
+/// who works on a copy of the source need not have them.
+pub fn without_absent_extras(
+    tree: &SourceTree,
+    other: &SourceTree,
+    release: &PackageRelease,
+) -> SourceTree {
+    let folders = release.extra_sources.iter().map(|extra| &extra.into.value);
+    let absent: Vec<_> = folders.filter(|folder| !has_below(other, folder)).collect();
+    let mut rest = SourceTree::new();
+    for (path, entry) in tree.iter() {
+        let mut above = path.folders();
+        if above.any(|above| absent.iter().any(|folder| folder.as_str() == above)) {
+            continue;
+        }
+        rest.insert(path.clone(), entry.clone())
+            .expect("what is no fault in a tree is none in a part of it");
+    }
+    rest
+}
+
 /// What upstream has now: the tip of the default branch where the package comes from a git
 /// repository, else the newest sdist on the index.
 ///
-/// `None` for a folder, which has no upstream.
+/// `None` where neither is known: for a folder and an archive at an address.
 pub async fn head(
     fetcher: &Fetcher,
     package: &Package,
     release: &PackageRelease,
 ) -> Result<Option<Found>, FetchError> {
     if let Some(repository) = repository(package, release) {
-        return repository.at(fetcher, "HEAD").await.map(Some);
+        let found = repository.at(fetcher, "HEAD").await?;
+        return Ok(Some(found.with_extra_sources(release)));
     }
     let Source::Sdist { project, index, .. } = &release.source else {
         return Ok(None);
     };
     let (version, file) = fetcher.newest_sdist(index, project).await?;
-    sdist(project, index, version, file).map(Some)
+    let found = sdist(project, index, version, file)?;
+    Ok(Some(found.with_extra_sources(release)))
 }
 
 /// What somebody calls `text`: a folder, an sdist of this machine, a version on the index for a
@@ -112,18 +188,22 @@ pub async fn named(
     release: &PackageRelease,
     text: &str,
 ) -> Result<Found, FetchError> {
+    let found = named_alone(fetcher, package, release, text).await?;
+    Ok(found.with_extra_sources(release))
+}
+
+async fn named_alone(
+    fetcher: &Fetcher,
+    package: &Package,
+    release: &PackageRelease,
+    text: &str,
+) -> Result<Found, FetchError> {
     let path = Utf8PathBuf::from(text);
     if path.is_dir() {
-        return Ok(Found {
-            name: None,
-            place: Place::Source(Source::Folder { path }),
-        });
+        return Ok(Found::of(Place::Source(Source::Folder { path })));
     }
     if path.is_file() {
-        return Ok(Found {
-            name: None,
-            place: Place::SdistFile(path),
-        });
+        return Ok(Found::of(Place::SdistFile(path)));
     }
     let is_path = text.starts_with(['/', '.', '~']) || text.ends_with(".tar.gz");
     if is_path {
@@ -160,12 +240,13 @@ pub async fn version(
         && !matches!(release.source, Source::Sdist { .. })
     {
         let with_v = repository.at(fetcher, &format!("v{version}")).await;
-        return match with_v {
+        let found = match with_v {
             Err(FetchError::NoReference { .. }) => {
                 repository.at(fetcher, &version.to_string()).await
             }
             other => other,
-        };
+        }?;
+        return Ok(found.with_extra_sources(release));
     }
     named(fetcher, package, release, &version.to_string()).await
 }
@@ -201,10 +282,7 @@ fn sdist(
         sha256,
         index: index.clone(),
     };
-    Ok(Found {
-        name: None,
-        place: Place::Source(source),
-    })
+    Ok(Found::of(Place::Source(source)))
 }
 
 /// A repository that a package comes from.
@@ -225,7 +303,7 @@ fn repository(package: &Package, release: &PackageRelease) -> Option<Repository>
             url: url.clone(),
             submodules: *submodules,
         }),
-        Source::Sdist { .. } | Source::Folder { .. } => None,
+        Source::Sdist { .. } | Source::Archive { .. } | Source::Folder { .. } => None,
     })
 }
 
@@ -257,7 +335,7 @@ impl Repository {
         };
         Ok(Found {
             name,
-            place: Place::Source(source),
+            ..Found::of(Place::Source(source))
         })
     }
 }

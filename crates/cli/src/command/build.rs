@@ -9,7 +9,9 @@ use wheelfarm_engine::container::DockerEngine;
 use wheelfarm_engine::event::Reporter;
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::out_folder::OutFolder;
-use wheelfarm_engine::run::{self, JobSummary, RunSettings, RunSummary, StopSignal, Workplace};
+use wheelfarm_engine::run::{
+    self, BuildMode, JobSummary, Objects, RunSettings, RunSummary, StopSignal, Workplace,
+};
 
 use super::{Selected, cache_folder, listen};
 use crate::args::{BuildArgs, Format};
@@ -20,7 +22,12 @@ use crate::render;
 pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     let selected = Selected::read(&args.selection)?;
     selected.refuse_nothing()?;
-    let needs = selected.needs(&args.selection, args.force)?;
+    let mut needs = selected.needs(&args.selection, args.force)?;
+    if args.rehearse {
+        for (_, need) in &mut needs {
+            *need = Need::Rehearsed;
+        }
+    }
     let mut reporter = render::progress::reporter(args.format);
     let summary = if needs.iter().all(|(_, need)| *need == Need::UpToDate) {
         // No engine is asked for what is done already.
@@ -33,6 +40,16 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
             memory: selected.farm.matrix.build.memory,
             ca_bundle: selected.farm.ca_bundle()?,
             cache: cache_folder(args.cache.as_ref()),
+            mode: if args.rehearse {
+                BuildMode::Rehearse
+            } else {
+                BuildMode::Build
+            },
+            objects: if args.resume {
+                Objects::Keep
+            } else {
+                Objects::Discard
+            },
         };
         build(args, &needs, settings, &mut *reporter)?
     };
@@ -77,7 +94,10 @@ fn exit_code(summary: &RunSummary) -> ExitCode {
             Outcome::Built if is_unchecked(job) && code == ExitCode::Done => {
                 code = ExitCode::NotChecked;
             }
-            Outcome::Built | Outcome::UpToDate | Outcome::NotStarted => {}
+            Outcome::Rehearsed if is_unrehearsed(job) && code == ExitCode::Done => {
+                code = ExitCode::NotChecked;
+            }
+            Outcome::Built | Outcome::Rehearsed | Outcome::UpToDate | Outcome::NotStarted => {}
             Outcome::Failed(failure) => match failure.kind.blame() {
                 Blame::Host | Blame::Network => code = ExitCode::Infrastructure,
                 Blame::Job if code == ExitCode::Infrastructure => {}
@@ -86,6 +106,12 @@ fn exit_code(summary: &RunSummary) -> ExitCode {
         }
     }
     code
+}
+
+/// Whether a rehearsal could not hold every command line against the contract.
+fn is_unrehearsed(job: &JobSummary) -> bool {
+    let commands = job.commands.as_ref();
+    commands.is_some_and(|commands| commands.not_checked.is_some())
 }
 
 /// Whether the gate could not hold every rule against the job's wheel.

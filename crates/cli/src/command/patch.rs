@@ -78,28 +78,32 @@ fn parse_version(text: &str) -> Result<PackageVersion, Failure> {
     })
 }
 
-/// The one release that `PACKAGE==VERSION` names.
+/// The one release that `PACKAGE==VERSION` names; of several builds of it the one without a variant,
+/// else the first.
 fn find_release<'a>(
     farm: &'a FarmFolder,
     text: &str,
 ) -> Result<(&'a Package, &'a PackageRelease), Failure> {
     let (package, version) = find_package(farm, text)?;
     let releases = package.releases.iter();
-    let versions: Vec<_> = releases
+    let mut versions: Vec<_> = releases
         .map(|release| release.version.value.to_string())
         .collect();
+    versions.dedup();
     let hint = format!("it has {}", versions.join(", "));
     let Some(version) = version else {
         let error = anyhow::anyhow!("`{text}` does not say which release");
         let hint = format!("write {}==VERSION; {hint}", package.name);
         return Err(Failure::bad_input(error).with_hint(hint));
     };
-    let mut releases = package.releases.iter();
-    let found = releases.find(|release| release.version.value == version);
-    let release = found.ok_or_else(|| {
-        let error = anyhow::anyhow!("package `{}` has no release {version}", package.name);
-        Failure::bad_input(error).with_hint(hint)
-    })?;
+    let releases = package.releases.iter();
+    let found = releases.filter(|release| release.version.value == version);
+    let release = found
+        .min_by_key(|release| release.variant.is_some())
+        .ok_or_else(|| {
+            let error = anyhow::anyhow!("package `{}` has no release {version}", package.name);
+            Failure::bad_input(error).with_hint(hint)
+        })?;
     Ok((package, release))
 }
 

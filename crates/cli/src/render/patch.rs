@@ -20,7 +20,7 @@ pub(crate) fn human(reports: &[ReleaseReport]) -> Result<(), OutputError> {
 fn human_text(reports: &[ReleaseReport]) -> String {
     let mut lines = Vec::new();
     for report in reports {
-        lines.push(format!("{} {}", report.package, report.version));
+        lines.push(format!("{} {}", report.package, report.release));
         for target in &report.targets {
             target_lines(report, target, &mut lines);
         }
@@ -182,6 +182,7 @@ pub(crate) fn json(reports: &[ReleaseReport]) -> Result<(), OutputError> {
         .map(|report| {
             json!({
                 "package": report.package.as_str(),
+                "release": report.release,
                 "version": report.version.to_string(),
                 "targets": report.targets.iter().map(target_json).collect::<Vec<_>>(),
             })

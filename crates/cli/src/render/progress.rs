@@ -74,6 +74,7 @@ fn ending(outcome: &Outcome) -> String {
             format!("failed at {} ({})", failure.stage, failure.kind.as_str())
         }
         Outcome::Built => "built".to_owned(),
+        Outcome::Rehearsed => "rehearsed".to_owned(),
         Outcome::UpToDate => "up to date".to_owned(),
         Outcome::Cancelled => "stopped".to_owned(),
         Outcome::NotStarted => "not started".to_owned(),

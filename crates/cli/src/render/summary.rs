@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use wheelfarm_core::gate::report;
+use wheelfarm_core::manifest::CommandsRecord;
 use wheelfarm_core::outcome::{Failure, Outcome};
 use wheelfarm_engine::run::{GateSummary, JobSummary, RunSummary};
 
@@ -36,7 +37,15 @@ fn human_text(summary: &RunSummary) -> String {
         let jobs = summary.jobs.iter();
         jobs.filter(|job| job.outcome.as_str() == name).count()
     };
-    let counts: Vec<_> = ["built", "up-to-date", "failed", "cancelled", "not-started"]
+    let outcomes = [
+        "built",
+        "rehearsed",
+        "up-to-date",
+        "failed",
+        "cancelled",
+        "not-started",
+    ];
+    let counts: Vec<_> = outcomes
         .into_iter()
         .filter(|name| count(name) > 0)
         .map(|name| format!("{} {}", count(name), name.replace('-', " ")))
@@ -52,9 +61,11 @@ fn human_text(summary: &RunSummary) -> String {
 fn job_line(job: &JobSummary, width: usize) -> String {
     let outcome = match &job.outcome {
         Outcome::Failed(failure) => format!("failed at {}", failure.stage),
-        other @ (Outcome::Built | Outcome::UpToDate | Outcome::Cancelled | Outcome::NotStarted) => {
-            other.as_str().replace('-', " ")
-        }
+        other @ (Outcome::Built
+        | Outcome::Rehearsed
+        | Outcome::UpToDate
+        | Outcome::Cancelled
+        | Outcome::NotStarted) => other.as_str().replace('-', " "),
     };
     let stages: Vec<_> = job
         .stages
@@ -72,7 +83,25 @@ fn job_line(job: &JobSummary, width: usize) -> String {
         _ => String::new(),
     };
     let gate = job.gate.as_ref().map_or_else(String::new, gate_lines);
-    format!("{:width$}  {outcome}{time}{place}{gate}", job.job)
+    let commands = job
+        .commands
+        .as_ref()
+        .map_or_else(String::new, commands_line);
+    format!("{:width$}  {outcome}{time}{place}{commands}{gate}", job.job)
+}
+
+/// How many of nvcc's command lines were held against the contract.
+fn commands_line(commands: &CommandsRecord) -> String {
+    let CommandsRecord {
+        compilations,
+        checked,
+        not_checked,
+    } = commands;
+    let why = match not_checked {
+        Some(reason) => format!("; not checked: {reason}"),
+        None => String::new(),
+    };
+    format!("\n  nvcc: {checked} of {compilations} command lines as the contract wants them{why}")
 }
 
 /// What the gate says, and where the wheel runs.
@@ -117,9 +146,11 @@ pub(crate) fn json(summary: &RunSummary) -> Result<(), OutputError> {
                     "hint": failure.hint,
                     "last_lines": job.last_lines,
                 })),
-                Outcome::Built | Outcome::UpToDate | Outcome::Cancelled | Outcome::NotStarted => {
-                    None
-                }
+                Outcome::Built
+                | Outcome::Rehearsed
+                | Outcome::UpToDate
+                | Outcome::Cancelled
+                | Outcome::NotStarted => None,
             };
             json!({
                 "job": job.job,
@@ -130,6 +161,7 @@ pub(crate) fn json(summary: &RunSummary) -> Result<(), OutputError> {
                     .collect::<serde_json::Map<_, _>>(),
                 "folder": job.folder,
                 "wheel": job.wheel,
+                "commands": job.commands,
                 "gate": job.gate.as_ref().map(|gate| json!({
                     "verdict": gate.verdict,
                     "findings": gate.findings,

@@ -20,6 +20,8 @@ use crate::yaml::{self, At, Reading};
 pub struct ContractTerms {
     /// What holds for single modules; empty: every module with GPU code has all that was asked for.
     pub modules: Vec<ModuleTerms>,
+    /// What holds for sources that are not compiled for all that their module is compiled for.
+    pub sources: Vec<SourceTerms>,
     /// The families of libraries that modules may need besides libc.
     pub libraries: BTreeSet<String>,
     /// Symbols that may stay undefined, as globs over mangled names.
@@ -39,16 +41,36 @@ pub struct ModuleTerms {
     pub name: Pattern,
     /// The toolkits with which the module is built.
     pub cuda: VersionRange,
-    /// The archs that it is built for, of those asked for; `None`: all.
-    pub archs: Option<BTreeSet<Arch>>,
-    /// What it holds for an arch asked for, where that is not the same.
-    pub built_as: BTreeMap<Arch, Arch>,
-    /// Whether it has the PTX that was asked for.
-    pub ptx: PtxTerms,
+    /// The files that it is compiled from: globs over paths in the source.
+    pub sources: Vec<Pattern>,
+    /// What it is compiled for.
+    pub targets: TargetTerms,
     /// Whether it has GPU code.
     pub device_code: DeviceCode,
     /// Why its archs need not have the same kernels; `None`: they must.
     pub kernels_may_differ: Option<String>,
+}
+
+/// What holds for sources of one name, whichever module they belong to.
+#[derive(Debug, Clone)]
+pub struct SourceTerms {
+    /// Which files: globs over paths in the source.
+    pub files: Vec<Pattern>,
+    /// The toolkits for which it holds.
+    pub cuda: VersionRange,
+    /// What they are compiled for.
+    pub targets: TargetTerms,
+}
+
+/// What a module or a source is compiled for, of what was asked for.
+#[derive(Debug, Clone, Default)]
+pub struct TargetTerms {
+    /// The archs that it is built for, of those asked for; `None`: all.
+    pub archs: Option<BTreeSet<Arch>>,
+    /// What it is built for instead of an arch asked for.
+    pub built_as: BTreeMap<Arch, Arch>,
+    /// Whether it has the PTX that was asked for.
+    pub ptx: PtxTerms,
 }
 
 /// Whether a module has the PTX that was asked for.
@@ -162,13 +184,35 @@ pub struct Contract {
     pub terms: ContractTerms,
 }
 
-/// What a module must hold and may hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a module must hold and may hold, or a compiler is told to make.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Targets {
     /// As machine code.
     pub native: BTreeSet<Arch>,
     /// As PTX.
     pub ptx: BTreeSet<Arch>,
+}
+
+impl std::fmt::Display for Targets {
+    /// `8.0 9.0a 12.0+PTX`; PTX without machine code is `PTX 9.0`; nothing at all is `nothing`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let native = self.native.iter().map(|&arch| {
+            let ptx = if self.ptx.contains(&arch) {
+                Ptx::With
+            } else {
+                Ptx::Without
+            };
+            ArchTarget { arch, ptx }.to_string()
+        });
+        let ptx_alone = self.ptx.difference(&self.native);
+        let words: Vec<_> = native
+            .chain(ptx_alone.map(|arch| format!("PTX {arch}")))
+            .collect();
+        if words.is_empty() {
+            return f.write_str("nothing");
+        }
+        f.write_str(&words.join(" "))
+    }
 }
 
 impl Contract {
@@ -197,27 +241,32 @@ impl Contract {
         self.module_terms().find(|terms| terms.name.matches(path))
     }
 
+    /// The lines on sources that hold with this toolkit.
+    pub fn source_terms(&self) -> impl Iterator<Item = &SourceTerms> {
+        let sources = self.terms.sources.iter();
+        sources.filter(|terms| terms.cuda.contains_cuda(self.cuda))
+    }
+
     /// What the modules of one line must hold; without a line, all that was asked for.
     pub fn targets(&self, terms: Option<&ModuleTerms>) -> Targets {
-        let mut targets = Targets {
-            native: BTreeSet::new(),
-            ptx: BTreeSet::new(),
-        };
+        match terms {
+            Some(terms) => self.targets_of(&terms.targets),
+            None => self.targets_of(&TargetTerms::default()),
+        }
+    }
+
+    /// What `terms` make of what was asked for.
+    pub fn targets_of(&self, terms: &TargetTerms) -> Targets {
+        let mut targets = Targets::default();
         let asked = self.archs.iter().flat_map(ArchList::iter);
         for ArchTarget { arch, ptx } in asked {
-            let is_built = terms
-                .and_then(|terms| terms.archs.as_ref())
-                .is_none_or(|archs| archs.contains(&arch));
-            if !is_built {
+            let is_built = |archs: &BTreeSet<Arch>| archs.contains(&arch);
+            if !terms.archs.as_ref().is_none_or(is_built) {
                 continue;
             }
-            let built = terms
-                .and_then(|terms| terms.built_as.get(&arch))
-                .copied()
-                .unwrap_or(arch);
+            let built = terms.built_as.get(&arch).copied().unwrap_or(arch);
             targets.native.insert(built);
-            let has_ptx = terms.is_none_or(|terms| terms.ptx == PtxTerms::AsAsked);
-            if ptx == Ptx::With && has_ptx {
+            if ptx == Ptx::With && terms.ptx == PtxTerms::AsAsked {
                 targets.ptx.insert(built);
             }
         }
@@ -276,6 +325,8 @@ pub fn family_of(soname: &str) -> Option<&'static str> {
 pub(crate) struct RawContract {
     #[serde(default)]
     modules: Vec<RawModule>,
+    #[serde(default)]
+    sources: Vec<RawSourceTerms>,
     libraries: Option<Vec<At<String>>>,
     #[serde(default)]
     symbols: Vec<At<String>>,
@@ -289,6 +340,8 @@ pub(crate) struct RawContract {
 struct RawModule {
     name: At<String>,
     cuda: Option<At<String>>,
+    #[serde(default)]
+    sources: Vec<At<String>>,
     archs: Option<Vec<At<String>>>,
     #[serde(default)]
     built_as: BTreeMap<String, At<String>>,
@@ -297,6 +350,18 @@ struct RawModule {
     #[serde(default)]
     device_code: DeviceCode,
     kernels: Option<RawKernels>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawSourceTerms {
+    files: Vec<At<String>>,
+    cuda: Option<At<String>>,
+    archs: Option<Vec<At<String>>>,
+    #[serde(default)]
+    built_as: BTreeMap<String, At<String>>,
+    #[serde(default)]
+    ptx: PtxTerms,
 }
 
 #[derive(Debug, Deserialize)]
@@ -399,6 +464,8 @@ impl Reader<'_> {
     fn terms(&mut self, raw: RawContract) -> ContractTerms {
         let modules = raw.modules.into_iter();
         let modules = modules.filter_map(|module| self.module(module)).collect();
+        let sources = raw.sources.into_iter();
+        let sources = sources.filter_map(|terms| self.source(terms)).collect();
         let libraries = match raw.libraries {
             None => USUAL_FAMILIES.map(str::to_owned).into(),
             Some(names) => names
@@ -406,8 +473,7 @@ impl Reader<'_> {
                 .filter_map(|name| self.family(name))
                 .collect(),
         };
-        let symbols = raw.symbols.iter();
-        let symbols = symbols.filter_map(|at| self.pattern(at)).collect();
+        let symbols = self.patterns(&raw.symbols);
         let glibc = raw.glibc.and_then(|glibc| {
             self.reading.read::<GlibcVersion, _>(
                 &glibc,
@@ -421,6 +487,7 @@ impl Reader<'_> {
         });
         ContractTerms {
             modules,
+            sources,
             libraries,
             symbols,
             glibc: glibc.map(|glibc| glibc.value),
@@ -431,18 +498,49 @@ impl Reader<'_> {
 
     fn module(&mut self, raw: RawModule) -> Option<ModuleTerms> {
         let name = self.pattern(&raw.name);
-        let cuda = raw.cuda.map(|cuda| {
-            self.reading
-                .read::<VersionRange, _>(&cuda, "version-range", |error| {
-                    let error: &crate::version::VersionError = error;
-                    Some(error.hint().to_owned())
-                })
-        });
-        let archs = raw
-            .archs
-            .map(|archs| archs.iter().filter_map(|arch| self.arch(arch)).collect());
+        let cuda = self.range(raw.cuda);
+        let targets = self.targets(raw.archs, raw.built_as, raw.ptx);
+        Some(ModuleTerms {
+            name: name?,
+            cuda: cuda?,
+            sources: self.patterns(&raw.sources),
+            targets,
+            device_code: raw.device_code,
+            kernels_may_differ: raw.kernels.and_then(|kernels| self.reason(kernels)),
+        })
+    }
+
+    fn source(&mut self, raw: RawSourceTerms) -> Option<SourceTerms> {
+        let cuda = self.range(raw.cuda);
+        let targets = self.targets(raw.archs, raw.built_as, raw.ptx);
+        Some(SourceTerms {
+            files: self.patterns(&raw.files),
+            cuda: cuda?,
+            targets,
+        })
+    }
+
+    /// A range that was not written holds everything.
+    fn range(&mut self, raw: Option<At<String>>) -> Option<VersionRange> {
+        let Some(raw) = raw else {
+            return Some(VersionRange::any());
+        };
+        let hint = |error: &crate::version::VersionError| Some(error.hint().to_owned());
+        let range = self
+            .reading
+            .read::<VersionRange, _>(&raw, "version-range", hint);
+        range.map(|range| range.value)
+    }
+
+    fn targets(
+        &mut self,
+        archs: Option<Vec<At<String>>>,
+        raw_built_as: BTreeMap<String, At<String>>,
+        ptx: PtxTerms,
+    ) -> TargetTerms {
+        let archs = archs.map(|archs| archs.iter().filter_map(|arch| self.arch(arch)).collect());
         let mut built_as = BTreeMap::new();
-        for (asked, built) in raw.built_as {
+        for (asked, built) in raw_built_as {
             let place = yaml::place(self.reading.file, &built);
             let Some(built) = self.arch(&built) else {
                 continue;
@@ -457,18 +555,15 @@ impl Reader<'_> {
                 }
             }
         }
-        Some(ModuleTerms {
-            name: name?,
-            cuda: match cuda {
-                None => VersionRange::any(),
-                Some(cuda) => cuda?.value,
-            },
+        TargetTerms {
             archs,
             built_as,
-            ptx: raw.ptx,
-            device_code: raw.device_code,
-            kernels_may_differ: raw.kernels.and_then(|kernels| self.reason(kernels)),
-        })
+            ptx,
+        }
+    }
+
+    fn patterns(&mut self, raw: &[At<String>]) -> Vec<Pattern> {
+        raw.iter().filter_map(|at| self.pattern(at)).collect()
     }
 
     fn reason(&mut self, kernels: RawKernels) -> Option<String> {

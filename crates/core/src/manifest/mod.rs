@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::commands::CommandReport;
 use crate::digest::Sha256Digest;
 use crate::gate::finding::Finding;
 use crate::ident::{JobId, PackageName};
@@ -47,6 +48,9 @@ pub struct Manifest {
     pub tools: ToolsRecord,
     /// What building it took.
     pub cost: CostRecord,
+    /// What was found of nvcc's command lines; absent in a record from before they were kept.
+    #[serde(default)]
+    pub commands: Option<CommandsRecord>,
     /// What has been checked of the wheel's content against its contract.
     pub gate: CheckState,
     /// What the gate found that did not keep the wheel back; absent before there was a gate.
@@ -57,6 +61,27 @@ pub struct Manifest {
     pub runs_on: Vec<RunsOn>,
     /// What has been run of the wheel.
     pub proof: CheckState,
+}
+
+/// nvcc's command lines, held against the contract: none had other targets than it wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandsRecord {
+    /// How many CUDA sources were compiled, each time counted.
+    pub compilations: usize,
+    /// How many of them were held against something.
+    pub checked: usize,
+    /// Why not all were.
+    pub not_checked: Option<String>,
+}
+
+impl From<CommandReport> for CommandsRecord {
+    fn from(report: CommandReport) -> Self {
+        Self {
+            compilations: report.compilations,
+            checked: report.checked,
+            not_checked: report.not_checked,
+        }
+    }
 }
 
 /// Whether a check has been made. What was not checked never reads as passed.
@@ -253,12 +278,14 @@ pub(crate) mod tests {
         let mut old: Value = serde_json::from_str(SAMPLE).unwrap();
         let all = old.as_object_mut().unwrap();
         all.remove("findings");
+        all.remove("commands");
         all.remove("runs_on");
         all["gate"] = "not-checked".into();
         all["wheel"].as_object_mut().unwrap().remove("module_archs");
         let manifest = Manifest::parse(&old.to_string()).unwrap();
         assert_eq!(manifest.gate, CheckState::NotChecked);
         assert_eq!(manifest.runs_on, []);
+        assert_eq!(manifest.commands, None);
         assert!(manifest.wheel.module_archs.is_empty());
     }
 

@@ -10,7 +10,7 @@ use camino::Utf8PathBuf;
 
 use crate::arch::ArchTarget;
 use crate::diagnostic::{Diagnostics, Located, Location};
-use crate::ident::PackageName;
+use crate::ident::{PackageName, VariantName};
 use crate::quantity::ByteSize;
 use crate::version::{CudaVersion, PackageVersion, PythonVersion, TorchVersion};
 
@@ -51,6 +51,8 @@ pub struct MatrixPackage {
     pub name: Located<PackageName>,
     /// The versions to build.
     pub versions: Vec<Located<PackageVersion>>,
+    /// The variants to build of each version; empty means the plain build, which has no name.
+    pub variants: Vec<Located<VariantName>>,
     /// The environments to build in; empty means all.
     pub environments: Vec<Located<String>>,
     /// Its own archs, when it has any.

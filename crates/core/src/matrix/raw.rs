@@ -35,6 +35,8 @@ pub(super) struct RawMatrixPackage {
     pub(super) name: At<String>,
     pub(super) versions: At<Vec<At<String>>>,
     #[serde(default)]
+    pub(super) variants: Vec<At<String>>,
+    #[serde(default)]
     pub(super) environments: Vec<At<String>>,
     #[serde(default)]
     pub(super) archs: Vec<At<String>>,

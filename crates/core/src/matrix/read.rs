@@ -138,10 +138,13 @@ impl Reader<'_> {
         self.refuse_empty("versions", &raw.versions);
         let versions = self.read_all(&raw.versions.value, "package-version", version_hint);
         self.refuse_twice("version", &versions);
+        let variants = self.read_all(&raw.variants, "variant", |_: &IdentError| None);
+        self.refuse_twice("variant", &variants);
         self.refuse_unknown_environments(&raw.environments, environments);
         Some(MatrixPackage {
             name: name?,
             versions,
+            variants,
             environments: raw.environments.iter().map(|at| self.located(at)).collect(),
             archs: self.archs(&raw.archs),
         })

@@ -12,7 +12,7 @@ use super::{ExcludedJob, Plan};
 use crate::arch::{ArchList, ArchTarget};
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Location};
 use crate::digest::Sha256Digest;
-use crate::ident::{JobId, PackageName};
+use crate::ident::{JobId, PackageName, VariantName};
 use crate::matrix::{EnvironmentAxes, Exclusion, Matrix, MatrixPackage};
 use crate::package::{Kernels, Package, PackageRelease, Reach};
 use crate::source::Source;
@@ -100,15 +100,63 @@ impl<'a> Expansion<'a> {
             return;
         };
         for version in &entry.versions {
-            let found = package
-                .releases
-                .iter()
-                .find(|release| release.version.value == version.value);
-            match found {
-                Some(release) => self.release(entry, release),
-                None => self.refuse_version(package, version),
+            let of_version = |release: &&PackageRelease| release.version.value == version.value;
+            let releases: Vec<_> = package.releases.iter().filter(of_version).collect();
+            if releases.is_empty() {
+                self.refuse_version(package, version);
+                continue;
+            }
+            if entry.variants.is_empty() {
+                match releases.iter().find(|release| release.variant.is_none()) {
+                    Some(release) => self.release(entry, release),
+                    None => self.refuse_plain(package, version, &releases),
+                }
+            }
+            for variant in &entry.variants {
+                let wanted = Some(&variant.value);
+                match releases
+                    .iter()
+                    .find(|release| release.variant.as_ref() == wanted)
+                {
+                    Some(release) => self.release(entry, release),
+                    None => self.refuse_variant(package, version, variant),
+                }
             }
         }
+    }
+
+    fn refuse_plain(
+        &mut self,
+        package: &Package,
+        version: &Located<PackageVersion>,
+        releases: &[&PackageRelease],
+    ) {
+        let message = format!(
+            "release {} of package `{}` has variants only",
+            version.value, package.name
+        );
+        let variants: Vec<_> = releases
+            .iter()
+            .filter_map(|release| release.variant.as_ref())
+            .map(ToString::to_string)
+            .collect();
+        let hint = format!("choose with `variants: [{}]`", variants.join(", "));
+        self.fault(&version.location, "unknown-variant", message, hint);
+    }
+
+    fn refuse_variant(
+        &mut self,
+        package: &Package,
+        version: &Located<PackageVersion>,
+        variant: &Located<VariantName>,
+    ) {
+        let message = format!(
+            "release {} of package `{}` has no variant `{}`",
+            version.value, package.name, variant.value
+        );
+        let labels: Vec<_> = package.releases.iter().map(PackageRelease::label).collect();
+        let hint = format!("its package.yaml has {}", labels.join(", "));
+        self.fault(&variant.location, "unknown-variant", message, hint);
     }
 
     fn refuse_version(&mut self, package: &Package, version: &Located<PackageVersion>) {
@@ -116,11 +164,7 @@ impl<'a> Expansion<'a> {
             "package `{}` has no release {}",
             package.name, version.value
         );
-        let known: Vec<_> = package
-            .releases
-            .iter()
-            .map(|release| release.version.value.to_string())
-            .collect();
+        let known: Vec<_> = package.releases.iter().map(PackageRelease::label).collect();
         let hint = format!("its package.yaml has {}", known.join(", "));
         self.fault(&version.location, "unknown-version", message, hint);
     }
@@ -245,11 +289,12 @@ impl<'a> Expansion<'a> {
     }
 
     fn source_identity(&mut self, release: &PackageRelease) -> Option<Arc<str>> {
+        let pinned = |own: &str| Some(release.source_identity(own).into());
         let Source::Folder { path } = &release.source else {
-            return release.source.identity().map(Into::into);
+            return pinned(&release.source.identity()?);
         };
         if let Some(digest) = self.input.folders.get(path) {
-            return Some(Source::folder_identity(*digest).into());
+            return pinned(&Source::folder_identity(*digest));
         }
         let message = format!("source folder `{path}` is not there");
         let hint = "the path is relative to the package's folder".to_owned();
@@ -355,7 +400,7 @@ impl Candidate<'_> {
         let environment = &self.environment;
         let mut group = vec![
             self.package.name.value.to_string(),
-            self.release.version.value.to_string(),
+            self.release.label(),
             environment.cuda.to_string(),
         ];
         if self.release.serves.torch == Reach::One {
@@ -386,8 +431,12 @@ struct CandidatePart<'a, 'b> {
 
 impl CandidatePart<'_, '_> {
     fn id(&self) -> Option<JobId> {
+        let variant = match &self.release.variant {
+            None => String::new(),
+            Some(variant) => format!("-{variant}"),
+        };
         let id = format!(
-            "{}-{}-{}-torch{}-{}",
+            "{}-{}{variant}-{}-torch{}-{}",
             self.entry.name.value,
             self.release.version.value,
             self.environment.cuda.value.tag(),

@@ -122,7 +122,7 @@ struct Identity<'a> {
     source_date_epoch_s: u64,
 }
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 impl Job {
     /// Puts a job together and takes its digest.
@@ -154,7 +154,7 @@ impl Job {
             dockerfile: render::recipe(&job)?,
             build_script: render::BUILD_SCRIPT,
             output: job.release.build.output.as_str(),
-            local_version: job.environment.local_version(),
+            local_version: job.local_version(),
             source_date_epoch_s: job.source_date_epoch_s,
         };
         let text = serde_json::to_string(&identity).expect("plain text and numbers serialise");
@@ -180,6 +180,15 @@ impl Job {
     /// What it is built against.
     pub fn environment(&self) -> &Environment {
         &self.environment
+    }
+
+    /// `cu130torch2.11`, and the variant behind it: `cu130torch2.11.avx512`.
+    pub fn local_version(&self) -> String {
+        let environment = self.environment.local_version();
+        match &self.release.variant {
+            None => environment,
+            Some(variant) => format!("{environment}.{variant}"),
+        }
     }
 
     /// The archs; `None` for a package that compiles on the user's GPU.

@@ -69,6 +69,8 @@ pub enum Need {
     WheelMissing,
     /// The user asked for it.
     Forced,
+    /// Only its command lines are asked for.
+    Rehearsed,
     /// The wheel on record is what this job would build.
     UpToDate,
 }
@@ -81,6 +83,7 @@ impl Need {
             Self::InputsChanged => "its inputs changed since the wheel on record",
             Self::WheelMissing => "the wheel on record is gone",
             Self::Forced => "asked for with --force",
+            Self::Rehearsed => "asked for with --rehearse",
             Self::UpToDate => "up to date",
         }
     }
@@ -92,6 +95,7 @@ impl Need {
             Self::InputsChanged => "inputs-changed",
             Self::WheelMissing => "wheel-missing",
             Self::Forced => "forced",
+            Self::Rehearsed => "rehearsed",
             Self::UpToDate => "up-to-date",
         }
     }

@@ -170,7 +170,12 @@ fn judge_arch(
     arch: &Located<ArchTarget>,
     judgement: &mut Judgement,
 ) {
-    let Kernels::Compiled { archs, source } = &combination.release.kernels else {
+    let Kernels::Compiled {
+        archs,
+        cuda: toolkits,
+        source,
+    } = &combination.release.kernels
+    else {
         return;
     };
     let cuda = combination.environment.cuda.value;
@@ -191,11 +196,15 @@ fn judge_arch(
             format!("arch `{wanted}` is not known to torch {torch}"),
         ),
     );
+    let name = format!("{} {}", combination.package, combination.release.label());
+    let needed = toolkits.get(&wanted);
+    if let Some(needed) = needed.filter(|needed| !needed.contains_cuda(cuda)) {
+        let message = format!("{name} cannot be built for arch `{wanted}` with CUDA {cuda}");
+        let hint = format!("for `{wanted}` it needs CUDA {needed}");
+        let fault = fault("kernels-need-cuda", message).with_source(source.clone());
+        judgement.faults.push(fault.with_hint(hint));
+    }
     if !archs.contains(&wanted) {
-        let name = format!(
-            "{} {}",
-            combination.package, combination.release.version.value
-        );
         let known: Vec<_> = archs.iter().map(ToString::to_string).collect();
         judgement.faults.push(
             fault(

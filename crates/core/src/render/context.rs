@@ -3,14 +3,14 @@
 
 use std::io::{self, Write};
 
-use super::{BUILD_SCRIPT, RenderError, SharedStage, template};
+use super::{BUILD_SCRIPT, GPU_SHIM, NVCC_RECORDER, RenderError, SharedStage, template};
 use crate::plan::Job;
 use crate::source::patch::PatchedTree;
 use crate::source::{FileMode, SourceTree, TarLayout, TreeEntry, TreePath};
 use template::CaFile;
 
 /// The folder of the context that the source lies in.
-const SOURCE_FOLDER: &str = "source";
+const CONTEXT_SOURCE: &str = "source";
 
 /// The context of a shared stage: no source, because no shared stage copies any.
 #[derive(Debug, Clone)]
@@ -31,7 +31,15 @@ pub fn render(
 ) -> Result<BuildContext, RenderError> {
     let mut context = StageContext::new(job, ca_bundle)?;
     context.add("build.sh", FileMode::Executable, BUILD_SCRIPT.as_bytes());
-    let folder = path(SOURCE_FOLDER);
+    context.add(
+        "nvcc_recorder.py",
+        FileMode::Executable,
+        NVCC_RECORDER.as_bytes(),
+    );
+    if job.release().build.gpu_shim {
+        context.add("gpu_shim.py", FileMode::Executable, GPU_SHIM.as_bytes());
+    }
+    let folder = path(CONTEXT_SOURCE);
     for (path, entry) in patched.tree().iter() {
         context.insert(path.below(&folder), entry.clone());
     }

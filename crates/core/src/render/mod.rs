@@ -17,7 +17,22 @@ use crate::plan::Job;
 /// The script that compiles, inside the container.
 pub const BUILD_SCRIPT: &str = include_str!("../../../../dockerfiles/build.sh");
 
-/// The folder of a container where the wheel is left.
+/// What stands in nvcc's place and writes every command line down, inside the container.
+const NVCC_RECORDER: &str = include_str!("../../../../dockerfiles/nvcc_recorder.py");
+
+/// What shows a `setup.py` the GPUs that are asked for, inside the container.
+const GPU_SHIM: &str = include_str!("../../../../dockerfiles/gpu_shim.py");
+
+/// The folder of a container where the patched source lies.
+pub const SOURCE_FOLDER: &str = "/build/source";
+
+/// The file of a container that holds nvcc's command lines, one JSON object a line.
+pub const COMMANDS_FILE: &str = "/build/commands.jsonl";
+
+/// Set in a rehearsal: the recorder writes command lines down and compiles nothing.
+pub const REHEARSAL_VARIABLE: &str = "WHEELFARM_REHEARSAL";
+
+/// The folder of a container where a wheel is left.
 pub const OUTPUT_FOLDER: &str = "/build/out";
 
 /// The file of a container that names the tools, one `name version` a line.

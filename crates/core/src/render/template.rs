@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use minijinja::{Environment as Templates, UndefinedBehavior, context};
 use serde::Deserialize;
 
-use super::OUTPUT_FOLDER;
+use super::{COMMANDS_FILE, OUTPUT_FOLDER, SOURCE_FOLDER};
 use crate::arch::ArchList;
 use crate::diagnostic::Location;
 use crate::matrix::{Base, Interpreter, Toolkit, TorchIndex};
@@ -74,8 +74,8 @@ impl RenderError {
             EnvFault::NoName => "a name has letters, digits and `_`, and no digit first",
             EnvFault::ControlCharacter => "a value is one line of text",
             EnvFault::Template { .. } => {
-                "a value may use {{ archs.torch }}, {{ archs.numbers }}, {{ archs.gencode }}, \
-                 {{ cuda.version }}, {{ cuda.tag }}, {{ torch.version }}, {{ torch.minor }}, \
+                "a value may use {{ archs.torch }}, {{ archs.numbers }}, {{ archs.capabilities }}, \
+                 {{ archs.gencode }}, {{ cuda.version }}, {{ cuda.tag }}, {{ torch.version }}, {{ torch.minor }}, \
                  {{ python.version }}, {{ version }} and {{ local_version }}"
             }
         }
@@ -144,6 +144,11 @@ pub(super) fn dockerfile(job: &Job, ca: CaFile) -> Result<String, RenderError> {
         pip => PIP,
         system_packages => words(&build.system_packages),
         requirements => words(&build.requirements),
+        folder => build.folder.as_ref().map_or_else(
+            || SOURCE_FOLDER.to_owned(),
+            |folder| format!("{SOURCE_FOLDER}/{folder}"),
+        ),
+        gpu_shim => build.gpu_shim,
         build_command => dockerfile_word(build.command.as_deref().unwrap_or(BUILD_COMMAND)),
         env => variables.into_iter().map(|(name, value)| (name, dockerfile_word(&value))).collect::<Vec<_>>(),
     };
@@ -181,6 +186,7 @@ fn template_values(job: &Job) -> minijinja::Value {
         archs => context! {
             torch => archs(ArchList::torch_list),
             numbers => archs(ArchList::numbers),
+            capabilities => archs(ArchList::capabilities),
             gencode => archs(ArchList::gencode),
         },
         cuda => context! {
@@ -193,7 +199,7 @@ fn template_values(job: &Job) -> minijinja::Value {
         },
         python => context! { version => environment.python.to_string() },
         version => job.release().version.value.to_string(),
-        local_version => environment.local_version(),
+        local_version => job.local_version(),
     }
 }
 
@@ -210,9 +216,15 @@ fn environment_variables(job: &Job) -> Result<BTreeMap<String, String>, RenderEr
         ("PYTHONHASHSEED", "0"),
         ("SOURCE_DATE_EPOCH", &epoch),
         ("TMPDIR", "/build/tmp"),
+        ("WHEELFARM_COMMANDS", COMMANDS_FILE),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
+    if build.gpu_shim
+        && let Some(archs) = job.archs()
+    {
+        variables.insert("WHEELFARM_SHOWN_GPUS".to_owned(), archs.capabilities());
+    }
     let templates = strict_templates();
     let values = template_values(job);
     for (name, template) in &build.env {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use camino::Utf8PathBuf;
 use url::Url;
 
+use super::RemoteUrl;
 use crate::digest::Sha256Digest;
 use crate::ident::{GitCommit, PackageName};
 use crate::version::PackageVersion;
@@ -32,6 +33,13 @@ pub enum Source {
         commit: GitCommit,
         /// Whether its submodules belong to the source.
         submodules: Submodules,
+    },
+    /// A `.tar.gz` on a web server, whose members lie in one top folder, which is stripped.
+    Archive {
+        /// Where it lies.
+        url: RemoteUrl,
+        /// Its digest.
+        sha256: Sha256Digest,
     },
     /// A folder on this machine, for trying things out: nothing pins its content.
     Folder {
@@ -74,6 +82,7 @@ impl Source {
                 };
                 Some(format!("git {commit} {submodules}"))
             }
+            Self::Archive { url: _, sha256 } => Some(format!("archive sha256:{sha256}")),
             Self::Folder { path: _ } => None,
         }
     }
@@ -91,6 +100,7 @@ impl fmt::Display for Source {
                 project, version, ..
             } => write!(f, "sdist {project} {version}"),
             Self::Git { url, commit, .. } => write!(f, "git {url} at {commit}"),
+            Self::Archive { url, .. } => write!(f, "archive {url}"),
             Self::Folder { path } => write!(f, "folder {path}"),
         }
     }

@@ -32,6 +32,8 @@ pub mod labels {
     pub const DIGEST: &str = "dev.wheelfarm.digest";
     /// The image whose libraries a container reads.
     pub const IMAGE: &str = "dev.wheelfarm.image";
+    /// The farm whose unfinished build a volume keeps.
+    pub const KEPT: &str = "dev.wheelfarm.kept";
     /// How an image was made.
     pub const RECIPE: &str = "dev.wheelfarm.recipe";
 }
@@ -191,7 +193,7 @@ pub struct Tmpfs {
     pub size_bytes: u64,
 }
 
-/// A volume that goes with its container. It begins as what the image has at its path, owner and
+/// A volume. It goes with its container unless that is told to keep it. It begins as what the image has at its path, owner and
 /// mode included.
 #[derive(Debug, Clone)]
 pub struct Volume {
@@ -199,6 +201,8 @@ pub struct Volume {
     pub name: String,
     /// Where.
     pub path: String,
+    /// Its labels; it is made anew unless a volume of its name is there.
+    pub labels: Labels,
 }
 
 /// A GPU for a container.

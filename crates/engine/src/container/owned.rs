@@ -134,6 +134,11 @@ impl<E: Engine> OwnedContainer<E> {
         self.engine.download(self.id()?, path).await
     }
 
+    /// Leaves its volumes where they are when it is removed.
+    pub fn keep_volumes(&mut self) {
+        self.volumes.clear();
+    }
+
     /// Removes it and its volumes. On an error it stays owned, so that a retry is possible.
     pub async fn remove(&mut self) -> Result<(), EngineError> {
         if let Some(id) = &self.id {

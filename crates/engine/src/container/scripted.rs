@@ -262,7 +262,7 @@ impl Engine for ScriptedEngine {
         for volume in &spec.volumes {
             state
                 .volumes
-                .insert(volume.name.clone(), spec.labels.clone());
+                .insert(volume.name.clone(), volume.labels.clone());
         }
         let container = Container {
             spec: spec.clone(),

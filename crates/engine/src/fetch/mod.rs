@@ -1,9 +1,10 @@
-//! Fetches pinned sources: sdists by digest, git commits, folders of this machine.
+//! Fetches pinned sources: sdists and archives by digest, git commits, folders of this machine.
 //!
 //! Nothing of a source is run here. pip runs an sdist's `setup.py` only to download it, so the
 //! farm downloads by itself, and checks the digest before it reads a byte of the archive. All
 //! futures can be dropped at any point: what is half done is not in the cache.
 
+mod archive;
 mod error;
 mod folder;
 mod git;
@@ -18,7 +19,7 @@ pub(crate) mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wheelfarm_core::source::{Source, SourceTree, TreeCaps};
+use wheelfarm_core::source::{Source, SourceTree, TreeCaps, TreeError, TreePath};
 
 pub use error::{FetchError, FetchErrorKind};
 pub use listing::GitTip;
@@ -158,6 +159,9 @@ impl Fetcher {
                 commit,
                 submodules,
             } => Box::pin(self.fetch_git(url, commit, *submodules, progress)).await,
+            Source::Archive { url, sha256 } => {
+                Box::pin(self.fetch_archive(url, *sha256, progress)).await
+            }
             Source::Folder { path } => {
                 let (path, caps) = (path.clone().into_std_path_buf(), self.options.tree_caps);
                 progress(FetchProgress::Reading);
@@ -177,9 +181,21 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
     }
 }
 
+/// Puts the files of another source into a folder of a tree, in which nothing may lie yet.
+pub(crate) fn put_below(
+    tree: &mut SourceTree,
+    folder: &TreePath,
+    part: &SourceTree,
+) -> Result<(), TreeError> {
+    for (path, entry) in part.iter() {
+        tree.insert(path.below(folder), entry.clone())?;
+    }
+    Ok(())
+}
+
 /// Reads an sdist of this machine as a source. Blocks.
 pub fn read_sdist(path: &camino::Utf8Path) -> Result<SourceTree, FetchError> {
-    sdist::read(path.as_std_path(), path.as_str(), &TreeCaps::default())
+    archive::read(path.as_std_path(), path.as_str(), &TreeCaps::default())
 }
 
 /// The part of a tree that [`read_folder`] sees of the same files in a folder: it passes over what

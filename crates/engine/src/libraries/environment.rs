@@ -191,6 +191,8 @@ impl<E: Engine> Reading<'_, E> {
         let owner = Sha256Digest::of(owner.join("\n").as_bytes()).short();
         let image = Sha256Digest::of(self.image.as_str().as_bytes()).short();
         let name = format!("wheelfarm-libraries-{image}-{owner}");
+        // A leftover of this name is replaced by its labels: they must fit nothing else.
+        let labels = labels.clone().with(labels::IMAGE, self.image.as_str());
         ContainerSpec {
             image: self.image.clone(),
             command: ["/opt/venv/bin/python", "-I", "-B", "-c", SCRIPT, OUTPUT]
@@ -209,10 +211,10 @@ impl<E: Engine> Reading<'_, E> {
             volumes: vec![Volume {
                 name: name.clone(),
                 path: FOLDER.to_owned(),
+                labels: labels.clone(),
             }],
             gpu: None,
-            // A leftover of this name is replaced by its labels: they must fit nothing else.
-            labels: labels.clone().with(labels::IMAGE, self.image.as_str()),
+            labels,
             name,
         }
     }

@@ -126,7 +126,7 @@ pub(super) async fn finish(
     raw: WheelName,
 ) -> Result<FinishedWheel, Halt> {
     let environment = job.environment();
-    let local_version = environment.local_version();
+    let local_version = job.local_version();
     let request = FinishRequest {
         project: job.package().clone(),
         version: job

@@ -1,35 +1,38 @@
 //! One job from its source to its record: the stages in order, each taking what the one before
 //! made.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
+use wheelfarm_core::commands::CommandReport;
 use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::gate::report;
-use wheelfarm_core::manifest::CostRecord;
+use wheelfarm_core::manifest::{CommandsRecord, CostRecord};
 use wheelfarm_core::outcome::{Failure, FailureKind, Outcome, Stage};
 use wheelfarm_core::package::{GpuWish, Resources};
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::quantity::ByteSize;
-use wheelfarm_core::render;
-use wheelfarm_core::source::SourceTree;
+use wheelfarm_core::render::{self, REHEARSAL_VARIABLE};
 use wheelfarm_core::source::patch::PatchedTree;
+use wheelfarm_core::source::{Source, SourceTree};
 
 use super::gate::{self, JudgedWheel};
 use super::image::{BuilderImage, Images};
 use super::log::JobLog;
 use super::{
-    GateSummary, JobSummary, RunSettings, StopSignal, collect, farm_labels, patch, record,
+    BuildMode, GateSummary, JobSummary, Objects, RunSettings, StopSignal, collect, commands,
+    farm_labels, patch, record,
 };
 use crate::container::{
     self, ContainerSpec, Engine, EngineError, EngineErrorKind, EngineFacts, GpuAccess, GpuOffer,
     Labels, Network, OwnedContainer, RootFileSystem, RunEnd, RunHow, RunLimits, Tmpfs, Volume,
 };
 use crate::event::Event;
-use crate::fetch::{FetchError, FetchErrorKind, FetchProgress, Fetcher};
+use crate::fetch::{FetchError, FetchErrorKind, FetchProgress, Fetcher, put_below};
 use crate::files::FileError;
 use crate::out_folder::{OutFolder, StagedJob};
 
@@ -178,9 +181,28 @@ impl<E: Engine> JobContext<E> {
 
 /// What a job that went through gives.
 #[derive(Debug)]
-struct Built {
-    file_name: String,
-    gate: GateSummary,
+enum Done {
+    /// A wheel, ready to go on record.
+    Built {
+        file_name: String,
+        gate: Box<GateSummary>,
+        commands: CommandsRecord,
+    },
+    /// Command lines as they should be.
+    Rehearsed { commands: CommandsRecord },
+}
+
+/// What a container leaves that ended well.
+#[derive(Debug)]
+enum Compiled {
+    Wheel {
+        end: RunEnd,
+        commands: CommandsRecord,
+        collected: Box<collect::Collected>,
+    },
+    Rehearsed {
+        commands: CommandsRecord,
+    },
 }
 
 fn gate_summary(wheel: &JudgedWheel) -> GateSummary {
@@ -206,7 +228,7 @@ fn failed_early(job: &Job, halt: Halt, started: Instant) -> JobSummary {
 
 impl<E: Engine> RunningJob<'_, E> {
     /// Puts the staged folder where its outcome belongs.
-    fn end(self, staged: StagedJob, res: Result<Built, Halt>) -> JobSummary {
+    fn end(self, staged: StagedJob, res: Result<Done, Halt>) -> JobSummary {
         let Self {
             cx,
             job,
@@ -222,11 +244,21 @@ impl<E: Engine> RunningJob<'_, E> {
             .close()
             .map_err(|error| FileError::new("write", staged.path(), error))
             .map_err(|error| Halt::file(Stage::Record, &error));
-        let put = match res.and_then(|built| closed.map(|()| built)) {
-            Ok(built) => {
-                summary.wheel = Some(built.file_name);
-                summary.gate = Some(built.gate);
+        let put = match res.and_then(|done| closed.map(|()| done)) {
+            Ok(Done::Built {
+                file_name,
+                gate,
+                commands,
+            }) => {
+                summary.wheel = Some(file_name);
+                summary.gate = Some(*gate);
+                summary.commands = Some(commands);
                 cx.out.record(staged).map(Some)
+            }
+            Ok(Done::Rehearsed { commands }) => {
+                summary.outcome = Outcome::Rehearsed;
+                summary.commands = Some(commands);
+                cx.out.discard(staged).map(|()| None)
             }
             Err(Halt::Cancelled) => {
                 summary.outcome = Outcome::Cancelled;
@@ -253,7 +285,7 @@ impl<E: Engine> RunningJob<'_, E> {
     }
 
     /// Every stage.
-    async fn stages(&mut self, staged: &StagedJob) -> Result<Built, Halt> {
+    async fn stages(&mut self, staged: &StagedJob) -> Result<Done, Halt> {
         let begun = self.begin(Stage::Fetch).await?;
         let tree = self.fetch().await?;
         let tree_sha256 = tree.digest();
@@ -275,7 +307,14 @@ impl<E: Engine> RunningJob<'_, E> {
 
         let res = self.in_container(&image, staged).await;
         super::image::remove_builder(self).await;
-        let (end, collected) = res?;
+        let (end, commands, collected) = match res? {
+            Compiled::Wheel {
+                end,
+                commands,
+                collected,
+            } => (end, commands, collected),
+            Compiled::Rehearsed { commands } => return Ok(Done::Rehearsed { commands }),
+        };
 
         let begun = self.begin(Stage::Finish).await?;
         let wheel = collect::finish(self.job, staged, collected.wheel).await?;
@@ -290,9 +329,10 @@ impl<E: Engine> RunningJob<'_, E> {
         self.finish(Stage::Judge, begun).await;
 
         let begun = self.begin(Stage::Record).await?;
-        let built = Built {
+        let built = Done::Built {
             file_name: wheel.wheel().name().to_string(),
-            gate: gate_summary(&wheel),
+            gate: Box::new(gate_summary(&wheel)),
+            commands: commands.clone(),
         };
         let cost = self.cost(&end);
         let facts = record::Facts {
@@ -303,6 +343,7 @@ impl<E: Engine> RunningJob<'_, E> {
             image,
             tools: collected.tools,
             engine: format!("{} {}", self.cx.facts.name, self.cx.facts.version),
+            commands,
         };
         record::write(self.job, staged, facts)
             .map_err(|error| Halt::file(Stage::Record, &error))?;
@@ -315,12 +356,15 @@ impl<E: Engine> RunningJob<'_, E> {
         &mut self,
         image: &BuilderImage,
         staged: &StagedJob,
-    ) -> Result<(RunEnd, collect::Collected), Halt> {
+    ) -> Result<Compiled, Halt> {
         let begun = self.begin(Stage::Compile).await?;
         let mut container = self.compile_container(image).await?;
         let res = self
             .compile_and_collect(&mut container, staged, begun)
             .await;
+        if res.is_err() && self.keeps_objects() {
+            container.keep_volumes();
+        }
         if let Err(error) = container.remove().await {
             tracing::warn!(job = %self.job.id(), %error, "container left for the next run to remove");
         }
@@ -355,9 +399,27 @@ impl<E: Engine> RunningJob<'_, E> {
         self.cx.say(Event::Note { job, text }).await;
     }
 
+    /// The package's own source, and what is put into it.
     async fn fetch(&mut self) -> Result<SourceTree, Halt> {
+        let release = self.job.release();
+        let mut tree = self.fetch_one(&release.source).await?;
+        for extra in &release.extra_sources {
+            let folder = &extra.into.value;
+            let part = self.fetch_one(&extra.source).await?;
+            put_below(&mut tree, folder, &part).map_err(|error| {
+                let detail = format!(
+                    "{} cannot be put into `{folder}`: {}",
+                    extra.source,
+                    chain(&error)
+                );
+                Halt::failed(Stage::Fetch, FailureKind::Rejected, detail)
+            })?;
+        }
+        Ok(tree)
+    }
+
+    async fn fetch_one(&self, source: &Source) -> Result<SourceTree, Halt> {
         let cancel = self.cx.stop.stop.clone();
-        let source = &self.job.release().source;
         let (job, events) = (self.job.id(), &self.cx.events);
         let progress = |progress: FetchProgress| {
             if let Some(text) = progress_line(&progress) {
@@ -410,10 +472,14 @@ impl<E: Engine> RunningJob<'_, E> {
         }
         let process_mib = resources.memory_per_process.bytes() / (1024 * 1024);
         let name = format!("wheelfarm-{}-{}", self.job.id(), self.key());
+        let mut env = BTreeMap::from([("PROCESS_MEMORY_MIB".to_owned(), process_mib.to_string())]);
+        if self.cx.settings.mode == BuildMode::Rehearse {
+            env.insert(REHEARSAL_VARIABLE.to_owned(), "1".to_owned());
+        }
         ContainerSpec {
             image: image.id.clone(),
             command: Vec::new(),
-            env: [("PROCESS_MEMORY_MIB".to_owned(), process_mib.to_string())].into(),
+            env,
             working_dir: None,
             user: Some("10001:10001".to_owned()),
             network: Network::Off,
@@ -425,10 +491,7 @@ impl<E: Engine> RunningJob<'_, E> {
                 path: "/tmp".to_owned(),
                 size_bytes: memory_bytes / 4,
             }],
-            volumes: vec![Volume {
-                name: name.clone(),
-                path: "/build".to_owned(),
-            }],
+            volumes: vec![self.volume(&name)],
             gpu: self.gpu().await,
             labels: self.labels(),
             name,
@@ -449,6 +512,33 @@ impl<E: Engine> RunningJob<'_, E> {
             .with(container::labels::DIGEST, &self.job.digest().to_string())
     }
 
+    /// A rehearsal leaves nothing that a build could go on from.
+    fn keeps_objects(&self) -> bool {
+        let settings = &self.cx.settings;
+        settings.objects == Objects::Keep && settings.mode == BuildMode::Build
+    }
+
+    /// Where the build happens. What is kept is not the farm's to clean up: the next run goes on
+    /// from it.
+    fn volume(&self, container: &str) -> Volume {
+        let path = "/build".to_owned();
+        if !self.keeps_objects() {
+            return Volume {
+                name: container.to_owned(),
+                path,
+                labels: self.labels(),
+            };
+        }
+        Volume {
+            name: format!("wheelfarm-kept-{}-{}", self.job.id(), self.key()),
+            path,
+            labels: Labels::default()
+                .with(container::labels::KEPT, &self.cx.label())
+                .with(container::labels::JOB, self.job.id().as_str())
+                .with(container::labels::DIGEST, &self.job.digest().to_string()),
+        }
+    }
+
     async fn gpu(&mut self) -> Option<GpuAccess> {
         match (self.job.release().gpu, self.cx.facts.gpu) {
             (GpuWish::None, _) => None,
@@ -466,25 +556,70 @@ impl<E: Engine> RunningJob<'_, E> {
         container: &mut OwnedContainer<E>,
         staged: &StagedJob,
         begun: Instant,
-    ) -> Result<(RunEnd, collect::Collected), Halt> {
+    ) -> Result<Compiled, Halt> {
+        let (end, commands) = self.compile(container, staged).await?;
+        self.finish(Stage::Compile, begun).await;
+        let commands = CommandsRecord::from(commands);
+        if self.cx.settings.mode == BuildMode::Rehearse {
+            return Ok(Compiled::Rehearsed { commands });
+        }
+        let begun = self.begin(Stage::Collect).await?;
+        let collected = collect::collect(self, container, staged).await?;
+        self.finish(Stage::Collect, begun).await;
+        Ok(Compiled::Wheel {
+            end,
+            commands,
+            collected: Box::new(collected),
+        })
+    }
+
+    /// Runs the build, and stops it as soon as its command lines are wrong: it may take hours.
+    async fn compile(
+        &mut self,
+        container: &OwnedContainer<E>,
+        staged: &StagedJob,
+    ) -> Result<(RunEnd, CommandReport), Halt> {
         let resources = self.job.release().resources;
         let limits = RunLimits {
             total: resources.time.duration(),
             silence: resources.silence.duration(),
             grace: GRACE,
         };
-        let log = &mut self.log;
-        let stop = &self.cx.stop;
-        let end = container
-            .run_to_end(&limits, &stop.stop, &stop.at_once, |line| log.line(line))
-            .await
-            .map_err(|error| Halt::engine(Stage::Compile, &error))?;
-        compile_verdict(&end, &resources, self.cx.share(&resources).0)?;
-        self.finish(Stage::Compile, begun).await;
-        let begun = self.begin(Stage::Collect).await?;
-        let collected = collect::collect(self, container, staged).await?;
-        self.finish(Stage::Collect, begun).await;
-        Ok((end, collected))
+        let (log, stop) = (&mut self.log, &self.cx.stop);
+        let at_once = stop.at_once.child_token();
+        let mut wrong = None;
+        let end = {
+            let run = container.run_to_end(&limits, &stop.stop, &at_once, |line| log.line(line));
+            let mut run = std::pin::pin!(run);
+            tokio::select! {
+                biased;
+                end = &mut run => end,
+                faults = commands::first_faults(self.job, container) => {
+                    wrong = Some(faults);
+                    at_once.cancel();
+                    run.await
+                }
+            }
+        };
+        let end = end.map_err(|error| Halt::engine(Stage::Compile, &error))?;
+        if let Some(faults) = wrong {
+            return Err(commands::faults_halt(&faults));
+        }
+        let memory_bytes = self.cx.share(&resources).0;
+        if let Err(mut halt) = compile_verdict(&end, &resources, memory_bytes) {
+            if let Halt::Failed(failure) = &mut halt {
+                for fault in commands::faults_of_failed(self.job, container).await {
+                    failure.detail = format!("{}\n{fault}", failure.detail);
+                }
+            }
+            return Err(halt);
+        }
+        let report = commands::check(self.job, container, staged).await?;
+        if let Some(reason) = &report.not_checked {
+            self.note(format!("nvcc's command lines: not checked, {reason}"))
+                .await;
+        }
+        Ok((end, report))
     }
 
     fn cost(&self, end: &RunEnd) -> CostRecord {

@@ -4,6 +4,7 @@
 //! one `JoinSet`, so nothing outlives the run.
 
 mod collect;
+mod commands;
 mod gate;
 mod image;
 mod job;
@@ -21,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wheelfarm_core::gate::finding::{Finding, Verdict};
 use wheelfarm_core::ident::JobId;
-use wheelfarm_core::manifest::RunsOn;
+use wheelfarm_core::manifest::{CommandsRecord, RunsOn};
 use wheelfarm_core::outcome::{Blame, Outcome, Stage};
 use wheelfarm_core::package::GpuWish;
 use wheelfarm_core::plan::{Job, Need};
@@ -54,6 +55,29 @@ pub struct RunSettings {
     pub ca_bundle: Option<Vec<u8>>,
     /// Where the symbol tables of environments are kept between runs.
     pub cache: Utf8PathBuf,
+    /// Whether packages are compiled, or only their command lines looked at.
+    pub mode: BuildMode,
+    /// Whether what a stopped or failed build has compiled is kept for the next one.
+    pub objects: Objects,
+}
+
+/// How far a run goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildMode {
+    /// Wheels are made.
+    Build,
+    /// The build runs with compilers that only write their command lines down, which are held
+    /// against the contract. No wheel is made.
+    Rehearse,
+}
+
+/// What becomes of the objects of a build that did not end well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Objects {
+    /// They go with the container.
+    Discard,
+    /// They stay in the engine, and a build of the same job digest goes on from there.
+    Keep,
 }
 
 /// Where a run works, and what with.
@@ -104,6 +128,8 @@ pub struct JobSummary {
     pub folder: Option<Utf8PathBuf>,
     /// The wheel's file name, when there is one.
     pub wheel: Option<String>,
+    /// What was found of nvcc's command lines, when they were looked at in this run.
+    pub commands: Option<CommandsRecord>,
     /// What the gate says of that wheel, when it was judged in this run.
     pub gate: Option<GateSummary>,
 }
@@ -131,6 +157,7 @@ impl JobSummary {
             last_lines: Vec::new(),
             folder: None,
             wheel: None,
+            commands: None,
             gate: None,
         }
     }

@@ -11,8 +11,8 @@ use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::gate::finding::Verdict;
 use wheelfarm_core::gate::report;
 use wheelfarm_core::manifest::{
-    self, CheckState, CostRecord, EnvironmentRecord, Manifest, PatchRecord, SourceRecord,
-    ToolsRecord, WheelRecord,
+    self, CheckState, CommandsRecord, CostRecord, EnvironmentRecord, Manifest, PatchRecord,
+    SourceRecord, ToolsRecord, WheelRecord,
 };
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::render::BuildContext;
@@ -33,6 +33,7 @@ pub(super) struct Facts {
     pub(super) image: BuilderImage,
     pub(super) tools: BTreeMap<String, String>,
     pub(super) engine: String,
+    pub(super) commands: CommandsRecord,
 }
 
 /// Writes the Dockerfile and the context, so that the wheel can be built again by hand.
@@ -144,6 +145,7 @@ fn manifest(job: &Job, facts: Facts) -> Manifest {
             image: facts.tools,
         },
         cost: facts.cost,
+        commands: Some(facts.commands),
         gate: match judgement.verdict {
             Verdict::Passed => CheckState::Passed,
             Verdict::NotChecked | Verdict::Failed => CheckState::NotChecked,

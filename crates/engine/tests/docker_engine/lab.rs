@@ -121,6 +121,7 @@ impl Lab {
             volumes: vec![Volume {
                 name: name.clone(),
                 path: "/build".to_owned(),
+                labels: self.labels(),
             }],
             gpu: None,
             labels: self.labels(),

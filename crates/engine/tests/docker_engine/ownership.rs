@@ -14,12 +14,14 @@ use crate::lab::{AMPLE, Lab, run, with_lab};
 /// A container of its own name and volume, with the label of a job.
 fn of_job(lab: &Lab, job: &str, script: &str) -> ContainerSpec {
     let name = lab.name(job);
+    let labels = lab.labels().with(labels::JOB, job);
     ContainerSpec {
         volumes: vec![Volume {
             name: name.clone(),
             path: "/build".to_owned(),
+            labels: labels.clone(),
         }],
-        labels: lab.labels().with(labels::JOB, job),
+        labels,
         name,
         ..lab.spec(script)
     }

@@ -14,7 +14,7 @@ use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::files::write_atomic;
 use wheelfarm_engine::out_folder::OutFolder;
 use wheelfarm_engine::run::{
-    self, JobSummary, RunError, RunSettings, RunSummary, StopSignal, Workplace,
+    self, BuildMode, JobSummary, Objects, RunError, RunSettings, RunSummary, StopSignal, Workplace,
 };
 
 /// A farm, its `out/`, and the engine that builds it. Packages are `a`, `b`, … at version 1.0, each
@@ -25,6 +25,8 @@ pub(crate) struct Farm {
     pub(crate) engine: Arc<ScriptedEngine>,
     pub(crate) stop: StopSignal,
     pub(crate) jobs_at_a_time: usize,
+    pub(crate) mode: BuildMode,
+    pub(crate) objects: Objects,
 }
 
 /// Sees every event of a run while it happens.
@@ -45,6 +47,8 @@ impl Farm {
             engine: Arc::default(),
             stop: StopSignal::default(),
             jobs_at_a_time: 1,
+            mode: BuildMode::Build,
+            objects: Objects::Discard,
         };
         let list: String = packages
             .iter()
@@ -125,6 +129,8 @@ impl Farm {
             memory: None,
             ca_bundle: None,
             cache: self.path().join("cache"),
+            mode: self.mode,
+            objects: self.objects,
         };
         let engine = Arc::clone(&self.engine);
         let stop = self.stop.clone();
@@ -176,6 +182,7 @@ fn end(job: &JobSummary) -> &'static str {
     match &job.outcome {
         Outcome::Failed(failure) => failure.kind.as_str(),
         outcome @ (Outcome::Built
+        | Outcome::Rehearsed
         | Outcome::UpToDate
         | Outcome::Cancelled
         | Outcome::NotStarted) => outcome.as_str(),

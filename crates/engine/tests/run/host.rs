@@ -37,7 +37,8 @@ async fn an_engine_that_goes_away_ends_the_run() {
         (Operation::Create, Stage::Compile),
         (Operation::Start, Stage::Compile),
         (Operation::Wait, Stage::Compile),
-        (Operation::Download, Stage::Collect),
+        // The first that is taken out are nvcc's command lines.
+        (Operation::Download, Stage::Compile),
     ] {
         let fault = (operation, EngineErrorKind::Gone);
         check(fault, stage, FailureKind::Infrastructure).await;

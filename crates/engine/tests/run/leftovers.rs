@@ -21,6 +21,9 @@ async fn some_image(engine: &ScriptedEngine) -> ImageId {
 
 /// A container with a volume, as a killed run leaves it.
 async fn leave(engine: &ScriptedEngine, name: &str, label: &str) {
+    let labels = Labels::default()
+        .with(labels::FARM, label)
+        .with(labels::JOB, "of-an-older-matrix");
     let spec = ContainerSpec {
         name: name.to_owned(),
         image: some_image(engine).await,
@@ -37,11 +40,10 @@ async fn leave(engine: &ScriptedEngine, name: &str, label: &str) {
         volumes: vec![Volume {
             name: name.to_owned(),
             path: "/build".to_owned(),
+            labels: labels.clone(),
         }],
         gpu: None,
-        labels: Labels::default()
-            .with(labels::FARM, label)
-            .with(labels::JOB, "of-an-older-matrix"),
+        labels,
     };
     engine.script_next(ScriptedRun::default());
     engine.create(&spec).await.unwrap();

@@ -6,6 +6,7 @@
 )]
 
 mod cancel;
+mod commands;
 mod containers;
 mod ends;
 mod farm;

@@ -1,6 +1,7 @@
 //! `wheelfarm patch check`.
 
 use wheelfarm_core::source::patch::FitVerdict;
+use wheelfarm_core::version::PackageVersion;
 use wheelfarm_engine::farm_folder::FarmFolder;
 use wheelfarm_engine::fetch::Fetcher;
 use wheelfarm_engine::patch_check::{
@@ -46,10 +47,17 @@ fn wanted<'a>(
     };
     let wanted: Vec<_> = match package {
         None => all().collect(),
-        Some(text) => match find_package(farm, text)? {
-            (_, Some(_)) => vec![find_release(farm, text)?],
-            (package, None) => all().filter(|(p, _)| p.name == package.name).collect(),
-        },
+        Some(text) => {
+            let (package, version) = find_package(farm, text)?;
+            if version.is_some() {
+                find_release(farm, text)?;
+            }
+            let is_wanted = |found: &PackageVersion| version.as_ref().is_none_or(|v| v == found);
+            let of_package = all().filter(|(p, _)| p.name == package.name);
+            of_package
+                .filter(|(_, release)| is_wanted(&release.version.value))
+                .collect()
+        }
     };
     let mut releases = Vec::new();
     for (package, release) in wanted {

@@ -5,7 +5,7 @@ use wheelfarm_core::source::SourceTree;
 use wheelfarm_core::source::patch::{self, FitVerdict, MakeError, Patch, PatchHeader, PatchStack};
 use wheelfarm_engine::farm_folder::FarmFolder;
 use wheelfarm_engine::fetch::{self, Fetcher};
-use wheelfarm_engine::upstream::Found;
+use wheelfarm_engine::upstream::{self, Found};
 
 use super::{fetcher, find_release, unless_stopped, write};
 use crate::args::PatchNewArgs;
@@ -27,6 +27,7 @@ pub(super) fn run(args: &PatchNewArgs) -> Result<ExitCode, Failure> {
     let patched = patched(source, &before)?;
     // The changed folder is read without what building leaves behind; some sdists hold such files.
     let patched = fetch::as_folder(&patched);
+    let patched = upstream::without_absent_extras(&patched, &changed, release);
     let patch = patch::make(&args.name, &header, &patched, &changed).map_err(make_failure)?;
     if !args.write {
         render::data(patch.text().trim_end_matches('\n'))?;

@@ -113,7 +113,7 @@ fn mounts(spec: &ContainerSpec) -> Vec<Mount> {
             source: Some(volume.name.clone()),
             typ: Some(MountType::VOLUME),
             volume_options: Some(MountVolumeOptions {
-                labels: Some(label_map(&spec.labels)),
+                labels: Some(label_map(&volume.labels)),
                 ..MountVolumeOptions::default()
             }),
             ..Mount::default()

@@ -1,0 +1,1 @@
+"""A library with one kernel, which nobody launches."""
