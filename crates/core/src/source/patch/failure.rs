@@ -132,8 +132,11 @@ pub struct SubstFailure {
     pub wanted: usize,
     /// On which lines it is.
     pub lines: Vec<usize>,
-    /// Where it is nowhere: the line most like it, and what stands there.
+    /// Where it is nowhere: the line most like it, and what stands there. Of a text of several lines
+    /// the first that differs, where most of them are.
     pub nearest: Option<(usize, String)>,
+    /// What should be there, of a text of several lines.
+    pub wanted_there: Option<String>,
     /// Set when the text is there as soon as line ends are not looked at.
     pub crlf: Option<CrlfNote>,
     /// Where it is nowhere, and what it would make is there as often as it would make it: on which
@@ -158,6 +161,7 @@ impl fmt::Display for SubstFailure {
             wanted,
             lines,
             nearest,
+            wanted_there,
             crlf,
             made,
         } = self;
@@ -178,9 +182,16 @@ impl fmt::Display for SubstFailure {
         if let Some(CrlfNote { count }) = crlf {
             return write!(f, "; with CRLF line ends it is there {}", times(*count));
         }
-        match nearest {
-            Some((line, text)) => write!(f, "; line {line} is like it: `{text}`"),
-            None => Ok(()),
+        match (nearest, wanted_there) {
+            (Some((line, text)), Some(wanted)) => {
+                let (wanted, found) = (named(wanted), named(text));
+                write!(
+                    f,
+                    "; nearest, line {line} should be {wanted} and is {found}"
+                )
+            }
+            (Some((line, text)), None) => write!(f, "; line {line} is like it: `{text}`"),
+            (None, _) => Ok(()),
         }
     }
 }

@@ -172,6 +172,49 @@ fn places(bytes: &[u8], find: &[u8]) -> Vec<usize> {
     places
 }
 
+/// Where a text of several lines comes nearest to being there.
+struct BestFit<'a> {
+    /// The first line of the file that differs, from 0.
+    line: usize,
+    /// What should be on it.
+    wanted: &'a [u8],
+}
+
+/// The place where most lines of a text of several lines are; the first of equals. The text may
+/// begin and end in the middle of a line.
+fn best_fit<'a>(file: &[&[u8]], find: &'a [u8]) -> Option<BestFit<'a>> {
+    let wanted = lines::split(find);
+    let last = wanted.len().checked_sub(1).filter(|last| *last > 0)?;
+    let is_there = |at: usize, line: Option<&&[u8]>| {
+        let (wanted, Some(line)) = (wanted[at], line) else {
+            return false;
+        };
+        // A blank line is everywhere and says nothing of the place.
+        let is_blank = wanted.trim_ascii().is_empty();
+        !is_blank
+            && match at {
+                0 => line.ends_with(wanted),
+                at if at == last && !wanted.ends_with(b"\n") => line.starts_with(wanted),
+                _ => *line == wanted,
+            }
+    };
+    let score = |place: usize| {
+        let there = (0..wanted.len()).filter(|at| is_there(*at, file.get(place + at)));
+        there.count()
+    };
+    let best = (0..file.len()).max_by_key(|place| (score(*place), std::cmp::Reverse(*place)))?;
+    if score(best) == 0 {
+        return None;
+    }
+    let is_equal = |at: usize| file.get(best + at) == Some(&wanted[at]);
+    let differs = |at: &usize| !is_there(*at, file.get(best + at)) && !is_equal(*at);
+    let first = (0..wanted.len()).find(differs)?;
+    Some(BestFit {
+        line: best + first,
+        wanted: wanted[first],
+    })
+}
+
 fn failure(
     patch: &str,
     number: usize,
@@ -180,7 +223,9 @@ fn failure(
     places: &[usize],
 ) -> SubstFailure {
     let line_of = |place: &usize| bytes[..*place].split(|byte| *byte == b'\n').count();
+    let find = substitution.find.as_bytes();
     let mut nearest = None;
+    let mut wanted_there = None;
     let mut crlf = None;
     let mut made = Vec::new();
     if places.is_empty() {
@@ -188,13 +233,18 @@ fn failure(
         let count = self::places(bytes, with_crlf.as_bytes()).len();
         crlf = (count > 0).then_some(CrlfNote { count });
         let file_lines = lines::split(bytes);
-        let wanted = substitution
-            .find
-            .lines()
-            .find(|line| !line.trim().is_empty());
-        nearest = wanted
-            .and_then(|wanted| lines::nearest(&file_lines, wanted.as_bytes()))
-            .map(|place| (place + 1, lines::shown(file_lines[place])));
+        if let Some(found) = best_fit(&file_lines, find) {
+            let text = file_lines.get(found.line).map(|line| lines::shown(line));
+            let text = text.unwrap_or_else(|| "(the end of the file)".to_owned());
+            nearest = Some((found.line + 1, text));
+            wanted_there = Some(lines::shown(found.wanted));
+        } else {
+            let mut wanted = substitution.find.lines();
+            nearest = wanted
+                .find(|line| !line.trim().is_empty())
+                .and_then(|wanted| lines::nearest(&file_lines, wanted.as_bytes()))
+                .map(|place| (place + 1, lines::shown(file_lines[place])));
+        }
         if is_made(substitution, bytes) {
             let places = self::places(bytes, substitution.replace.as_bytes());
             made = places.iter().map(line_of).collect();
@@ -208,6 +258,7 @@ fn failure(
         wanted: substitution.count,
         lines: places.iter().map(line_of).collect(),
         nearest,
+        wanted_there,
         crlf,
         made,
     }
@@ -278,6 +329,9 @@ mod tests {
                 refused("archs = ['9.0']", 1, file),
                 refused("nothing like it", 1, file),
                 refused("import os\narchs", 1, crlf),
+                refused("os\narchs = ['9.0']\nmore", 1, file),
+                refused("archs = ['8.0']\nmore = ['8.0']\nlast", 1, file),
+                refused("nothing\nlike it", 1, file),
             ]
             .join("\n"),
             @"
@@ -285,6 +339,9 @@ mod tests {
             substitution 2 of patch `1.subst.yaml` wants `archs = ['9.0']` once in `setup.py` and finds it nowhere; line 2 is like it: `archs = ['8.0']`
             substitution 2 of patch `1.subst.yaml` wants `nothing like it` once in `setup.py` and finds it nowhere
             substitution 2 of patch `1.subst.yaml` wants `import os` once in `setup.py` and finds it nowhere; with CRLF line ends it is there once
+            substitution 2 of patch `1.subst.yaml` wants `os` once in `setup.py` and finds it nowhere; nearest, line 2 should be `archs = ['9.0']` and is `archs = ['8.0']`
+            substitution 2 of patch `1.subst.yaml` wants `archs = ['8.0']` once in `setup.py` and finds it nowhere; nearest, line 4 should be `last` and is `(the end of the file)`
+            substitution 2 of patch `1.subst.yaml` wants `nothing` once in `setup.py` and finds it nowhere
             "
         );
     }
