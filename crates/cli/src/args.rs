@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Publish the wheels on record to a folder that pip and uv install from.
     Publish(PublishArgs),
+    /// Say what works with what: a GPU, a torch, a CUDA, a Python, or several of them together.
+    Compat(CompatArgs),
     /// Say what a rule of the gate is about, where it comes from and what to do; or list the rules.
     Explain(ExplainArgs),
     /// Check, refresh and write patches.
@@ -179,6 +181,26 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FOLDER", env = "WHEELFARM_CACHE")]
     pub(crate) cache: Option<Utf8PathBuf>,
     /// How the findings are printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CompatArgs {
+    /// A GPU, by name (`RTX 5090`) or compute capability (`12.0`).
+    #[arg(long, value_name = "GPU")]
+    pub(crate) gpu: Option<String>,
+    /// A torch: `2.8`, `2.8.0`, or a nightly with its day, `2.16.0.dev20261120`.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) torch: Option<String>,
+    /// A CUDA toolkit: `12.8`.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) cuda: Option<String>,
+    /// A Python: `3.12`, or `3.13t` for the free-threaded build.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) python: Option<String>,
+    /// How the answer is printed. Exit code 0 if all of it fits together, 1 if it cannot work, 4 if
+    /// that is not known.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
 }

@@ -163,6 +163,7 @@ fn help_and_version_are_data() {
         "inspect",
         "verify",
         "publish",
+        "compat",
         "explain",
     ] {
         assert!(data(&[command, "--help"]).contains("Usage: wheelfarm"));

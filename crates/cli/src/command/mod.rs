@@ -1,6 +1,7 @@
 //! The commands, one file each: arguments in, the engine crate does the work, `render` shows it.
 
 mod build;
+mod compat;
 mod dockerfile;
 mod explain;
 mod inspect;
@@ -28,6 +29,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Publish(args) => publish::run(&args),
+        Command::Compat(args) => compat::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Patch(args) => patch::run(&args),
     }

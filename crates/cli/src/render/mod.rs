@@ -4,6 +4,7 @@
     reason = "this module is where the program prints"
 )]
 
+pub(crate) mod compat;
 pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod patch;

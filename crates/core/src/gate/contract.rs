@@ -733,10 +733,10 @@ mod tests {
         assert_eq!(
             sageattention(&all),
             [
-                "_qattn_sm80: 80 86 89 90a 100a 120 / 120",
-                "_qattn_sm89: 89 90a 100a 120 / 120",
+                "_qattn_sm80: 80 86 89 90 100 120 / 120",
+                "_qattn_sm89: 89 90 100 120 / 120",
                 "_qattn_sm90: 90a / ",
-                "_fused: 80 86 89 90a 100a 120 / 120",
+                "_fused: 80 86 89 90 100 120 / 120",
             ]
         );
         assert_eq!(

@@ -440,7 +440,7 @@ impl CandidatePart<'_, '_> {
             self.entry.name.value,
             self.release.version.value,
             self.environment.cuda.value.tag(),
-            self.torch.value.minor(),
+            self.torch.value.abi(),
             self.python.value.tag()
         );
         id.parse().ok()

@@ -118,11 +118,7 @@ impl Plan {
 
     /// The channels that the plan's jobs fill.
     pub fn channels(&self) -> Vec<Channel> {
-        let mut channels: Vec<_> = self
-            .jobs
-            .iter()
-            .map(|job| job.environment().channel())
-            .collect();
+        let mut channels: Vec<_> = self.jobs.iter().map(Job::channel).collect();
         channels.sort();
         channels.dedup();
         channels

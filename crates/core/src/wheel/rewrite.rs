@@ -77,7 +77,7 @@ impl Upstream {
             .with_platform(&platform.tag)?;
         self.metadata.set_version(&name.full_version())?;
         if modules.iter().any(ModuleFacts::uses_torch_cxx_abi) {
-            self.metadata.bind_torch(request.torch_minor)?;
+            self.metadata.bind_torch(request.torch)?;
         }
         self.wheel_file.set_compiled(&name);
         Ok(Finished {
