@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Compat(CompatArgs),
     /// Say what a rule of the gate is about, where it comes from and what to do; or list the rules.
     Explain(ExplainArgs),
+    /// Check, refresh and write patches.
+    Patch(PatchArgs),
 }
 
 /// Which matrix, and which of its jobs.
@@ -210,4 +212,102 @@ pub(crate) struct ExplainArgs {
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PatchArgs {
+    #[command(subcommand)]
+    pub(crate) command: PatchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PatchCommand {
+    /// Say of each patch whether it fits the version that it claims, and what upstream has now.
+    Check(PatchCheckArgs),
+    /// Propose patches for another version: those that fit, and three-way merges of those that do not.
+    Refresh(PatchRefreshArgs),
+    /// Turn a changed source tree into a patch with a header.
+    New(PatchNewArgs),
+}
+
+/// Where packages, patches and downloads lie.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PatchPlaces {
+    /// The matrix, for the folders of packages and patches beside it.
+    #[arg(long, value_name = "FILE", default_value = "matrix.yaml")]
+    pub(crate) matrix: Utf8PathBuf,
+    /// Where downloads are kept between runs.
+    #[arg(long, value_name = "FOLDER", env = "WHEELFARM_CACHE")]
+    pub(crate) cache: Option<Utf8PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PatchCheckArgs {
+    /// Only this package, or this release of it; all packages that have a folder otherwise.
+    #[arg(value_name = "PACKAGE[==VERSION]")]
+    pub(crate) package: Option<String>,
+    /// Hold the patches against this instead: a folder, an sdist here or by its version on the index,
+    /// or a commit, tag or branch of the package's repository. Exit code 1 if one has drifted.
+    #[arg(long, value_name = "REF|SDIST|FOLDER", requires = "package")]
+    pub(crate) against: Option<String>,
+    #[command(flatten)]
+    pub(crate) places: PatchPlaces,
+    /// How the report is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("target").args(["to", "against"]).required(true).multiple(true))]
+pub(crate) struct PatchRefreshArgs {
+    /// The release whose patches are moved.
+    #[arg(value_name = "PACKAGE==VERSION")]
+    pub(crate) package: String,
+    /// The version to move them to: another release of the package, a version on the index, or a tag.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) to: Option<String>,
+    /// The source to move them to, where the version alone does not tell: as for `patch check`.
+    #[arg(long, value_name = "REF|SDIST|FOLDER")]
+    pub(crate) against: Option<String>,
+    /// Write the patches into the folder of the version of --to, if there is one for all of them.
+    #[arg(long, requires = "to")]
+    pub(crate) write: bool,
+    /// Write over patches that are there with another content.
+    #[arg(long, requires = "write")]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) places: PatchPlaces,
+    /// How the proposals are printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PatchNewArgs {
+    /// The release that the patch is for.
+    #[arg(value_name = "PACKAGE==VERSION")]
+    pub(crate) package: String,
+    /// The patch's file name: `0002-what-it-does.patch`. One that the release lists already is made
+    /// anew, on the patches before it; any other comes after all of them.
+    pub(crate) name: String,
+    /// The folder with the changed source.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) from: Utf8PathBuf,
+    /// Why the patch is there.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
+    /// What upstream knows of it: an issue, a pull request, or `none known`.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) upstream: Option<String>,
+    /// When it can go.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) drop_when: Option<String>,
+    /// Write the patch into the release's folder instead of printing it.
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// Write over a patch that is there with another content.
+    #[arg(long, requires = "write")]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) places: PatchPlaces,
 }

@@ -11,9 +11,11 @@ use wheelfarm_core::gate::contract::{self, Contract};
 use wheelfarm_core::ident::{JobId, PackageName};
 use wheelfarm_core::manifest::{self, Manifest};
 use wheelfarm_core::matrix::{CaBundle, Matrix};
-use wheelfarm_core::package::{self, Package};
+use wheelfarm_core::package::{self, Package, PackageRelease};
 use wheelfarm_core::plan::{self, OnRecord, PatchKey, Plan, PlanInput, WheelPresence};
 use wheelfarm_core::source::Source;
+use wheelfarm_core::source::patch::Patch;
+use wheelfarm_core::version::PackageVersion;
 
 use crate::fetch;
 
@@ -85,22 +87,80 @@ impl From<Diagnostics> for FarmError {
 }
 
 impl FarmFolder {
-    /// Reads the farm of the matrix at `path`.
+    /// Reads the farm of the matrix at `path`: the packages that it builds.
     pub fn read(path: &Utf8Path) -> Result<Self, FarmError> {
+        let mut farm = Self::matrix_alone(path)?;
+        let names = farm.matrix.packages.iter().map(|entry| &entry.name.value);
+        let names: Vec<_> = names.cloned().collect();
+        farm.read_packages(&names)?;
+        farm.read_patches()?;
+        farm.read_folders()?;
+        Ok(farm)
+    }
+
+    /// Reads the farm of the matrix at `path` with every package that has a folder, whether the
+    /// matrix builds it or not.
+    pub fn read_all_packages(path: &Utf8Path) -> Result<Self, FarmError> {
+        let mut farm = Self::matrix_alone(path)?;
+        let names = farm.package_folders().map_err(FarmError::Io)?;
+        farm.read_packages(&names)?;
+        farm.read_patches()?;
+        farm.read_folders()?;
+        Ok(farm)
+    }
+
+    fn matrix_alone(path: &Utf8Path) -> Result<Self, FarmError> {
         let text = fs_err::read_to_string(path).map_err(FarmError::Matrix)?;
         let matrix = Matrix::parse(path.as_str(), &text)?;
         let root = path.parent().unwrap_or(Utf8Path::new("")).to_owned();
-        let mut farm = Self {
+        Ok(Self {
             root,
             packages: BTreeMap::new(),
             patches: BTreeMap::new(),
             folders: BTreeMap::new(),
             matrix,
-        };
-        farm.read_packages()?;
-        farm.read_patches()?;
-        farm.read_folders()?;
-        Ok(farm)
+        })
+    }
+
+    /// The names that a package may have among the folders with a `package.yaml`, sorted.
+    fn package_folders(&self) -> io::Result<Vec<PackageName>> {
+        let folder = self.root.join(&self.matrix.folders.packages);
+        if !folder.is_dir() {
+            return Ok(Vec::new());
+        }
+        let mut names: Vec<PackageName> = Vec::new();
+        for entry in folder.read_dir_utf8()? {
+            let entry = entry?;
+            if entry.path().join("package.yaml").is_file() {
+                names.extend(entry.file_name().parse());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The packages that were read.
+    pub fn packages(&self) -> impl Iterator<Item = &Package> {
+        self.packages.values()
+    }
+
+    /// The patches of a release, in their order.
+    pub fn patches(
+        &self,
+        package: &Package,
+        release: &PackageRelease,
+    ) -> Result<Vec<Patch>, FarmError> {
+        let folder = &self.matrix.folders.patches;
+        let patches = plan::patches::of_release(&package.name, release, folder, &self.patches)?;
+        Ok(patches)
+    }
+
+    /// The folder of the patches of one version of `package`.
+    pub fn patch_folder(&self, package: &PackageName, version: &PackageVersion) -> Utf8PathBuf {
+        self.root
+            .join(&self.matrix.folders.patches)
+            .join(package.as_str())
+            .join(version.to_string())
     }
 
     /// Expands the matrix.
@@ -141,10 +201,9 @@ impl FarmFolder {
         fs_err::read(path).map(Some).map_err(FarmError::CaBundle)
     }
 
-    fn read_packages(&mut self) -> Result<(), FarmError> {
+    fn read_packages(&mut self, names: &[PackageName]) -> Result<(), FarmError> {
         let mut faults = Vec::new();
-        for entry in &self.matrix.packages {
-            let name = &entry.name.value;
+        for name in names {
             let folder = self.package_folder(name);
             let path = folder.join("package.yaml");
             let Some(text) = read_if_there(&path).map_err(FarmError::Io)? else {
@@ -164,12 +223,8 @@ impl FarmFolder {
     fn read_patches(&mut self) -> Result<(), FarmError> {
         for package in self.packages.values() {
             for release in &package.releases {
-                let version = release.version.value.to_string();
-                let folder = self
-                    .root
-                    .join(&self.matrix.folders.patches)
-                    .join(package.name.as_str())
-                    .join(&version);
+                let version = &release.version.value;
+                let folder = self.patch_folder(&package.name, version);
                 for patch in &release.patches {
                     let path = folder.join(&patch.value);
                     let Some(text) = read_if_there(&path).map_err(FarmError::Io)? else {
@@ -177,7 +232,7 @@ impl FarmFolder {
                     };
                     let key = PatchKey {
                         package: package.name.clone(),
-                        version: version.clone(),
+                        version: version.to_string(),
                         file: patch.value.clone(),
                     };
                     self.patches.insert(key, text);

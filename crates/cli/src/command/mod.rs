@@ -5,6 +5,7 @@ mod compat;
 mod dockerfile;
 mod explain;
 mod inspect;
+mod patch;
 mod plan;
 mod publish;
 mod verify;
@@ -30,6 +31,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Publish(args) => publish::run(&args),
         Command::Compat(args) => compat::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Patch(args) => patch::run(&args),
     }
 }
 

@@ -7,6 +7,7 @@
 pub(crate) mod compat;
 pub(crate) mod explain;
 pub(crate) mod inspect;
+pub(crate) mod patch;
 pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod publish;

@@ -5,7 +5,7 @@ mod json;
 mod select;
 
 pub(super) use html::percent_decoded;
-pub use select::{FindSdistError, find_sdist};
+pub use select::{FindSdistError, find_sdist, newest_sdist, sdists};
 
 use url::Url;
 

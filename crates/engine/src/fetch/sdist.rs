@@ -66,17 +66,7 @@ impl Fetcher {
             sha256,
             index,
         } = wanted;
-        let url = index.project_page(project);
-        progress(FetchProgress::Index { url: url.clone() });
-        let mut attempts = Attempts::new(&self.options, progress);
-        let page = loop {
-            match self.http.page(&url, ACCEPT, PAGE_CAP_BYTES).await {
-                Ok(page) => break page,
-                Err(error) if error.is_not_found() => return Err(no_project(index, project)),
-                Err(error) => attempts.wait(error).await.map_err(FetchError::Http)?,
-            }
-        };
-        let files = files(index, project, &page)?;
+        let files = self.project_files(index, project, progress).await?;
         let file = simple_index::find_sdist(&files, project, version, &sha256);
         let file = file.map_err(|source| FetchError::Find {
             index: index.clone(),
@@ -90,6 +80,26 @@ impl Fetcher {
             });
         }
         Ok(file)
+    }
+
+    /// The files that an index lists of a project.
+    pub(super) async fn project_files(
+        &self,
+        index: &IndexUrl,
+        project: &PackageName,
+        progress: Progress<'_>,
+    ) -> Result<Vec<IndexFile>, FetchError> {
+        let url = index.project_page(project);
+        progress(FetchProgress::Index { url: url.clone() });
+        let mut attempts = Attempts::new(&self.options, progress);
+        let page = loop {
+            match self.http.page(&url, ACCEPT, PAGE_CAP_BYTES).await {
+                Ok(page) => break page,
+                Err(error) if error.is_not_found() => return Err(no_project(index, project)),
+                Err(error) => attempts.wait(error).await.map_err(FetchError::Http)?,
+            }
+        };
+        files(index, project, &page)
     }
 }
 
