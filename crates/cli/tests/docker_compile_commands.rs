@@ -3,7 +3,6 @@
 //!
 //! They start from the quickstart's images, so the first one on a clean machine pays for those. The
 //! faults of command lines are among `tests/bad-builds`.
-#![expect(clippy::print_stdout, reason = "figures for the log of CI")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
