@@ -25,5 +25,6 @@ pub mod release;
 pub mod render;
 pub mod source;
 pub mod version;
+pub mod watch;
 pub mod wheel;
 mod yaml;
