@@ -1,7 +1,9 @@
 //! The command line.
 
 use camino::Utf8PathBuf;
+use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use wheelfarm_core::watch::NewsKind;
 
 /// A build farm for CUDA Python wheels: from one matrix to wheels that install and run.
 ///
@@ -34,6 +36,8 @@ pub(crate) enum Command {
     Publish(PublishArgs),
     /// Say what a rule of the gate is about, where it comes from and what to do; or list the rules.
     Explain(ExplainArgs),
+    /// Compare the matrix with what is out there, and propose what it lacks as a diff.
+    Watch(WatchArgs),
 }
 
 /// Which matrix, and which of its jobs.
@@ -171,6 +175,42 @@ pub(crate) struct VerifyArgs {
     /// How the findings are printed.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WatchArgs {
+    /// The matrix.
+    #[arg(long, value_name = "FILE", default_value = "matrix.yaml")]
+    pub(crate) matrix: Utf8PathBuf,
+    /// Write what is proposed for the matrix into it, and remember what was told. A package.yaml is
+    /// never written: its proposal has to be completed by a person.
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// Remember what was told, so that the next run leaves it out.
+    #[arg(long)]
+    pub(crate) remember: bool,
+    /// Where it is remembered.
+    #[arg(long, value_name = "FILE", default_value = "out/watch.json")]
+    pub(crate) state: Utf8PathBuf,
+    /// Leave out what this file remembers, and remember nothing.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["state", "remember"])]
+    pub(crate) since: Option<Utf8PathBuf>,
+    /// Tell what has been told before as well.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only news of this kind; may be given several times.
+    #[arg(long, value_name = "KIND", value_parser = kinds())]
+    pub(crate) kind: Vec<String>,
+    /// End with exit code 1 when there is news.
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    /// How the news is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+fn kinds() -> PossibleValuesParser {
+    NewsKind::ALL.map(NewsKind::as_str).into()
 }
 
 #[derive(Debug, ClapArgs)]

@@ -164,6 +164,8 @@ fn help_and_version_are_data() {
         "verify",
         "publish",
         "explain",
+        "watch",
+        "init",
     ] {
         assert!(data(&[command, "--help"]).contains("Usage: wheelfarm"));
     }

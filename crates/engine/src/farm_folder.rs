@@ -14,6 +14,7 @@ use wheelfarm_core::matrix::{CaBundle, Matrix};
 use wheelfarm_core::package::{self, Package};
 use wheelfarm_core::plan::{self, OnRecord, PatchKey, Plan, PlanInput, WheelPresence};
 use wheelfarm_core::source::Source;
+use wheelfarm_core::watch::propose::{TextFile, Texts};
 
 use crate::fetch;
 
@@ -105,12 +106,39 @@ impl FarmFolder {
 
     /// Expands the matrix.
     pub fn plan(&self) -> Result<Plan, FarmError> {
-        Ok(plan::expand(&PlanInput {
+        Ok(plan::expand(&self.plan_input())?)
+    }
+
+    /// What a plan of this farm is made from.
+    pub fn plan_input(&self) -> PlanInput<'_> {
+        PlanInput {
             matrix: &self.matrix,
             packages: &self.packages,
             patches: &self.patches,
             folders: &self.folders,
-        })?)
+        }
+    }
+
+    /// The texts that people wrote, of the matrix and of each package that it names.
+    pub fn texts(&self) -> Result<Texts, FarmError> {
+        let file = |path: Utf8PathBuf| {
+            let text = fs_err::read_to_string(&path)?;
+            let path = path.into_string();
+            Ok(TextFile { path, text })
+        };
+        let packages = self.packages.keys().map(|name| {
+            let path = self.package_folder(name).join("package.yaml");
+            Ok((name.clone(), file(path)?))
+        });
+        Ok(Texts {
+            matrix: file(self.matrix.file.clone().into()).map_err(FarmError::Matrix)?,
+            packages: packages.collect::<io::Result<_>>().map_err(FarmError::Io)?,
+        })
+    }
+
+    /// The packages that the matrix names, as far as they are there.
+    pub fn packages(&self) -> &BTreeMap<PackageName, Package> {
+        &self.packages
     }
 
     /// The folder of `package`.

@@ -14,3 +14,4 @@ pub mod prove;
 pub mod publish;
 pub mod remote;
 pub mod run;
+pub mod watch;

@@ -7,6 +7,7 @@ mod inspect;
 mod plan;
 mod publish;
 mod verify;
+mod watch;
 
 use camino::Utf8PathBuf;
 use wheelfarm_core::plan::{Job, Need, Plan, Selector};
@@ -28,6 +29,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Verify(args) => verify::run(&args),
         Command::Publish(args) => publish::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Watch(args) => watch::run(&args),
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod progress;
 pub(crate) mod publish;
 pub(crate) mod summary;
 pub(crate) mod verify;
+pub(crate) mod watch;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Archs that have become possible: the package has kernels for them, toolkit and torch take them, and
 //! the matrix does not ask for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Comparison, MatrixChange, News, NewsKind, Packages, listed};
 use crate::arch::Arch;
@@ -36,7 +36,11 @@ pub(super) fn compare(matrix: &Matrix, packages: &Packages, comparison: &mut Com
         let names = sharing.iter().map(|(entry, _)| &entry.name.value);
         let mut item = news(matrix, None, *arch);
         item.notes
-            .push(format!("{} have kernels for it", listed(names)));
+            .push(format!("there are kernels for it in {}", listed(names)));
+        let environments = sharing.iter().flat_map(|(_, archs)| &archs[arch]);
+        let environments: BTreeSet<_> = environments.collect();
+        item.notes
+            .push(format!("possible in {}", listed(environments)));
         item.change = Some(MatrixChange::AddSharedArch { arch: *arch });
         comparison.news.push(item);
     }

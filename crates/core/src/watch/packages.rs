@@ -240,9 +240,13 @@ impl Look<'_> {
         if let Some(range) = &sdist.requires_python
             && *range != release.needs.python.to_string()
         {
+            let needs = match release.needs.python.to_string() {
+                needs if needs.is_empty() => "any".to_owned(),
+                needs => format!("`{needs}`"),
+            };
             item.notes.push(format!(
-                "its requires-python is `{range}`; {} needs `{}`",
-                release.version.value, release.needs.python
+                "its requires-python is `{range}`; {} needs {needs}",
+                release.version.value
             ));
         }
         item.notes.extend(review(self.name(), version, release));

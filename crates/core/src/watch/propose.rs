@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::{MatrixChange, News, ReleaseChange, ReleaseChangeKind};
-use crate::diagnostic::Diagnostics;
+use crate::arch::{Arch, ArchTarget, Ptx};
+use crate::diagnostic::{Diagnostics, Located};
 use crate::ident::PackageName;
 use crate::matrix::Matrix;
 use crate::package;
@@ -252,19 +253,23 @@ fn changed_matrix(text: &str, matrix: &Matrix, change: &MatrixChange) -> Result<
             edit(text, &way, Change::Append(&version.to_string()))
         }
         MatrixChange::AddSharedArch { arch } => {
-            let way = [Step::Key("archs")];
-            edit(text, &way, Change::Append(&arch.to_string()))
+            add_arch(text, &[Step::Key("archs")], &matrix.archs, *arch)
         }
         MatrixChange::AddArch { package, arch } => {
             let [packages, item] = entry(matrix, package)?;
             let mut entries = matrix.packages.iter();
             let own = entries.find(|entry| entry.name.value == *package);
-            if own.is_some_and(|entry| !entry.archs.is_empty()) {
+            if let Some(own) = own.filter(|own| !own.archs.is_empty()) {
                 let way = [packages, item, Step::Key("archs")];
-                return edit(text, &way, Change::Append(&arch.to_string()));
+                return add_arch(text, &way, &own.archs, *arch);
             }
-            let shared = matrix.archs.iter().map(|arch| arch.value.to_string());
-            let items: Vec<_> = shared.chain([arch.to_string()]).collect();
+            let mut items: Vec<_> = matrix.archs.iter().map(|arch| arch.value).collect();
+            let arch = ArchTarget {
+                arch: *arch,
+                ptx: Ptx::Without,
+            };
+            items.insert(place(&matrix.archs, arch.arch).unwrap_or(items.len()), arch);
+            let items: Vec<_> = items.iter().map(ToString::to_string).collect();
             let insert = Change::Insert {
                 key: "archs",
                 items: &items,
@@ -272,6 +277,30 @@ fn changed_matrix(text: &str, matrix: &Matrix, change: &MatrixChange) -> Result<
             edit(text, &[packages, item], insert)
         }
     }
+}
+
+/// Where an arch belongs in a list that ascends; at the end of one that does not.
+fn place(archs: &[Located<ArchTarget>], arch: Arch) -> Option<usize> {
+    let ascends = archs.is_sorted_by_key(|other| other.value);
+    let later = archs.iter().position(|other| other.value.arch > arch);
+    later.filter(|_| ascends)
+}
+
+fn add_arch(
+    text: &str,
+    way: &[Step<'_>],
+    archs: &[Located<ArchTarget>],
+    arch: Arch,
+) -> Result<String, EditError> {
+    let value = arch.to_string();
+    let change = match place(archs, arch) {
+        Some(item) => Change::Before {
+            item,
+            value: &value,
+        },
+        None => Change::Append(&value),
+    };
+    edit(text, way, change)
 }
 
 fn entry(matrix: &Matrix, package: &PackageName) -> Result<[Step<'static>; 2], EditError> {

@@ -310,7 +310,7 @@ fn a_python_is_news_when_every_torch_has_wheels_for_it() {
     let news = farm.news(&TORCH);
     insta::assert_snapshot!(shown(&news), @"
     python: cu128 python: 3.13 (has 3.11, 3.12)
-      torch 2.8.0, 2.9.0 has wheels for it
+      there are wheels for it of torch 2.8.0, 2.9.0
     ");
     insta::assert_snapshot!(farm.propose(&news).matrix.unwrap().diff(), @r#"
     --- a/matrix.yaml
@@ -616,13 +616,26 @@ fn archs_are_news_when_kernels_toolkit_and_torch_allow_them() {
     let want = "    versions: [\"1.0\"]\n    archs: [\"8.0\", \"9.0\", \"12.0\"]\n  # from git\n";
     assert!(after.contains(want), "{after}");
 
+    let demo = DEMO.replace("12.0", "8.6");
+    let farm = Farm::of(MATRIX, &demo, OTHER);
+    let after = farm
+        .propose(&farm.news(&[NewsKind::Arch]))
+        .matrix
+        .unwrap()
+        .after;
+    assert!(
+        after.contains("    archs: [\"8.0\", \"8.6\", \"9.0\"]\n"),
+        "{after}"
+    );
+
     let other = OTHER.replace("12.1", "12.0");
     let farm = Farm::of(MATRIX, DEMO, &other);
     let news = farm.news(&[NewsKind::Arch]);
     insta::assert_snapshot!(shown(&news), @"
     arch: archs: 12.0 (has 8.0, 9.0)
       for RTX 5090
-      demo, other have kernels for it
+      there are kernels for it in demo, other
+      possible in cu128
     ");
     let after = farm.propose(&news).matrix.unwrap().after;
     let want = "archs: [\"8.0\", \"9.0\", \"12.0\"]  # no more than these\n";

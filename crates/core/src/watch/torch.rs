@@ -348,8 +348,10 @@ impl Look<'_> {
             }
             let here = listed(self.environment.python.iter().map(|python| python.value));
             let mut item = self.news(NewsKind::Python, "python", python.to_string(), here);
-            item.notes
-                .push(format!("torch {} has wheels for it", listed(self.in_use())));
+            item.notes.push(format!(
+                "there are wheels for it of torch {}",
+                listed(self.in_use())
+            ));
             if python.threading() == Threading::Free {
                 item.notes.push("a free-threaded build".to_owned());
             }

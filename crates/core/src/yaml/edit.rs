@@ -22,6 +22,13 @@ pub(crate) enum Step<'a> {
 pub(crate) enum Change<'a> {
     /// A list gets another text at its end.
     Append(&'a str),
+    /// A list gets another text before one of its items, counted from 0.
+    Before {
+        /// Which item.
+        item: usize,
+        /// The text.
+        value: &'a str,
+    },
     /// A text becomes another one.
     Replace(&'a str),
     /// A map gets another key at its end, with a list of texts.
@@ -62,6 +69,7 @@ pub(crate) fn edit(text: &str, way: &[Step<'_>], change: Change<'_>) -> Result<S
     let source = Source { text };
     let changed = match change {
         Change::Append(value) => source.append(at, value),
+        Change::Before { item, value } => source.before(at, item, value),
         Change::Replace(value) => source.replace(at, value),
         Change::Insert { key, items } => source.insert(at, key, items),
         Change::Copy { item, comment } => source.copy(at, item, comment),
@@ -101,6 +109,12 @@ fn apply(at: &mut At<Tree>, change: Change<'_>) -> Option<()> {
     let text = |value: &str| located(Tree::Text(value.to_owned()));
     match (change, &mut at.value) {
         (Change::Append(value), Tree::List(items)) => items.push(text(value)),
+        (Change::Before { item, value }, Tree::List(items)) => {
+            if item > items.len() {
+                return None;
+            }
+            items.insert(item, text(value));
+        }
         (Change::Replace(value), Tree::Text(old)) => value.clone_into(old),
         (Change::Insert { key, items }, Tree::Map(entries)) => {
             let items = items.iter().map(|item| text(item)).collect();
@@ -151,6 +165,25 @@ impl Source<'_> {
         } else {
             self.append_block(last, &value)
         }
+    }
+
+    fn before(self, list: &At<Tree>, item: usize, value: &str) -> Option<String> {
+        let Tree::List(items) = &list.value else {
+            return None;
+        };
+        let next = token(items.get(item)?)?;
+        let value = self.styled_as(next, value)?;
+        if is_flow(list) {
+            return self.with(&[(next.start, Some(format!("{value}, ")))]);
+        }
+        if let Some(previous) = item.checked_sub(1) {
+            // Below the item before it, for comments stand above what they are about.
+            return self.append_block(token(items.get(previous)?)?, &value);
+        }
+        let line = self.line(next.start);
+        let dash = self.text.get(line.start..next.start)?;
+        let newline = self.newline();
+        self.with(&[(line.start, Some(format!("{dash}{value}{newline}")))])
     }
 
     /// `["a", "b"]`, on one line or with a line for each item.
@@ -420,6 +453,41 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_put_before_another() {
+        let before = |item| Change::Before {
+            item,
+            value: "2.10",
+        };
+        let flow = "a: ['1', \n  '3']  # x\n";
+        check(
+            flow,
+            &LIST,
+            before(0),
+            Ok("a: ['2.10', '1', \n  '3']  # x\n"),
+        );
+        check(
+            flow,
+            &LIST,
+            before(1),
+            Ok("a: ['1', \n  '2.10', '3']  # x\n"),
+        );
+        let lines = "a:\n  # one\n  - '1'\n  # three\n  - '3'\n";
+        check(
+            lines,
+            &LIST,
+            before(0),
+            Ok("a:\n  # one\n  - '2.10'\n  - '1'\n  # three\n  - '3'\n"),
+        );
+        check(
+            lines,
+            &LIST,
+            before(1),
+            Ok("a:\n  # one\n  - '1'\n  - '2.10'\n  # three\n  - '3'\n"),
+        );
+        check(lines, &LIST, before(2), Err(EditError::Spelling));
+    }
+
+    #[test]
     fn a_text_is_replaced_in_its_own_quotes() {
         let way = [Step::Key("a"), Step::Item(1)];
         let replace = Change::Replace("2.9.1");
@@ -558,6 +626,11 @@ mod tests {
             prop_assert_eq!(&read["a"], &serde_json::json!(want));
             // Every comment is still there, and taking the new text out gives the old one back.
             prop_assert_eq!(edited.matches('#').count(), text.matches('#').count());
+            let first = edit(&text, &LIST, Change::Before { item: 0, value: &new }).unwrap();
+            let read: std::collections::BTreeMap<String, serde_json::Value> =
+                super::super::parse("", &first).unwrap();
+            prop_assert_eq!(read["a"][0].as_str(), Some(&*new));
+            prop_assert_eq!(first.matches('#').count(), text.matches('#').count());
             let replaced = edit(&text, &[Step::Key("a"), Step::Item(0)], Change::Replace(&new)).unwrap();
             want.pop();
             want[0] = new;
@@ -570,6 +643,7 @@ mod tests {
         #[test]
         fn no_text_stops_the_editor(text in "[a\\[\\]\\-:,\"'#&*\n ]{0,40}") {
             drop(edit(&text, &LIST, Change::Append("1")));
+            drop(edit(&text, &LIST, Change::Before { item: 0, value: "1" }));
             drop(edit(&text, &LIST, Change::Copy { item: 0, comment: "c" }));
             drop(edit(&text, &[], Change::Insert { key: "k", items: &[] }));
         }

@@ -12,7 +12,7 @@ use tokio::time;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::ident::GitCommit;
 use wheelfarm_core::source::{
-    GitUrl, SourceTree, Submodules, TopFolder, TreeCaps, TreeEntry, TreeError, TreePath,
+    GitRefs, GitUrl, SourceTree, Submodules, TopFolder, TreeCaps, TreeEntry, TreeError, TreePath,
 };
 
 use super::git_command::{Git, LocalRepositories};
@@ -55,11 +55,7 @@ impl Fetcher {
         submodules: Submodules,
         progress: Progress<'_>,
     ) -> Result<SourceTree, FetchError> {
-        let local = if url.is_local() {
-            LocalRepositories::Allowed
-        } else {
-            LocalRepositories::Refused
-        };
+        let local = LocalRepositories::of(url);
         let mut tree = SourceTree::new();
         let mut waiting = vec![Place {
             folder: None,
@@ -85,6 +81,24 @@ impl Fetcher {
             }
         }
         Ok(tree)
+    }
+
+    /// The head and the tags of a repository, asked for anew; nothing of it is fetched.
+    pub async fn remote_refs(
+        &self,
+        url: &GitUrl,
+        progress: impl Fn(FetchProgress) + Send + Sync,
+    ) -> Result<GitRefs, FetchError> {
+        let git = Git {
+            url,
+            repository: None,
+            local: LocalRepositories::of(url),
+            // It says nothing while it works, so this bounds the whole of it.
+            stall_limit: Some(self.options.stall_limit),
+        };
+        let args = ["--", url.as_str(), "HEAD", "refs/tags/*"];
+        let listing = git.run("ls-remote", &args, &progress).await?;
+        Ok(GitRefs::parse(&String::from_utf8_lossy(&listing)))
     }
 
     /// The cache's repository for an address, made when it is not there.

@@ -10,6 +10,7 @@ mod git;
 mod git_command;
 mod gitmodules;
 pub(crate) mod http;
+mod index;
 mod sdist;
 #[cfg(test)]
 pub(crate) mod tests;
