@@ -178,6 +178,10 @@ pub(crate) struct VerifyArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each flag, as clap has it"
+)]
 pub(crate) struct WatchArgs {
     /// The matrix.
     #[arg(long, value_name = "FILE", default_value = "matrix.yaml")]

@@ -3,11 +3,16 @@
 //! What cannot be reached is an answer too, with the reason: one index that is down does not hide the
 //! news of the others.
 
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::stream::{self, StreamExt};
 use wheelfarm_core::diagnostic::chain;
+use wheelfarm_core::watch::told::{Told, ToldError};
 use wheelfarm_core::watch::{Answer, Answers, Question};
 
 use crate::fetch::{FetchProgress, Fetcher};
+use crate::files::{self, FileError};
 
 /// How many are asked at a time: servers count requests, and pages are short.
 const AT_A_TIME: usize = 8;
@@ -44,6 +49,45 @@ async fn ask(
     answer.unwrap_or_else(|error| Answer::None(chain(&error)))
 }
 
+/// Why the file of what was told cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ToldFileError {
+    /// It is something else.
+    #[error("failed to read what was told from `{path}`")]
+    Content {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: ToldError,
+    },
+    /// This machine's disk.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Reads what was told from `path`; nothing was when there is no such file.
+pub fn read_told(path: &Utf8Path) -> Result<Told, ToldFileError> {
+    let text = match fs_err::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Told::default()),
+        Err(error) => return Err(FileError::new("read", path, error).into()),
+    };
+    Told::parse(&text).map_err(|source| ToldFileError::Content {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Writes what was told to `path`, and the folder that it lies in.
+pub fn write_told(path: &Utf8Path, told: &Told) -> Result<(), FileError> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_str().is_empty()) {
+        files::create_folder(folder)?;
+    }
+    files::write_atomic(path, told.to_text().as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -76,7 +120,7 @@ mod tests {
     fn file_names(answer: &Answer) -> Vec<&str> {
         match answer {
             Answer::Files(files) => files.iter().map(|file| file.file_name.as_str()).collect(),
-            other => panic!("{other:?}"),
+            Answer::Refs(_) | Answer::None(_) => panic!("{answer:?}"),
         }
     }
 

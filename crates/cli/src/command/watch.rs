@@ -1,7 +1,5 @@
 //! `wheelfarm watch`.
 
-use std::io;
-
 use camino::Utf8Path;
 use wheelfarm_core::watch::propose::{self, Proposal};
 use wheelfarm_core::watch::told::Told;
@@ -10,7 +8,7 @@ use wheelfarm_engine::farm_folder::FarmFolder;
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::files;
 use wheelfarm_engine::run::StopSignal;
-use wheelfarm_engine::watch::look;
+use wheelfarm_engine::watch::{ToldFileError, look, read_told, write_told};
 
 use super::{cache_folder, listen};
 use crate::args::{Format, WatchArgs};
@@ -25,7 +23,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<ExitCode, Failure> {
     let plan = farm.plan()?;
     render::warnings(&plan.warnings);
     let state = args.since.as_ref().unwrap_or(&args.state);
-    let mut told = read_told(state)?;
+    let mut told = told_before(state)?;
     let answers = ask(&farm)?;
     let Comparison {
         mut news,
@@ -58,7 +56,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<ExitCode, Failure> {
         for news in &news {
             told.add(news);
         }
-        remember(&args.state, &told)?;
+        write_told(&args.state, &told).map_err(Failure::infrastructure)?;
     }
     Ok(if args.exit_code && !news.is_empty() {
         ExitCode::JobFailed
@@ -93,21 +91,12 @@ fn stopped() -> Failure {
 }
 
 /// What has been told; nothing when the file is not there yet.
-fn read_told(path: &Utf8Path) -> Result<Told, Failure> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Told::default()),
-        Err(error) => {
-            return Err(Failure::infrastructure(files::FileError::new(
-                "read", path, error,
-            )));
-        }
-    };
-    Told::parse(&text).map_err(|error| {
-        let context = format!("failed to read what was told from `{path}`");
-        Failure::bad_input(anyhow::Error::new(error).context(context)).with_hint(
+fn told_before(path: &Utf8Path) -> Result<Told, Failure> {
+    read_told(path).map_err(|error| match error {
+        ToldFileError::Content { .. } => Failure::bad_input(error).with_hint(
             "name the file that `wheelfarm watch --remember` wrote, or remove it to be told all",
-        )
+        ),
+        _ => Failure::infrastructure(error),
     })
 }
 
@@ -117,11 +106,4 @@ fn write(proposal: &Proposal) -> Result<(), Failure> {
             .map_err(Failure::infrastructure)?;
     }
     Ok(())
-}
-
-fn remember(path: &Utf8Path, told: &Told) -> Result<(), Failure> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_str().is_empty()) {
-        files::create_folder(folder).map_err(Failure::infrastructure)?;
-    }
-    files::write_atomic(path, told.to_text().as_bytes()).map_err(Failure::infrastructure)
 }
