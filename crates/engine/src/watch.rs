@@ -51,7 +51,6 @@ async fn ask(
 
 /// Why the file of what was told cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum ToldFileError {
     /// It is something else.
     #[error("failed to read what was told from `{path}`")]

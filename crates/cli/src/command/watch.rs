@@ -96,7 +96,7 @@ fn told_before(path: &Utf8Path) -> Result<Told, Failure> {
         ToldFileError::Content { .. } => Failure::bad_input(error).with_hint(
             "name the file that `wheelfarm watch --remember` wrote, or remove it to be told all",
         ),
-        _ => Failure::infrastructure(error),
+        ToldFileError::File(_) => Failure::infrastructure(error),
     })
 }
 
