@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Compare the matrix with what is out there, and propose what it lacks as a diff.
     Watch(WatchArgs),
+    /// Begin something new.
+    Init(InitArgs),
 }
 
 /// Which matrix, and which of its jobs.
@@ -215,6 +217,53 @@ pub(crate) struct WatchArgs {
 
 fn kinds() -> PossibleValuesParser {
     NewsKind::ALL.map(NewsKind::as_str).into()
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InitArgs {
+    #[command(subcommand)]
+    pub(crate) what: InitCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InitCommand {
+    /// Begin the folder of a package from its source, which is read and not run.
+    Package(InitPackageArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InitPackageArgs {
+    /// The package's name in PEP 503 normal form, which is the project's on the index and the folder's.
+    pub(crate) name: String,
+    /// Begin from the sdist of this version; without it and without --git, from the newest.
+    #[arg(long, value_name = "VERSION", conflicts_with = "git")]
+    pub(crate) sdist: Option<String>,
+    /// The index that the sdist is on.
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "https://pypi.org/simple",
+        conflicts_with = "git"
+    )]
+    pub(crate) index: String,
+    /// Begin from a repository.
+    #[arg(long, value_name = "URL", requires = "commit")]
+    pub(crate) git: Option<String>,
+    /// The commit of the repository, all 40 or 64 digits.
+    #[arg(long, value_name = "SHA", requires = "git")]
+    pub(crate) commit: Option<String>,
+    /// The version of that commit, where its source does not say.
+    #[arg(long, value_name = "VERSION", requires = "git")]
+    pub(crate) release: Option<String>,
+    /// The matrix of the farm: it says where packages lie and which archs and Pythons are wanted.
+    #[arg(long, value_name = "FILE", default_value = "matrix.yaml")]
+    pub(crate) matrix: Utf8PathBuf,
+    /// Where downloads are kept between runs.
+    #[arg(long, value_name = "FOLDER", env = "WHEELFARM_CACHE")]
+    pub(crate) cache: Option<Utf8PathBuf>,
+    /// How what was done is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -23,6 +23,7 @@ pub mod quantity;
 pub mod read_at;
 pub mod release;
 pub mod render;
+pub mod scaffold;
 pub mod source;
 pub mod version;
 pub mod watch;

@@ -88,20 +88,44 @@ impl From<Diagnostics> for FarmError {
 impl FarmFolder {
     /// Reads the farm of the matrix at `path`.
     pub fn read(path: &Utf8Path) -> Result<Self, FarmError> {
+        let mut farm = Self::read_matrix(path)?;
+        farm.read_packages()?;
+        farm.read_patches()?;
+        farm.read_folders()?;
+        Ok(farm)
+    }
+
+    /// Reads the matrix at `path` and nothing that it leads to, for who adds to a farm.
+    pub fn read_matrix(path: &Utf8Path) -> Result<Self, FarmError> {
         let text = fs_err::read_to_string(path).map_err(FarmError::Matrix)?;
         let matrix = Matrix::parse(path.as_str(), &text)?;
         let root = path.parent().unwrap_or(Utf8Path::new("")).to_owned();
-        let mut farm = Self {
+        Ok(Self {
             root,
             packages: BTreeMap::new(),
             patches: BTreeMap::new(),
             folders: BTreeMap::new(),
             matrix,
-        };
-        farm.read_packages()?;
-        farm.read_patches()?;
-        farm.read_folders()?;
-        Ok(farm)
+        })
+    }
+
+    /// The build requirements of every package that lies in the farm, in the matrix or not. What cannot
+    /// be read has none.
+    pub fn build_requirements(&self) -> Vec<String> {
+        let folder = self.root.join(&self.matrix.folders.packages);
+        let folders = folder.read_dir_utf8().into_iter().flatten().flatten();
+        let mut paths: Vec<_> = folders
+            .map(|entry| entry.into_path().join("package.yaml"))
+            .collect();
+        paths.sort();
+        let parsed = paths.iter().filter_map(|path| {
+            let text = fs_err::read_to_string(path).ok()?;
+            package::parse(path.as_str(), &text).ok()
+        });
+        let releases = parsed.flat_map(|package| package.releases);
+        releases
+            .flat_map(|release| release.build.requirements)
+            .collect()
     }
 
     /// Expands the matrix.

@@ -14,4 +14,5 @@ pub mod prove;
 pub mod publish;
 pub mod remote;
 pub mod run;
+pub mod scaffold;
 pub mod watch;

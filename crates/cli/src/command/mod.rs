@@ -3,6 +3,7 @@
 mod build;
 mod dockerfile;
 mod explain;
+mod init;
 mod inspect;
 mod plan;
 mod publish;
@@ -30,6 +31,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Publish(args) => publish::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Init(args) => init::run(&args),
     }
 }
 
