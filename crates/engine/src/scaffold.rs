@@ -112,7 +112,7 @@ pub enum BeginError {
         project: PackageName,
         /// Why.
         #[source]
-        source: FetchError,
+        source: Box<FetchError>,
     },
     /// The source says something of itself that no package can have.
     #[error("failed to write a package from what the source says: {0}")]
@@ -165,14 +165,14 @@ impl BeginError {
                 "leave `--sdist` out for the newest, or name its repository: `--git URL --commit SHA`",
             ),
             Self::VersionUnknown { .. } => Some("say it: `--release VERSION`"),
-            Self::Fetch { source, .. } => match source {
-                FetchError::NoProject { .. } => Some(GIT_HINT),
-                FetchError::Http(_) => Some(
-                    "run it again where the index can be reached, or name a repository that can be: \
-                     `--git URL --commit SHA`",
-                ),
-                _ => source.hint(),
-            },
+            Self::Fetch { source, .. } if matches!(**source, FetchError::NoProject { .. }) => {
+                Some(GIT_HINT)
+            }
+            Self::Fetch { source, .. } if matches!(**source, FetchError::Http(_)) => Some(
+                "run it again where the index can be reached, or name a repository that can be: \
+                 `--git URL --commit SHA`",
+            ),
+            Self::Fetch { source, .. } => source.hint(),
             Self::PackageIndex(_) | Self::Faults(_) | Self::File(_) => None,
         }
     }
@@ -231,7 +231,7 @@ pub async fn begin(
         version: &fetched.version,
         source: &fetched.source,
         survey: &fetched.survey,
-        pins: &pins.pins,
+        pins: &pins.found,
         unpinned: &pins.unpinned,
         archs: &archs,
     };
@@ -393,14 +393,14 @@ async fn read(
 fn fetch_failed(name: &PackageName, source: FetchError) -> BeginError {
     BeginError::Fetch {
         project: name.clone(),
-        source,
+        source: Box::new(source),
     }
 }
 
 /// The build requirements with versions, and those without.
 #[derive(Default)]
 struct Pins {
-    pins: Vec<Pin>,
+    found: Vec<Pin>,
     unpinned: Vec<Requirement>,
     not_checked: Vec<String>,
 }
@@ -427,7 +427,7 @@ async fn pin(
     let mut pins = Pins::default();
     for requirement in requirements {
         if let Some(pin) = of_farm(requirement, &others) {
-            pins.pins.push(pin);
+            pins.found.push(pin);
             continue;
         }
         let files = fetcher
@@ -442,9 +442,227 @@ async fn pin(
             }
         };
         match found {
-            Some(pin) => pins.pins.push(pin),
+            Some(pin) => pins.found.push(pin),
             None => pins.unpinned.push(requirement.clone()),
         }
     }
     Ok(pins)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::Duration;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use wheelfarm_core::digest::Sha256Digest;
+    use wheelfarm_core::source::{FileMode, SourceTree, TarLayout, TreeEntry};
+
+    use super::*;
+    use crate::fetch::FetchOptions;
+    use crate::fetch::tests::server::{Reply, Server};
+
+    const HTML: &str = "text/html";
+
+    fn sdist() -> Vec<u8> {
+        let mut tree = SourceTree::new();
+        let setup = "from torch.utils.cpp_extension import CUDAExtension\nimport psutil\n\
+                     raise SystemExit('this is run')\nCUDAExtension('thing._C', ['a.cu'])\n";
+        let files = [
+            (
+                "PKG-INFO",
+                "Metadata-Version: 2.1\nName: thing\nVersion: 1.1\nRequires-Python: >=3.9\n",
+            ),
+            ("setup.py", setup),
+            ("a.cu", ""),
+            ("thing/__init__.py", ""),
+        ];
+        for (path, text) in files {
+            let entry = TreeEntry::File {
+                bytes: text.as_bytes().into(),
+                mode: FileMode::Plain,
+            };
+            tree.insert(path.parse().unwrap(), entry).unwrap();
+        }
+        let layout = TarLayout {
+            prefix: Some("thing-1.1".parse().unwrap()),
+            ..TarLayout::default()
+        };
+        let tar = tree.write_tar(&layout, Vec::new()).unwrap();
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
+        encoder.write_all(&tar).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    struct Lab {
+        folder: tempfile::TempDir,
+        server: Server,
+    }
+
+    impl Lab {
+        /// A farm in a folder and an index with the releases of `thing` that `page` lists.
+        async fn new(page: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let mut server = Server::new().await;
+            server.on("/simple/thing/", Reply::ok(HTML, page));
+            server.on("/f/thing-1.1.tar.gz", Reply::ok("x", sdist()));
+            for name in ["setuptools", "wheel", "packaging", "ninja"] {
+                let page = format!(
+                    "<a href='/f/{name}-1.0-py3-none-any.whl'>x</a><a href='/f/{name}-2.0-py3-none-any.whl' \
+                     data-requires-python='&gt;=3.20'>x</a>"
+                );
+                server.on(&format!("/simple/{name}/"), Reply::ok(HTML, page));
+            }
+            let index = server.url("/simple");
+            let matrix = format!(
+                "schema: 1\nfarm: t\narchs: [\"8.0\", \"12.0+PTX\"]\npackages:\n  - name: other\n    versions: \
+                 [\"1.0\"]\nenvironments:\n  - name: e\n    base:\n      debootstrap:\n        suite: bookworm\n    \
+                 toolkit: pypi\n    cuda: \"13.0\"\n    torch: [\"2.11.0\"]\n    python: [\"3.11\"]\nbuild:\n  \
+                 package-index: {index}\n"
+            );
+            let lab = Self { folder, server };
+            lab.write("matrix.yaml", &matrix);
+            lab
+        }
+
+        fn path(&self, path: &str) -> Utf8PathBuf {
+            Utf8Path::from_path(self.folder.path()).unwrap().join(path)
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.path(path);
+            create_folder(path.parent().unwrap()).unwrap();
+            write_atomic(&path, text.as_bytes()).unwrap();
+        }
+
+        async fn begin(&mut self, version: Option<&str>) -> Result<NewPackage, BeginError> {
+            let options = FetchOptions {
+                attempts: 1,
+                first_wait: Duration::from_millis(1),
+                ..FetchOptions::default()
+            };
+            let fetcher = Fetcher::new(self.path("cache"), options).unwrap();
+            let farm = FarmFolder::read_matrix(&self.path("matrix.yaml")).unwrap();
+            let origin = Origin::Sdist {
+                index: self.server.url("/simple").parse().unwrap(),
+                version: version.map(|text| text.parse().unwrap()),
+            };
+            let name = "thing".parse().unwrap();
+            let begun = begin(&farm, &fetcher, &name, &origin, |_| {});
+            self.server.during(begun).await
+        }
+    }
+
+    fn page() -> String {
+        let digest = Sha256Digest::of(&sdist());
+        format!(
+            "<a href='/f/thing-1.0.tar.gz'>x</a><a href='/f/thing-1.1.tar.gz#sha256={digest}'>x</a>\
+             <a href='/f/thing-1.2.tar.gz' data-yanked>x</a><a href='/f/thing-2.0rc1.tar.gz'>x</a>\
+             <a href='/f/thing-1.5-py3-none-any.whl'>x</a>"
+        )
+    }
+
+    #[tokio::test]
+    async fn the_newest_sdist_is_read_and_not_run() {
+        let mut lab = Lab::new(&page()).await;
+        // Another package of the farm, with a requirement that this one has too.
+        lab.write(
+            "packages/other/package.yaml",
+            "schema: 1\nname: other\nsummary: s\nlicence: MIT\nupstream: u\nreleases:\n  - version: \"1.0\"\n    \
+             source:\n      folder: source\n    kernels: just-in-time\n    build:\n      requirements: \
+             [\"ninja==1.13.0\"]\n",
+        );
+        let new = lab
+            .begin(None)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(new.folder, lab.path("packages/thing"));
+        let release = &new.package.releases[0];
+        assert_eq!(release.version.value.to_string(), "1.1");
+        // psutil is on no index here.
+        let want = [
+            "setuptools==1.0",
+            "wheel==1.0",
+            "packaging==1.0",
+            "ninja==1.13.0",
+        ];
+        assert_eq!(release.build.requirements, want);
+        assert_eq!(new.not_checked.len(), 1);
+        assert!(
+            new.not_checked[0].starts_with("a version of psutil: index "),
+            "{:?}",
+            new.not_checked
+        );
+        assert!(
+            new.files
+                .package
+                .contains("no wheel of it was found: pin it by hand")
+        );
+        assert!(new.files.package.contains("- name: \"thing/_C*.so\"\n"));
+        assert!(!new.folder.exists(), "nothing is written yet");
+
+        new.write().unwrap();
+        let text = fs_err::read_to_string(new.folder.join("package.yaml")).unwrap();
+        assert_eq!(text, new.files.package);
+        assert!(new.folder.join("test.py").is_file());
+        let above: Vec<_> = lab.path("packages").read_dir_utf8().unwrap().collect();
+        assert_eq!(above.len(), 2, "nothing else is left");
+
+        let error = new.write().unwrap_err();
+        assert!(matches!(error, BeginError::Taken { .. }), "{error}");
+        let error = lab.begin(None).await.unwrap_err();
+        assert!(matches!(error, BeginError::Taken { .. }), "{error}");
+    }
+
+    #[track_caller]
+    fn check(error: &BeginError, message: &str, hint: &str) {
+        let text = chain(error);
+        assert!(text.contains(message), "{text}");
+        assert_eq!(error.hint(), Some(hint), "{text}");
+        assert_eq!(error.kind(), BeginErrorKind::Input, "{text}");
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_asked_for() {
+        let mut lab = Lab::new(&page()).await;
+        let error = lab.begin(Some("1.7")).await.unwrap_err();
+        let newest =
+            "leave `--sdist` out for the newest, or name its repository: `--git URL --commit SHA`";
+        check(
+            &error,
+            "has no `.tar.gz` sdist of `thing` 1.7; the newest is 1.1",
+            newest,
+        );
+        let error = lab.begin(Some("1.0")).await.unwrap_err();
+        check(&error, "gives no sha256 for `thing-1.0.tar.gz`", GIT_HINT);
+        let mut lab = Lab::new("<a href='/f/thing-1.5-py3-none-any.whl'>x</a>").await;
+        let error = lab.begin(None).await.unwrap_err();
+        check(&error, "has no `.tar.gz` sdist of `thing`", GIT_HINT);
+    }
+
+    #[tokio::test]
+    async fn a_project_that_is_not_there_and_an_index_that_is_down_are_told() {
+        let mut lab = Lab::new("").await;
+        let farm = FarmFolder::read_matrix(&lab.path("matrix.yaml")).unwrap();
+        let options = FetchOptions {
+            attempts: 1,
+            ..FetchOptions::default()
+        };
+        let fetcher = Fetcher::new(lab.path("cache"), options).unwrap();
+        let origin = Origin::Sdist {
+            index: lab.server.url("/simple").parse().unwrap(),
+            version: None,
+        };
+        let name = "nothing".parse().unwrap();
+        let asked = begin(&farm, &fetcher, &name, &origin, |_| {});
+        let error = lab.server.during(asked).await.unwrap_err();
+        check(&error, "has no project `nothing`", GIT_HINT);
+        drop(lab.server);
+        let error = begin(&farm, &fetcher, &name, &origin, |_| {})
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), BeginErrorKind::Infrastructure);
+        assert!(error.hint().unwrap().contains("--git URL"), "{error}");
+    }
 }

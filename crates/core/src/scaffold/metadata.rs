@@ -41,6 +41,7 @@ pub(super) fn of_pkg_info(bytes: &[u8], licence_text: &str) -> Option<Project> {
         let is_text = !value.is_empty() && value != "UNKNOWN" && value.len() <= TEXT_CAP;
         is_text.then(|| value.to_owned())
     };
+    one("Name")?;
     let classifiers = headers.values("Classifier");
     let said = one("License").or_else(|| licence_of_classifiers(classifiers));
     let licence = match one("License-Expression") {
@@ -214,6 +215,7 @@ mod tests {
         assert_eq!(licence.spdx, "BSD-3-Clause");
         assert_eq!(licence.guessed_from.as_deref(), Some("BSD License"));
         assert_eq!(of_pkg_info(b"no headers", ""), None);
+        assert_eq!(of_pkg_info(b"", ""), None);
     }
 
     #[test]
