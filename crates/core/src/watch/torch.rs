@@ -82,7 +82,7 @@ fn torches(environment: &EnvironmentAxes, files: &[IndexFile]) -> Torches {
     let known = known_pythons(environment, files);
     let mut found = Torches::new();
     for file in files {
-        let Some((version, wheel)) = torch_wheel(file) else {
+        let Some((version, wheel)) = torch_wheel(file, environment) else {
             continue;
         };
         let cuda = cuda_of(&wheel, version, environment);
@@ -110,12 +110,17 @@ fn torches(environment: &EnvironmentAxes, files: &[IndexFile]) -> Torches {
     found
 }
 
-/// A file that is a released torch for linux `x86_64`.
-fn torch_wheel(file: &IndexFile) -> Option<(TorchVersion, WheelName)> {
+/// A file that is a released torch for linux `x86_64`, or a nightly that is in use.
+fn torch_wheel(
+    file: &IndexFile,
+    environment: &EnvironmentAxes,
+) -> Option<(TorchVersion, WheelName)> {
     let wheel: WheelName = file.file_name.parse().ok()?;
     let is_ours = wheel.project().as_str() == "torch" && is_for_linux(&wheel);
     let version: PackageVersion = wheel.public_version().as_str().parse().ok()?;
-    if !is_ours || version.is_prerelease() {
+    let mut in_use = environment.torch.iter();
+    let is_in_use = in_use.any(|torch| PackageVersion::from(torch.value) == version);
+    if !is_ours || (version.is_prerelease() && !is_in_use) {
         return None;
     }
     // A matrix has no post releases of torch, and torch has none.
