@@ -49,7 +49,10 @@ pub(super) fn of_pkg_info(bytes: &[u8], licence_text: &str) -> Option<Project> {
             spdx,
             guessed_from: None,
         }),
-        None => said.map(|said| licence(&said, licence_text)),
+        None => match said {
+            Some(said) => Some(licence(&said, licence_text)),
+            None => licence_of_text(licence_text),
+        },
     };
     let pages = headers.values("Project-URL").filter_map(|value| {
         let (label, url) = value.split_once(',')?;
@@ -96,7 +99,10 @@ pub(super) fn of_files(pyproject: &str, setup: &Python<'_>, licence_text: &str) 
     Project {
         version: text("version", "version").and_then(|text| text.parse().ok()),
         summary: text("description", "description"),
-        licence: said.map(|said| licence(&said, licence_text)),
+        licence: match said {
+            Some(said) => Some(licence(&said, licence_text)),
+            None => licence_of_text(licence_text),
+        },
         upstream: page
             .map(|(_, url)| url)
             .or_else(|| setup.keyword("url").map(|(_, url)| url)),
@@ -162,6 +168,23 @@ fn home_page(pages: &[(String, String)]) -> Option<String> {
 fn licence_of_classifiers<'a>(classifiers: impl Iterator<Item = &'a str>) -> Option<String> {
     let mut names = classifiers.filter_map(|line| line.strip_prefix("License :: OSI Approved :: "));
     names.next().map(|name| name.trim().to_owned())
+}
+
+/// The licence by the words of its text.
+fn licence_of_text(text: &str) -> Option<Licence> {
+    let spdx = if text.contains("Permission is hereby granted, free of charge") {
+        "MIT"
+    } else if text.contains("Apache License") && text.contains("Version 2.0") {
+        "Apache-2.0"
+    } else if text.contains("Redistribution and use") && text.contains("Neither the name") {
+        "BSD-3-Clause"
+    } else {
+        return None;
+    };
+    Some(Licence {
+        spdx: spdx.to_owned(),
+        guessed_from: Some("the text of its licence".to_owned()),
+    })
 }
 
 /// The SPDX expression for what people write.
@@ -249,5 +272,9 @@ mod tests {
         check("BSD", "Redistribution and use", "BSD-2-Clause");
         check("BSD", "", "NOASSERTION");
         check("Proprietary", "", "NOASSERTION");
+        let of_text = |text: &str| licence_of_text(text).map(|licence| licence.spdx);
+        let mit = "MIT License\nPermission is hereby granted, free of charge, to";
+        assert_eq!(of_text(mit).as_deref(), Some("MIT"));
+        assert_eq!(of_text("All rights reserved"), None);
     }
 }

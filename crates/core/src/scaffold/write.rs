@@ -139,7 +139,7 @@ fn header(out: &mut Lines, draft: &Draft<'_>) {
         ),
         Some(Some(said)) => {
             let from = &project.read_from;
-            out.comment(0, &format!("Guessed from `{said}` in {from}: check."));
+            out.comment(0, &format!("Guessed from `{said}` ({from}): check."));
         }
         Some(None) => {}
     }
