@@ -1,7 +1,9 @@
 //! The command line.
 
 use camino::Utf8PathBuf;
+use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use wheelfarm_core::watch::NewsKind;
 
 /// A build farm for CUDA Python wheels: from one matrix to wheels that install and run.
 ///
@@ -38,6 +40,10 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Check, refresh and write patches.
     Patch(PatchArgs),
+    /// Compare the matrix with what is out there, and propose what it lacks as a diff.
+    Watch(WatchArgs),
+    /// Begin something new.
+    Init(InitArgs),
 }
 
 /// Which matrix, and which of its jobs.
@@ -201,6 +207,93 @@ pub(crate) struct CompatArgs {
     pub(crate) python: Option<String>,
     /// How the answer is printed. Exit code 0 if all of it fits together, 1 if it cannot work, 4 if
     /// that is not known.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each flag, as clap has it"
+)]
+pub(crate) struct WatchArgs {
+    /// The matrix.
+    #[arg(long, value_name = "FILE", default_value = "matrix.yaml")]
+    pub(crate) matrix: Utf8PathBuf,
+    /// Write what is proposed for the matrix into it, and remember what was told. A package.yaml is
+    /// never written: its proposal has to be completed by a person.
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// Remember what was told, so that the next run leaves it out.
+    #[arg(long)]
+    pub(crate) remember: bool,
+    /// Where it is remembered.
+    #[arg(long, value_name = "FILE", default_value = "out/watch.json")]
+    pub(crate) state: Utf8PathBuf,
+    /// Leave out what this file remembers, and remember nothing.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["state", "remember"])]
+    pub(crate) since: Option<Utf8PathBuf>,
+    /// Tell what has been told before as well.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only news of this kind; may be given several times.
+    #[arg(long, value_name = "KIND", value_parser = kinds())]
+    pub(crate) kind: Vec<String>,
+    /// End with exit code 1 when there is news.
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    /// How the news is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+fn kinds() -> PossibleValuesParser {
+    NewsKind::ALL.map(NewsKind::as_str).into()
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InitArgs {
+    #[command(subcommand)]
+    pub(crate) what: InitCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InitCommand {
+    /// Begin the folder of a package from its source, which is read and not run.
+    Package(InitPackageArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InitPackageArgs {
+    /// The package's name in PEP 503 normal form, which is the project's on the index and the folder's.
+    pub(crate) name: String,
+    /// Begin from the sdist of this version; without it and without --git, from the newest.
+    #[arg(long, value_name = "VERSION", conflicts_with = "git")]
+    pub(crate) sdist: Option<String>,
+    /// The index that the sdist is on.
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "https://pypi.org/simple",
+        conflicts_with = "git"
+    )]
+    pub(crate) index: String,
+    /// Begin from a repository.
+    #[arg(long, value_name = "URL", requires = "commit")]
+    pub(crate) git: Option<String>,
+    /// The commit of the repository, all 40 or 64 digits.
+    #[arg(long, value_name = "SHA", requires = "git")]
+    pub(crate) commit: Option<String>,
+    /// The version of that commit, where its source does not say.
+    #[arg(long, value_name = "VERSION", requires = "git")]
+    pub(crate) release: Option<String>,
+    /// The matrix of the farm: it says where packages lie and which archs and Pythons are wanted.
+    #[arg(long, value_name = "FILE", default_value = "matrix.yaml")]
+    pub(crate) matrix: Utf8PathBuf,
+    /// Where downloads are kept between runs.
+    #[arg(long, value_name = "FOLDER", env = "WHEELFARM_CACHE")]
+    pub(crate) cache: Option<Utf8PathBuf>,
+    /// How what was done is printed.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
 }

@@ -165,6 +165,8 @@ fn help_and_version_are_data() {
         "publish",
         "compat",
         "explain",
+        "watch",
+        "init",
     ] {
         assert!(data(&[command, "--help"]).contains("Usage: wheelfarm"));
     }

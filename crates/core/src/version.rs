@@ -208,6 +208,16 @@ pub struct PythonVersion {
 }
 
 impl PythonVersion {
+    /// The Python of a tag in a wheel's name: `cp311`, `cp313t`. `None` for what is no `CPython` 3.
+    pub fn from_tag(tag: &str) -> Option<Self> {
+        format!("3.{}", tag.strip_prefix("cp3")?).parse().ok()
+    }
+
+    /// Which build it is.
+    pub fn threading(self) -> Threading {
+        self.threading
+    }
+
     /// `cp311`, as in job ids; `cp313t` for the free-threaded build.
     pub fn tag(self) -> String {
         format!("cp3{}{}", self.minor, self.threading_text())
@@ -284,6 +294,26 @@ impl fmt::Display for PackageVersion {
     }
 }
 
+impl PackageVersion {
+    /// Whether it is an alpha, a beta, a release candidate or a development version, which nobody is
+    /// given who does not ask for one (PEP 440, "Handling of pre-releases").
+    pub fn is_prerelease(&self) -> bool {
+        self.0.any_prerelease()
+    }
+
+    /// The numbers of its release: `[2, 8, 3]` of `2.8.3.post2`.
+    pub fn numbers(&self) -> &[u64] {
+        self.0.release()
+    }
+}
+
+impl From<TorchVersion> for PackageVersion {
+    fn from(torch: TorchVersion) -> Self {
+        let text = torch.to_string();
+        Self(text.parse().expect("a torch version is one of PEP 440"))
+    }
+}
+
 /// A range of versions by PEP 440: `>=2.10`, `>=2.4,<2.14`; empty allows every version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionRange(VersionSpecifiers);
@@ -303,6 +333,17 @@ impl VersionRange {
     /// Whether `python` lies in the range.
     pub fn contains_python(&self, python: PythonVersion) -> bool {
         self.contains(&[3, python.minor.into()])
+    }
+
+    /// Whether some patch release of `python` lies in the range: `>=3.9.2` is for 3.9 too.
+    pub fn contains_some_python(&self, python: PythonVersion) -> bool {
+        // CPython has not gone past 3.7.17 and 3.12.13: the 41 that are tried are more than enough.
+        (0..=40).any(|patch| self.contains(&[3, python.minor.into(), patch]))
+    }
+
+    /// Whether `version` lies in the range.
+    pub fn contains_package(&self, version: &PackageVersion) -> bool {
+        self.0.contains(&version.0)
     }
 
     /// Whether `cuda` lies in the range.
@@ -420,6 +461,40 @@ mod tests {
             assert!(bad.parse::<PackageVersion>().is_err(), "{bad}");
         }
         assert!("2.8.3.post2".parse::<PackageVersion>().is_ok());
+    }
+
+    #[test]
+    fn pythons_are_read_from_tags() {
+        let python = |tag: &str| PythonVersion::from_tag(tag).map(|python| python.to_string());
+        assert_eq!(python("cp310").as_deref(), Some("3.10"));
+        assert_eq!(python("cp313t").as_deref(), Some("3.13t"));
+        for tag in ["cp27", "py3", "pp310", "cp3", "abi3", "cp3_10"] {
+            assert_eq!(python(tag), None, "{tag}");
+        }
+    }
+
+    #[test]
+    fn prereleases_are_told_from_releases() {
+        let is_prerelease = |text: &str| text.parse::<PackageVersion>().unwrap().is_prerelease();
+        for text in ["2.0a1", "2.0rc1", "2.0.dev20261120", "2.0.post1.dev3"] {
+            assert!(is_prerelease(text), "{text}");
+        }
+        assert!(!is_prerelease("2.0.post1"));
+    }
+
+    #[test]
+    fn a_python_is_in_a_range_when_one_of_its_patch_releases_is() {
+        let check = |range: &str, python: &str, want: bool| {
+            let range: VersionRange = range.parse().unwrap();
+            let found = range.contains_some_python(python.parse().unwrap());
+            assert_eq!(found, want, "{range} {python}");
+        };
+        check(">=3.9.2", "3.9", true);
+        check(">=3.9,!=3.9.0,!=3.9.1", "3.9", true);
+        check("<3.12.4", "3.12", true);
+        check(">=3.10", "3.9", false);
+        check("==3.11.*", "3.11", true);
+        check("<3.13", "3.13t", false);
     }
 
     #[test]

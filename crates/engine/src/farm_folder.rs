@@ -16,6 +16,7 @@ use wheelfarm_core::plan::{self, OnRecord, PatchKey, Plan, PlanInput, WheelPrese
 use wheelfarm_core::source::Source;
 use wheelfarm_core::source::patch::Patch;
 use wheelfarm_core::version::PackageVersion;
+use wheelfarm_core::watch::propose::{TextFile, Texts};
 
 use crate::fetch;
 
@@ -89,7 +90,7 @@ impl From<Diagnostics> for FarmError {
 impl FarmFolder {
     /// Reads the farm of the matrix at `path`: the packages that it builds.
     pub fn read(path: &Utf8Path) -> Result<Self, FarmError> {
-        let mut farm = Self::matrix_alone(path)?;
+        let mut farm = Self::read_matrix(path)?;
         let names = farm.matrix.packages.iter().map(|entry| &entry.name.value);
         let names: Vec<_> = names.cloned().collect();
         farm.read_packages(&names)?;
@@ -101,25 +102,12 @@ impl FarmFolder {
     /// Reads the farm of the matrix at `path` with every package that has a folder, whether the
     /// matrix builds it or not.
     pub fn read_all_packages(path: &Utf8Path) -> Result<Self, FarmError> {
-        let mut farm = Self::matrix_alone(path)?;
+        let mut farm = Self::read_matrix(path)?;
         let names = farm.package_folders().map_err(FarmError::Io)?;
         farm.read_packages(&names)?;
         farm.read_patches()?;
         farm.read_folders()?;
         Ok(farm)
-    }
-
-    fn matrix_alone(path: &Utf8Path) -> Result<Self, FarmError> {
-        let text = fs_err::read_to_string(path).map_err(FarmError::Matrix)?;
-        let matrix = Matrix::parse(path.as_str(), &text)?;
-        let root = path.parent().unwrap_or(Utf8Path::new("")).to_owned();
-        Ok(Self {
-            root,
-            packages: BTreeMap::new(),
-            patches: BTreeMap::new(),
-            folders: BTreeMap::new(),
-            matrix,
-        })
     }
 
     /// The names that a package may have among the folders with a `package.yaml`, sorted.
@@ -137,11 +125,6 @@ impl FarmFolder {
         }
         names.sort();
         Ok(names)
-    }
-
-    /// The packages that were read.
-    pub fn packages(&self) -> impl Iterator<Item = &Package> {
-        self.packages.values()
     }
 
     /// The patches of a release, in their order.
@@ -163,14 +146,71 @@ impl FarmFolder {
             .join(version.to_string())
     }
 
+    /// Reads the matrix at `path` and nothing that it leads to, for who adds to a farm.
+    pub fn read_matrix(path: &Utf8Path) -> Result<Self, FarmError> {
+        let text = fs_err::read_to_string(path).map_err(FarmError::Matrix)?;
+        let matrix = Matrix::parse(path.as_str(), &text)?;
+        let root = path.parent().unwrap_or(Utf8Path::new("")).to_owned();
+        Ok(Self {
+            root,
+            packages: BTreeMap::new(),
+            patches: BTreeMap::new(),
+            folders: BTreeMap::new(),
+            matrix,
+        })
+    }
+
+    /// The build requirements of every package that lies in the farm, in the matrix or not. What cannot
+    /// be read has none.
+    pub fn build_requirements(&self) -> Vec<String> {
+        let folder = self.root.join(&self.matrix.folders.packages);
+        let names = self.package_folders().unwrap_or_default();
+        let parsed = names.iter().filter_map(|name| {
+            let path = folder.join(name.as_str()).join("package.yaml");
+            let text = fs_err::read_to_string(&path).ok()?;
+            package::parse(path.as_str(), &text).ok()
+        });
+        let releases = parsed.flat_map(|package| package.releases);
+        releases
+            .flat_map(|release| release.build.requirements)
+            .collect()
+    }
+
     /// Expands the matrix.
     pub fn plan(&self) -> Result<Plan, FarmError> {
-        Ok(plan::expand(&PlanInput {
+        Ok(plan::expand(&self.plan_input())?)
+    }
+
+    /// What a plan of this farm is made from.
+    pub fn plan_input(&self) -> PlanInput<'_> {
+        PlanInput {
             matrix: &self.matrix,
             packages: &self.packages,
             patches: &self.patches,
             folders: &self.folders,
-        })?)
+        }
+    }
+
+    /// The texts that people wrote, of the matrix and of each package that it names.
+    pub fn texts(&self) -> Result<Texts, FarmError> {
+        let file = |path: Utf8PathBuf| {
+            let text = fs_err::read_to_string(&path)?;
+            let path = path.into_string();
+            Ok(TextFile { path, text })
+        };
+        let packages = self.packages.keys().map(|name| {
+            let path = self.package_folder(name).join("package.yaml");
+            Ok((name.clone(), file(path)?))
+        });
+        Ok(Texts {
+            matrix: file(self.matrix.file.clone().into()).map_err(FarmError::Matrix)?,
+            packages: packages.collect::<io::Result<_>>().map_err(FarmError::Io)?,
+        })
+    }
+
+    /// The packages that the matrix names, as far as they are there.
+    pub fn packages(&self) -> &BTreeMap<PackageName, Package> {
+        &self.packages
     }
 
     /// The folder of `package`.

@@ -16,4 +16,6 @@ pub mod prove;
 pub mod publish;
 pub mod remote;
 pub mod run;
+pub mod scaffold;
 pub mod upstream;
+pub mod watch;

@@ -4,11 +4,13 @@ mod build;
 mod compat;
 mod dockerfile;
 mod explain;
+mod init;
 mod inspect;
 mod patch;
 mod plan;
 mod publish;
 mod verify;
+mod watch;
 
 use camino::Utf8PathBuf;
 use wheelfarm_core::plan::{Job, Need, Plan, Selector};
@@ -32,6 +34,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Compat(args) => compat::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Patch(args) => patch::run(&args),
+        Command::Watch(args) => watch::run(&args),
+        Command::Init(args) => init::run(&args),
     }
 }
 

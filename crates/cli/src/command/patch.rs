@@ -56,9 +56,14 @@ fn find_package<'a>(
         None => (text, None),
     };
     let name = PackageName::normalise(name).map_err(Failure::bad_input)?;
-    let Some(package) = farm.packages().find(|package| package.name == name) else {
+    let Some(package) = farm
+        .packages()
+        .values()
+        .find(|package| package.name == name)
+    else {
         let names: Vec<_> = farm
             .packages()
+            .values()
             .map(|package| package.name.as_str())
             .collect();
         let error = anyhow::anyhow!("there is no package `{name}`");

@@ -6,6 +6,7 @@
 
 pub(crate) mod compat;
 pub(crate) mod explain;
+pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod patch;
 pub(crate) mod plan;
@@ -13,6 +14,7 @@ pub(crate) mod progress;
 pub(crate) mod publish;
 pub(crate) mod summary;
 pub(crate) mod verify;
+pub(crate) mod watch;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;

@@ -9,7 +9,7 @@ use super::job::{Environment, Job, JobParts, JobPatch};
 use super::patches::{self, PatchKey};
 use super::rules::{self, Combination, Judgement};
 use super::{ExcludedJob, Plan};
-use crate::arch::{ArchList, ArchTarget};
+use crate::arch::ArchList;
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Location};
 use crate::digest::Sha256Digest;
 use crate::ident::{JobId, PackageName, VariantName};
@@ -177,12 +177,7 @@ impl<'a> Expansion<'a> {
         let release = Arc::new(release.clone());
         let matrix = self.input.matrix;
         for environment in &matrix.environments {
-            let named = entry.environments.is_empty()
-                || entry
-                    .environments
-                    .iter()
-                    .any(|name| name.value == environment.name.value);
-            if !named {
+            if !entry.is_built_in(environment) {
                 continue;
             }
             for torch in &environment.torch {
@@ -216,7 +211,7 @@ impl<'a> Expansion<'a> {
             self.excluded.push(ExcludedJob { id, reason });
             return;
         }
-        let archs = self.archs(part.entry);
+        let archs = part.entry.asked_archs(self.input.matrix);
         let combination = Combination {
             package: part.entry.name.value.as_str(),
             release: part.release,
@@ -250,14 +245,6 @@ impl<'a> Expansion<'a> {
             patches: Arc::clone(part.patches),
             source_identity: Arc::clone(part.source_identity),
         });
-    }
-
-    fn archs(&self, entry: &'a MatrixPackage) -> &'a [Located<ArchTarget>] {
-        if entry.archs.is_empty() {
-            &self.input.matrix.archs
-        } else {
-            &entry.archs
-        }
     }
 
     fn exclusion(&mut self, part: &CandidatePart<'_, '_>) -> Option<String> {

@@ -97,7 +97,7 @@ pub enum FetchError {
         said: GitSaid,
     },
     /// git said nothing for too long.
-    #[error("`git fetch` of `{url}` said nothing for {} s", .limit.as_secs())]
+    #[error("git said nothing of `{url}` for {} s", .limit.as_secs())]
     GitStalled {
         /// The repository.
         url: GitUrl,

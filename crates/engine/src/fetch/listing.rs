@@ -4,11 +4,11 @@
 
 use wheelfarm_core::ident::{GitCommit, PackageName};
 use wheelfarm_core::source::simple_index::{self, IndexFile};
-use wheelfarm_core::source::{GitUrl, IndexUrl};
+use wheelfarm_core::source::{GitRefs, GitUrl, IndexUrl};
 use wheelfarm_core::version::PackageVersion;
 
 use super::git_command::{Git, LocalRepositories};
-use super::{FetchError, Fetcher};
+use super::{FetchError, FetchProgress, Fetcher, Progress};
 
 /// A commit that a repository has under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,22 +31,38 @@ impl Fetcher {
         if !is_reference(name) {
             return Err(no_reference());
         }
+        let peeled = format!("{name}^{{}}");
+        let args = ["--quiet", "--symref", "--", url.as_str(), name, &peeled];
+        let listing = self.ls_remote(url, &args, &|_| {}).await?;
+        tip(&listing, name).ok_or_else(no_reference)
+    }
+
+    /// The head and the tags of a repository.
+    pub async fn remote_refs(
+        &self,
+        url: &GitUrl,
+        progress: impl Fn(FetchProgress) + Send + Sync,
+    ) -> Result<GitRefs, FetchError> {
+        let args = ["--", url.as_str(), "HEAD", "refs/tags/*"];
+        let listing = self.ls_remote(url, &args, &progress).await?;
+        Ok(GitRefs::parse(&listing))
+    }
+
+    async fn ls_remote(
+        &self,
+        url: &GitUrl,
+        args: &[&str],
+        progress: Progress<'_>,
+    ) -> Result<String, FetchError> {
         let git = Git {
             url,
             repository: None,
-            local: if url.is_local() {
-                LocalRepositories::Allowed
-            } else {
-                LocalRepositories::Refused
-            },
-            // Unlike a fetch, it has nothing to think about.
+            local: LocalRepositories::of(url),
+            // It says nothing while it works, so this bounds the whole of it.
             stall_limit: Some(self.options.stall_limit),
         };
-        let peeled = format!("{name}^{{}}");
-        let args = ["--quiet", "--symref", "--", url.as_str(), name, &peeled];
-        let listing = git.run("ls-remote", &args, &|_| {}).await?;
-        let listing = String::from_utf8_lossy(&listing);
-        tip(&listing, name).ok_or_else(no_reference)
+        let listing = git.run("ls-remote", args, progress).await?;
+        Ok(String::from_utf8_lossy(&listing).into_owned())
     }
 
     /// Every sdist of a project on an index, from old to new.
@@ -55,7 +71,7 @@ impl Fetcher {
         index: &IndexUrl,
         project: &PackageName,
     ) -> Result<Vec<(PackageVersion, IndexFile)>, FetchError> {
-        let files = self.project_files(index, project, &|_| {}).await?;
+        let files = self.listed_files(index, project, &|_| {}).await?;
         Ok(simple_index::sdists(&files, project))
     }
 
@@ -65,7 +81,7 @@ impl Fetcher {
         index: &IndexUrl,
         project: &PackageName,
     ) -> Result<(PackageVersion, IndexFile), FetchError> {
-        let files = self.project_files(index, project, &|_| {}).await?;
+        let files = self.listed_files(index, project, &|_| {}).await?;
         let newest = simple_index::newest_sdist(&files, project);
         newest.ok_or_else(|| FetchError::NoSdists {
             index: index.clone(),

@@ -11,6 +11,7 @@ mod git;
 mod git_command;
 mod gitmodules;
 pub(crate) mod http;
+mod index;
 mod listing;
 mod sdist;
 #[cfg(test)]

@@ -43,6 +43,7 @@ fn wanted<'a>(
 ) -> Result<Vec<PatchedRelease<'a>>, Failure> {
     let all = || {
         farm.packages()
+            .values()
             .flat_map(|p| p.releases.iter().map(move |r| (p, r)))
     };
     let wanted: Vec<_> = match package {

@@ -150,12 +150,12 @@ fn of_version<'a>(
 /// The version in the name of a `.tar.gz` sdist.
 ///
 /// Old names keep `-` and `.` in the project (`flash-attn-2.0.tar.gz`), so every split is tried.
-fn sdist_version(file_name: &str, project: &PackageName) -> Option<Version> {
+pub(super) fn sdist_version(file_name: &str, project: &PackageName) -> Option<Version> {
     leading_version(file_name.strip_suffix(".tar.gz")?, project)
 }
 
 /// The version in the name of a file that is no `.tar.gz` sdist.
-fn other_version(file_name: &str, project: &PackageName) -> Option<Version> {
+pub(super) fn other_version(file_name: &str, project: &PackageName) -> Option<Version> {
     if let Some(stem) = file_name.strip_suffix(".whl") {
         let (name, rest) = stem.split_once('-')?;
         let version = rest.split('-').next()?;
