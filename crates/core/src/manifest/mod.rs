@@ -12,6 +12,7 @@ use crate::digest::Sha256Digest;
 use crate::gate::finding::Finding;
 use crate::ident::{JobId, PackageName};
 use crate::plan::JobDigest;
+use crate::receipt::GpuRunRecord;
 use crate::release::channel::Channel;
 use crate::wheel::elf::ModuleFacts;
 
@@ -61,6 +62,9 @@ pub struct Manifest {
     pub runs_on: Vec<RunsOn>,
     /// What has been run of the wheel.
     pub proof: CheckState,
+    /// What a run of the wheel on a GPU came to; absent in a record from before this was kept.
+    #[serde(default)]
+    pub gpu_run: Option<GpuRunRecord>,
 }
 
 /// nvcc's command lines, held against the contract: none had other targets than it wants.
@@ -270,6 +274,7 @@ pub(crate) mod tests {
         let manifest = Manifest::parse(SAMPLE).unwrap();
         assert_eq!(manifest.gate, CheckState::Passed);
         assert_eq!(manifest.runs_on.len(), 3);
+        assert_eq!(manifest.gpu_run, Some(GpuRunRecord::not_run()));
         assert_eq!(manifest.to_text(), SAMPLE);
     }
 
@@ -280,12 +285,14 @@ pub(crate) mod tests {
         all.remove("findings");
         all.remove("commands");
         all.remove("runs_on");
+        all.remove("gpu_run");
         all["gate"] = "not-checked".into();
         all["wheel"].as_object_mut().unwrap().remove("module_archs");
         let manifest = Manifest::parse(&old.to_string()).unwrap();
         assert_eq!(manifest.gate, CheckState::NotChecked);
         assert_eq!(manifest.runs_on, []);
         assert_eq!(manifest.commands, None);
+        assert_eq!(manifest.gpu_run, None);
         assert!(manifest.wheel.module_archs.is_empty());
     }
 
