@@ -5,6 +5,7 @@ mod dockerfile;
 mod explain;
 mod inspect;
 mod plan;
+mod prove;
 mod publish;
 mod verify;
 
@@ -27,6 +28,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Publish(args) => publish::run(&args),
+        Command::Prove(args) => prove::run(&args),
         Command::Explain(args) => explain::run(&args),
     }
 }

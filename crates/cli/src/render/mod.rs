@@ -8,6 +8,7 @@ pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod plan;
 pub(crate) mod progress;
+pub(crate) mod prove;
 pub(crate) mod publish;
 pub(crate) mod summary;
 pub(crate) mod verify;

@@ -260,6 +260,15 @@ impl Manifest {
     }
 }
 
+/// The manifest `text` with another record of a run on a GPU; keys that this program does not know stay.
+pub fn with_gpu_run(text: &str, record: &GpuRunRecord) -> Result<String, ManifestError> {
+    Manifest::parse(text)?;
+    let mut value: serde_json::Value =
+        serde_json::from_str(text).map_err(ManifestError::Malformed)?;
+    value["gpu_run"] = serde_json::to_value(record).expect("plain texts serialise");
+    Ok(format!("{value:#}\n"))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use serde_json::Value;
@@ -294,6 +303,18 @@ pub(crate) mod tests {
         assert_eq!(manifest.commands, None);
         assert_eq!(manifest.gpu_run, None);
         assert!(manifest.wheel.module_archs.is_empty());
+    }
+
+    #[test]
+    fn a_run_on_a_gpu_changes_its_own_key_alone() {
+        let newer = SAMPLE.replacen('{', "{\n  \"a_later_key\": 1,", 1);
+        let mut record = GpuRunRecord::not_run();
+        assert_eq!(with_gpu_run(&newer, &record).unwrap(), newer);
+        record.device = Some("NVIDIA H200".to_owned());
+        let text = with_gpu_run(&newer, &record).unwrap();
+        assert_eq!(Manifest::parse(&text).unwrap().gpu_run, Some(record));
+        assert_eq!(text.lines().count(), newer.lines().count());
+        assert_eq!(text.replace("\"NVIDIA H200\"", "null"), newer);
     }
 
     #[test]
