@@ -401,9 +401,11 @@ impl GpuRunRecord {
     /// What `receipt`, whose text is `text`, says.
     pub fn of(receipt: &MachineReceipt, text: &str) -> Self {
         let device = receipt.device.as_ref();
+        // The receipt has all of it: a trace of a library is many lines.
+        let reason = receipt.reason.as_ref().and_then(|text| text.lines().next());
         Self {
             state: receipt.state,
-            reason: receipt.reason.clone(),
+            reason: reason.map(str::to_owned),
             device: device.map(|device| device.name.clone()),
             driver: device.and_then(|device| device.driver.clone()),
             ptx_jit: receipt.ptx_jit().map(|run| run.state),
@@ -414,10 +416,14 @@ impl GpuRunRecord {
         }
     }
 
-    /// Whether it goes on record in the place of `old`: a machine without a GPU has nothing to say
-    /// against one that had one.
+    /// Whether it goes on record in the place of `old`: what nothing was run for on a GPU has nothing to
+    /// say against a run on one.
     pub fn replaces(&self, old: Option<&Self>) -> bool {
-        self.state != RunState::NotRun || old.is_none_or(|old| old.state == RunState::NotRun)
+        self.is_of_a_gpu() || !old.is_some_and(Self::is_of_a_gpu)
+    }
+
+    fn is_of_a_gpu(&self) -> bool {
+        self.device.is_some() && self.state != RunState::NotRun
     }
 
     /// A line for people: `NVIDIA H200, driver 580.159.03, passed`.
@@ -633,9 +639,11 @@ mod tests {
         let record = |receipt: &MachineReceipt| GpuRunRecord::of(receipt, &receipt.to_text());
         let passed = record(&receipt);
         receipt.state = RunState::Failed;
-        receipt.reason = Some("numbers: off by 3".to_owned());
+        receipt.reason = Some("numbers: off by 3\n  in line 4".to_owned());
         receipt.runs.truncate(1);
         let failed = record(&receipt);
+        receipt.device = None;
+        let failed_elsewhere = record(&receipt);
         let not_run = GpuRunRecord::not_run();
         insta::assert_snapshot!(
             [&passed, &failed, &not_run].map(GpuRunRecord::line).join("\n"),
@@ -647,6 +655,8 @@ mod tests {
         );
         assert!(failed.replaces(Some(&passed)) && passed.replaces(Some(&failed)));
         assert!(!not_run.replaces(Some(&passed)) && !not_run.replaces(Some(&failed)));
+        assert!(!failed_elsewhere.replaces(Some(&passed)));
+        assert!(failed_elsewhere.replaces(Some(&not_run)));
         assert!(not_run.replaces(Some(&not_run)) && not_run.replaces(None));
     }
 }

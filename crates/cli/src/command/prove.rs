@@ -1,12 +1,10 @@
 //! `wheelfarm prove`.
 
-use std::io;
-
 use camino::{Utf8Path, Utf8PathBuf};
 use wheelfarm_core::ident::PackageName;
 use wheelfarm_core::receipt::{FILE_NAME, MachineReceipt, RunState};
 use wheelfarm_engine::farm_folder::{self, PackageFolder};
-use wheelfarm_engine::files::{FileError, write_atomic};
+use wheelfarm_engine::files::write_atomic;
 use wheelfarm_engine::prove::error::MachineProofError;
 use wheelfarm_engine::prove::machine::{LIMIT, MachineProver, MachineSubject, PtxRun, wheel_name};
 use wheelfarm_engine::prove::receipt::{self, KeepError};

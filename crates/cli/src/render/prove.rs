@@ -43,7 +43,7 @@ pub(crate) fn human(shown: &Shown) -> Result<(), OutputError> {
         Some(Kept::SaysLess(jobs)) => {
             for job in jobs {
                 talk(&format!(
-                    "note: `{job}` has a receipt of a GPU on record, which stays: this one says `not run`"
+                    "note: `{job}` has a receipt of a run on a GPU, which stays: nothing was run on one for this"
                 ));
             }
         }

@@ -117,6 +117,13 @@ struct Said {
 }
 
 impl Said {
+    fn exit_code(&self) -> Option<i32> {
+        match self.ending {
+            Ending::Exited(status) => status.code(),
+            Ending::TimedOut | Ending::Stopped => None,
+        }
+    }
+
     /// The fault with the last that was said before it.
     fn with_last(&self, fault: String) -> String {
         if self.last.is_empty() {
@@ -349,12 +356,13 @@ impl MachineProver {
             )
             .await?;
         let mut checks = said.reports.concat();
-        if let Some(fault) = said.fault(self.limit) {
-            checks.push(Check::new(
-                "test exit",
-                CheckResult::Fail,
-                said.with_last(fault),
-            ));
+        // Exit code 1 is how a test says that a check failed.
+        let has_failed = checks.iter().any(|check| check.result == CheckResult::Fail);
+        if let Some(fault) = said.fault(self.limit)
+            && !(has_failed && said.exit_code() == Some(1))
+        {
+            let detail = said.with_last(fault);
+            checks.push(Check::new("test exit", CheckResult::Fail, detail));
         }
         if said.reports.is_empty() {
             checks.push(no_report());
