@@ -60,10 +60,30 @@ fn import(args: &ProveArgs) -> Result<Vec<Shown>, Failure> {
     let read: Vec<_> = read.collect::<Result<_, Failure>>()?;
     let mut all = Vec::new();
     for (file, receipt, text) in read {
-        let shown = keep(args, file, receipt, &text)?;
-        all.push(shown);
+        refuse_unknown(args, &file, &receipt)?;
+        all.push(keep(args, file, receipt, &text)?);
     }
     Ok(all)
+}
+
+/// To keep it is all that is asked for.
+fn refuse_unknown(
+    args: &ProveArgs,
+    file: &Utf8Path,
+    receipt: &MachineReceipt,
+) -> Result<(), Failure> {
+    let Some(out) = &args.out else {
+        return Ok(());
+    };
+    let jobs = receipt::jobs_of(out, receipt.wheel.sha256).map_err(keep_failure)?;
+    if !jobs.is_empty() {
+        return Ok(());
+    }
+    let error = anyhow::anyhow!(
+        "`{file}` is of `{}`, and no wheel on record in `{out}` has its digest",
+        receipt.wheel.file_name
+    );
+    Err(Failure::bad_input(error).with_hint("a wheel that was built again has to be run again"))
 }
 
 fn prove_all(args: &ProveArgs) -> Result<Vec<Shown>, Failure> {
@@ -190,7 +210,7 @@ fn keep_failure(error: KeepError) -> Failure {
         KeepError::Out(error) => error.into(),
         KeepError::Record(error) => error.into(),
         KeepError::NoOut(_) => Failure::bad_input(error).with_hint(
-            "name the folder that `wheelfarm build --out` was given, or leave --out out",
+            "name the folder that `wheelfarm build --out` was given, or run without --out",
         ),
         KeepError::Receipt { .. } => Failure::bad_input(error)
             .with_hint("import a file that `wheelfarm prove` has written, as it was written"),

@@ -101,17 +101,18 @@ fn parse_line(line: &str) -> Result<MachineGpu, MachineGpuError> {
             .parse()
             .map_err(|_| fault("compute capability", capability))?,
         driver: driver.parse().map_err(|_| fault("driver", driver))?,
-        memory_bytes: parse_memory(memory).ok_or_else(|| fault("memory", memory))?,
+        memory_bytes: if memory.starts_with('[') {
+            None
+        } else {
+            Some(parse_mib(memory).ok_or_else(|| fault("memory", memory))?)
+        },
     })
 }
 
-/// `143771 MiB`, or `[N/A]` and the like; `None` for what is neither.
-fn parse_memory(text: &str) -> Option<Option<u64>> {
-    if text.starts_with('[') {
-        return Some(None);
-    }
+/// `143771 MiB` in bytes.
+fn parse_mib(text: &str) -> Option<u64> {
     let mib: u64 = text.strip_suffix(" MiB")?.parse().ok()?;
-    mib.checked_mul(1 << 20).map(Some)
+    mib.checked_mul(1 << 20)
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl Machine {
             .arg(&python)
             .status();
         assert!(chmod.unwrap().success());
-        machine.tell("facts", &machine.facts(capability));
+        machine.tell("facts", &Self::facts(capability));
         machine
     }
 
@@ -63,7 +63,7 @@ impl Machine {
         fs_err::write(self.path(name), text).unwrap();
     }
 
-    fn facts(&self, capability: &str) -> String {
+    fn facts(capability: &str) -> String {
         let devices = match capability {
             "" => serde_json::json!([]),
             capability => serde_json::json!([
@@ -235,6 +235,10 @@ async fn tests_that_go_wrong_are_failures_with_their_reason() {
             "exit code 1 after a pass",
             format!("{PASSES}\necho why >&2\nexit 1"),
         ),
+        (
+            "a check that fails",
+            format!("{}\nexit 1", PASSES.replace("pass", "fail")),
+        ),
         ("killed", "kill -9 $$".to_owned()),
         ("hangs", format!("{PASSES}\nsleep 600")),
         ("reads", "cat; exit 3".to_owned()),
@@ -266,6 +270,12 @@ async fn tests_that_go_wrong_are_failures_with_their_reason() {
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       Pass gpu: jit 0 cache 0 token none home home (gpu true)
       Fail test exit: exit code 1: why (gpu false)
+
+    a check that fails: failed Some("gpu: jit 0 cache 0 token none home home")
+    jit false: failed Some("gpu: jit 0 cache 0 token none home home")
+      Pass pip install: demo-gpu 1.0 (gpu false)
+      Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
+      Fail gpu: jit 0 cache 0 token none home home (gpu true)
 
     killed: failed Some("test exit: signal: 9 (SIGKILL)")
     jit false: failed Some("test exit: signal: 9 (SIGKILL)")
