@@ -8,6 +8,7 @@ import os
 import sys
 
 CHECKS = []
+asked_for_gpu = False  # whether the check that runs now is of the part that needs a GPU
 REAL_STDOUT = os.dup(1)
 os.dup2(2, 1)  # whatever a library prints goes to stderr: stdout carries one line
 
@@ -18,13 +19,15 @@ class NotChecked(Exception):
 
 def check(name):
     def run(function):
+        global asked_for_gpu
+        asked_for_gpu = False
         try:
             result, detail = "pass", function()
         except NotChecked as reason:
             result, detail = "not checked", str(reason)
         except BaseException as error:  # noqa: B902  (also SystemExit of a library)
             result, detail = "fail", f"{type(error).__name__}: {error}"[:600]
-        CHECKS.append({"name": name, "result": result, "detail": detail or ""})
+        CHECKS.append({"name": name, "result": result, "detail": detail or "", "gpu": asked_for_gpu})
 
     return run
 
@@ -36,10 +39,13 @@ def finish():
 
 
 def need_gpu():
+    """Marks the check as one for a GPU, and ends it as not checked where torch sees none. Call it first."""
+    global asked_for_gpu
+    asked_for_gpu = True
     import torch
 
     if not torch.cuda.is_available():
-        raise NotChecked("no GPU in this container")
+        raise NotChecked("torch sees no GPU here")
 
 
 def close(got, want, rtol=1e-5, atol=1e-6):

@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Publish the wheels on record to a folder that pip and uv install from.
     Publish(PublishArgs),
+    /// Run a wheel's test with a Python of this machine, on its GPU, and write a receipt.
+    Prove(ProveArgs),
     /// Say what works with what: a GPU, a torch, a CUDA, a Python, or several of them together.
     Compat(CompatArgs),
     /// Say what a rule of the gate is about, where it comes from and what to do; or list the rules.
@@ -294,6 +296,37 @@ pub(crate) struct InitPackageArgs {
     #[arg(long, value_name = "FOLDER", env = "WHEELFARM_CACHE")]
     pub(crate) cache: Option<Utf8PathBuf>,
     /// How what was done is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("subject").args(["wheels", "import"]).required(true))]
+pub(crate) struct ProveArgs {
+    /// The wheels. Their code and their package's test run as you, without a container: use a machine
+    /// that was lent for it.
+    #[arg(value_name = "WHEEL")]
+    pub(crate) wheels: Vec<Utf8PathBuf>,
+    /// The package that has the test, by its folder or its name under `packages/`; without it, the
+    /// wheel's name tells.
+    #[arg(long, value_name = "FOLDER|NAME", conflicts_with = "import")]
+    pub(crate) package: Option<Utf8PathBuf>,
+    /// The Python, which has pip, torch and what the wheels require. Nothing is installed into it.
+    #[arg(long, value_name = "PYTHON", default_value = "python3")]
+    pub(crate) python: Utf8PathBuf,
+    /// Run the test a second time from the wheel's PTX alone, which the driver compiles.
+    #[arg(long, conflicts_with = "import")]
+    pub(crate) ptx_jit: bool,
+    /// Where the receipt is written, for one wheel [default: <WHEEL>.gpu-receipt.json in this folder]
+    #[arg(long, value_name = "FILE", conflicts_with = "import")]
+    pub(crate) receipt: Option<Utf8PathBuf>,
+    /// Keep the receipt beside the wheel on record here, and in its manifest.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: Option<Utf8PathBuf>,
+    /// Run nothing: keep receipts that another machine has written.
+    #[arg(long, value_name = "RECEIPT", num_args = 1.., requires = "out")]
+    pub(crate) import: Vec<Utf8PathBuf>,
+    /// How the result is printed; as JSON, without what the test prints.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::gate::rule::Rule;
 use wheelfarm_core::manifest::Manifest;
+use wheelfarm_core::receipt::{Check, CheckResult, GpuPresence, MachineReceipt, Run, verdict};
 
 const DEMO: &str = "demo-1.0-cu130-torch2.11-cp311";
 /// Without compiled code it keeps the name that upstream gives it.
@@ -389,4 +390,108 @@ fn what_was_never_built_is_not_published() {
         "{stderr}"
     );
     assert!(!to.exists() && !out.exists());
+}
+
+/// A receipt of the demo's wheel, as a machine with a GPU writes it.
+fn receipt() -> MachineReceipt {
+    let check = Check {
+        gpu: true,
+        ..Check::new("numbers on the GPU", CheckResult::Pass, "off by 1e-9")
+    };
+    let runs = vec![Run::new(false, vec![check], GpuPresence::Present)];
+    let (state, reason) = verdict(&runs);
+    let value = json!({
+        "schema": 1, "state": state, "reason": reason, "runs": runs,
+        "wheel": { "file_name": WHEEL, "sha256": Sha256Digest::of(b"a wheel"), "size_bytes": 7 },
+        "jobs": [], "package": "demo", "test_sha256": null, "python": "CPython 3.12.3",
+        "torch": { "version": "2.11.0+cu130", "cuda": "13.0", "devices": [] },
+        "device": {
+            "name": "NVIDIA H200", "capability": "9.0", "memory_bytes": 1, "driver": "580.159.03",
+        },
+        "host": { "os": null, "kernel": "6.1", "glibc": "2.36", "machine": "x86_64" },
+        "proved_at": "2026-11-21T00:00:00Z", "wheelfarm": "0.1.0",
+    });
+    MachineReceipt::parse(&value.to_string()).unwrap()
+}
+
+#[test]
+fn a_receipt_of_another_machine_is_kept_on_record() {
+    let record = with_record();
+    let out = record.path().to_str().unwrap();
+    let file = record.path().join("made-elsewhere.json");
+    fs_err::write(&file, receipt().to_text()).unwrap();
+    let import = ["prove", "--import", file.to_str().unwrap(), "--out", out];
+
+    let told = data(&import);
+    let file_name = file.display();
+    assert_eq!(
+        told,
+        format!(
+            "passed {WHEEL}\n  NVIDIA H200 (9.0), driver 580.159.03, torch 2.11.0+cu130, CPython 3.12.3\n  \
+             pass         numbers on the GPU: off by 1e-9\nreceipt: {file_name}\non record: {DEMO}\n"
+        )
+    );
+    let job = record.path().join("jobs").join(DEMO);
+    let kept = fs_err::read_to_string(job.join("gpu-receipt.json")).unwrap();
+    assert_eq!(kept, receipt().to_text());
+    let manifest = fs_err::read_to_string(job.join("manifest.json")).unwrap();
+    let run = Manifest::parse(&manifest).unwrap().gpu_run.unwrap();
+    assert_eq!(run.line(), "NVIDIA H200, driver 580.159.03, passed");
+    let plan = data(&["plan", "--only", DEMO, "--out", out]);
+    assert!(
+        plan.contains("up to date"),
+        "a receipt makes no wheel stale: {plan}"
+    );
+
+    let told = data(&[&import[..], &["--format", "json"]].concat());
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["schema"], 1);
+    assert_eq!(told["proofs"][0]["on_record"], json!([DEMO]));
+    assert_eq!(told["proofs"][0]["receipt"]["state"], "passed");
+}
+
+#[test]
+fn a_receipt_of_another_wheel_is_kept_nowhere() {
+    let record = with_record();
+    let out = record.path().to_str().unwrap();
+    let file = record.path().join("of-another.json");
+    let mut receipt = receipt();
+    receipt.wheel.sha256 = Sha256Digest::of(b"the wheel before");
+    fs_err::write(&file, receipt.to_text()).unwrap();
+    let stderr = refusal(
+        &["prove", "--import", file.to_str().unwrap(), "--out", out],
+        2,
+    );
+    assert!(stderr.contains("no wheel on record in"), "{stderr}");
+    assert!(
+        !record
+            .path()
+            .join("jobs")
+            .join(DEMO)
+            .join("gpu-receipt.json")
+            .exists()
+    );
+}
+
+#[test]
+fn a_receipt_that_was_changed_by_hand_is_refused() {
+    let record = with_record();
+    let out = record.path().to_str().unwrap();
+    let file = record.path().join("made-up.json");
+    let text = receipt().to_text().replace("\"pass\"", "\"not checked\"");
+    fs_err::write(&file, text).unwrap();
+    let stderr = refusal(
+        &["prove", "--import", file.to_str().unwrap(), "--out", out],
+        2,
+    );
+    let want = "  caused by: the receipt says `passed`, and its checks come to `not run`\nhint: ";
+    assert!(stderr.contains(want), "{stderr}");
+    assert!(
+        !record
+            .path()
+            .join("jobs")
+            .join(DEMO)
+            .join("gpu-receipt.json")
+            .exists()
+    );
 }

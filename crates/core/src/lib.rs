@@ -22,6 +22,7 @@ pub mod package;
 pub mod plan;
 pub mod quantity;
 pub mod read_at;
+pub mod receipt;
 pub mod release;
 pub mod render;
 pub mod scaffold;

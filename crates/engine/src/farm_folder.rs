@@ -43,6 +43,9 @@ pub enum FarmError {
     /// The contract cannot be read.
     #[error("failed to read the contract")]
     Contract(#[source] io::Error),
+    /// The package cannot be read.
+    #[error("failed to read the package")]
+    Package(#[source] io::Error),
     /// A file that the matrix leads to cannot be read.
     #[error("failed to read the farm")]
     Io(#[source] io::Error),
@@ -65,6 +68,10 @@ impl FarmError {
                 Some("`build.ca-bundle` is `image`, `host`, or a PEM file beside the matrix")
             }
             Self::Contract(_) => Some("name a file as docs/gate.md shows it"),
+            Self::Package(_) => Some(
+                "name the folder that has its package.yaml with `--package FOLDER`, or change to the \
+                 farm's folder",
+            ),
             Self::Faults(_) | Self::Io(_) | Self::Folder(_) => None,
         }
     }
@@ -74,6 +81,34 @@ impl FarmError {
 pub fn read_contract(path: &Utf8Path) -> Result<Contract, FarmError> {
     let text = fs_err::read_to_string(path).map_err(FarmError::Contract)?;
     Ok(contract::parse_file(path.as_str(), &text)?)
+}
+
+/// Reads the package in `folder`, as a farm that names it would.
+pub fn read_package(folder: &Utf8Path) -> Result<PackageFolder, FarmError> {
+    let path = folder.join("package.yaml");
+    let text = fs_err::read_to_string(&path).map_err(FarmError::Package)?;
+    let package = package::parse(path.as_str(), &text)?;
+    Diagnostics::check((), misplaced(&package, &package.name, &path))?;
+    let test = match &package.test {
+        Some(test) => {
+            let text = fs_err::read_to_string(folder.join(&test.value));
+            Some(text.map_err(FarmError::Io)?)
+        }
+        None => None,
+    };
+    Ok(PackageFolder {
+        name: package.name,
+        test,
+    })
+}
+
+/// A package without a farm around it.
+#[derive(Debug, Clone)]
+pub struct PackageFolder {
+    /// Its name.
+    pub name: PackageName,
+    /// The text of its test.
+    pub test: Option<String>,
 }
 
 /// What is on record cannot be read.

@@ -14,6 +14,7 @@ use wheelfarm_core::gate::{judge, report};
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::manifest::{self, Manifest};
 use wheelfarm_core::plan::Job;
+use wheelfarm_core::receipt::{self, ReceiptFile};
 use wheelfarm_core::release::channel::Channel;
 use wheelfarm_core::release::wheel_page;
 use wheelfarm_core::release::{Release, ReleaseError, ReleasedWheel};
@@ -36,6 +37,16 @@ pub enum PublishError {
     #[error("wheel `{path}` has sha256 {found}, and its manifest says {wanted}")]
     Altered {
         /// The wheel.
+        path: Utf8PathBuf,
+        /// Its digest.
+        found: Sha256Digest,
+        /// The digest on record.
+        wanted: Sha256Digest,
+    },
+    /// The receipt on record is not the one that the manifest names.
+    #[error("receipt `{path}` has sha256 {found}, and the manifest says {wanted}")]
+    OtherReceipt {
+        /// The receipt.
         path: Utf8PathBuf,
         /// Its digest.
         found: Sha256Digest,
@@ -98,6 +109,9 @@ impl PublishError {
             Self::Altered { .. } => {
                 Some("build the job again: `wheelfarm build --force --only <job>`")
             }
+            Self::OtherReceipt { .. } => {
+                Some("run the wheel again: `wheelfarm prove WHEEL --out FOLDER`")
+            }
             Self::OtherBytes { .. } => Some(
                 "a published name never changes its bytes; publish to a new folder, or give the \
                  package a new version",
@@ -115,6 +129,7 @@ impl PublishError {
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Altered { .. }
+            | Self::OtherReceipt { .. }
             | Self::OtherBytes { .. }
             | Self::Refused { .. }
             | Self::Release(_) => true,
@@ -283,7 +298,7 @@ fn released(published: &PublishedWheel, metadata: Vec<u8>) -> ReleasedWheel {
     }
 }
 
-/// Puts a wheel, its manifest, its report and its page into the folder. Whether the wheel was there
+/// Puts a wheel, its manifest, its report, its receipt and its page into the folder. Whether the wheel was there
 /// already.
 fn put_wheel(
     folder: &Utf8Path,
@@ -317,9 +332,33 @@ fn put_wheel(
             Err(error) => return Err(error.into()),
         }
     }
+    if let Some(receipt) = manifest
+        .gpu_run
+        .as_ref()
+        .and_then(|run| run.receipt.as_ref())
+    {
+        let text = check_receipt(record, receipt)?;
+        write(&beside(&format!(".{}", receipt::FILE_NAME)), &text)?;
+    }
     let page = wheel_page::wheel_page(manifest);
     write(&beside(wheel_page::SUFFIX), page.as_bytes())?;
     Ok(is_there)
+}
+
+/// The receipt that a manifest names, whose word is all that the published page says of it.
+fn check_receipt(record: &Utf8Path, named: &ReceiptFile) -> Result<Vec<u8>, PublishError> {
+    // The name is this program's, not the manifest's: nothing else is published by it.
+    let path = record.join(receipt::FILE_NAME);
+    let text = fs::read(&path)?;
+    let (found, wanted) = (Sha256Digest::of(&text), named.sha256);
+    if found == wanted {
+        return Ok(text);
+    }
+    Err(PublishError::OtherReceipt {
+        path,
+        found,
+        wanted,
+    })
 }
 
 fn read_list(folder: &Utf8Path) -> Result<Vec<PublishedWheel>, PublishError> {

@@ -8,6 +8,7 @@ mod init;
 mod inspect;
 mod patch;
 mod plan;
+mod prove;
 mod publish;
 mod verify;
 mod watch;
@@ -32,6 +33,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Verify(args) => verify::run(&args),
         Command::Publish(args) => publish::run(&args),
         Command::Compat(args) => compat::run(&args),
+        Command::Prove(args) => prove::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Patch(args) => patch::run(&args),
         Command::Watch(args) => watch::run(&args),

@@ -10,7 +10,7 @@ use wheelfarm_core::release::channel::Channel;
 use wheelfarm_engine::container::DockerEngine;
 use wheelfarm_engine::farm_folder;
 use wheelfarm_engine::out_folder::folder_label;
-use wheelfarm_engine::prove::{ProofError, ProofSubject, Prover, Receipt};
+use wheelfarm_engine::prove::container::{ProofError, ProofSubject, Prover, Receipt};
 use wheelfarm_engine::publish::{FolderReceipt, PublishError, judge_again, publish_to_folder};
 use wheelfarm_engine::run::StopSignal;
 

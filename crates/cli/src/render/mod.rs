@@ -11,6 +11,7 @@ pub(crate) mod inspect;
 pub(crate) mod patch;
 pub(crate) mod plan;
 pub(crate) mod progress;
+pub(crate) mod prove;
 pub(crate) mod publish;
 pub(crate) mod summary;
 pub(crate) mod verify;

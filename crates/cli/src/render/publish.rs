@@ -5,9 +5,10 @@
 )]
 
 use serde_json::json;
+use wheelfarm_core::receipt::{Check, CheckResult};
 use wheelfarm_core::release::channel::Channel;
 use wheelfarm_core::release::install::{InstallTarget, install_lines};
-use wheelfarm_engine::prove::{Check, CheckResult, Receipt};
+use wheelfarm_engine::prove::container::Receipt;
 use wheelfarm_engine::publish::FolderReceipt;
 
 use super::{OutputError, data};
@@ -65,7 +66,7 @@ fn proof_text(channel: &Channel, proof: &Receipt) -> String {
     lines.join("\n")
 }
 
-fn check_text(check: &Check) -> String {
+pub(super) fn check_text(check: &Check) -> String {
     let result = match check.result {
         CheckResult::Pass => "pass",
         CheckResult::Fail => "FAIL",

@@ -9,5 +9,6 @@ pub mod finding;
 pub mod inspect;
 pub mod judge;
 pub mod libraries;
+pub mod ptx;
 pub mod report;
 pub mod rule;

@@ -7,7 +7,7 @@ use super::driver::Driver;
 
 /// What `nvidia-smi` is asked.
 pub const ARGUMENTS: [&str; 2] = [
-    "--query-gpu=name,compute_cap,driver_version",
+    "--query-gpu=name,compute_cap,driver_version,memory.total",
     "--format=csv,noheader",
 ];
 
@@ -20,6 +20,8 @@ pub struct MachineGpu {
     pub capability: Capability,
     /// The machine's driver.
     pub driver: Driver,
+    /// Its memory; `None` where it shares the machine's and the driver tells none.
+    pub memory_bytes: Option<u64>,
 }
 
 /// Why the GPUs of a machine are not known.
@@ -32,7 +34,7 @@ pub enum MachineGpuError {
     /// The driver is too old to tell compute capabilities.
     #[error("`nvidia-smi` of this driver does not tell compute capabilities")]
     NoCapabilities,
-    /// A line has not the three fields that were asked for.
+    /// A line has not the four fields that were asked for.
     #[error("`nvidia-smi` says `{line}`, which is no GPU")]
     Line {
         /// The line.
@@ -80,9 +82,9 @@ pub fn parse_machine_gpus(text: &str) -> Result<Vec<MachineGpu>, MachineGpuError
 
 fn parse_line(line: &str) -> Result<MachineGpu, MachineGpuError> {
     // From the right: a name may hold anything.
-    let mut fields = line.rsplitn(3, ',').map(str::trim);
-    let (Some(driver), Some(capability), Some(name)) =
-        (fields.next(), fields.next(), fields.next())
+    let mut fields = line.rsplitn(4, ',').map(str::trim);
+    let (Some(memory), Some(driver), Some(capability), Some(name)) =
+        (fields.next(), fields.next(), fields.next(), fields.next())
     else {
         return Err(MachineGpuError::Line {
             line: line.to_owned(),
@@ -99,7 +101,18 @@ fn parse_line(line: &str) -> Result<MachineGpu, MachineGpuError> {
             .parse()
             .map_err(|_| fault("compute capability", capability))?,
         driver: driver.parse().map_err(|_| fault("driver", driver))?,
+        memory_bytes: if memory.starts_with('[') {
+            None
+        } else {
+            Some(parse_mib(memory).ok_or_else(|| fault("memory", memory))?)
+        },
     })
+}
+
+/// `143771 MiB` in bytes.
+fn parse_mib(text: &str) -> Option<u64> {
+    let mib: u64 = text.strip_suffix(" MiB")?.parse().ok()?;
+    mib.checked_mul(1 << 20)
 }
 
 #[cfg(test)]
@@ -109,8 +122,11 @@ mod tests {
     fn told(text: &str) -> String {
         match parse_machine_gpus(text) {
             Ok(gpus) => {
-                let line =
-                    |gpu: MachineGpu| format!("{} | {} | {}", gpu.name, gpu.capability, gpu.driver);
+                let line = |gpu: MachineGpu| {
+                    let memory = gpu.memory_bytes.map_or("-".to_owned(), |b| b.to_string());
+                    let (name, capability, driver) = (gpu.name, gpu.capability, gpu.driver);
+                    format!("{name} | {capability} | {driver} | {memory}")
+                };
                 gpus.into_iter().map(line).collect::<Vec<_>>().join("\n")
             }
             Err(error) => format!("{error}\n  hint: {}", error.hint()),
@@ -120,13 +136,19 @@ mod tests {
     #[test]
     fn gpus_are_read_in_order() {
         insta::assert_snapshot!(
-            told("NVIDIA H200, 9.0, 570.86.10\nNVIDIA GeForce RTX 5090, 12.0, 570.86.10\r\n\n"),
+            told(
+                "NVIDIA H200, 9.0, 570.86.10, 143771 MiB\n\
+                 NVIDIA GeForce RTX 5090, 12.0, 570.86.10, 32607 MiB\r\n\n"
+            ),
             @r"
-        NVIDIA H200 | 9.0 | 570.86.10
-        NVIDIA GeForce RTX 5090 | 12.0 | 570.86.10
+        NVIDIA H200 | 9.0 | 570.86.10 | 150754820096
+        NVIDIA GeForce RTX 5090 | 12.0 | 570.86.10 | 34190917632
         "
         );
-        insta::assert_snapshot!(told("Odd, Name, 8.6, 580.65.06"), @"Odd, Name | 8.6 | 580.65.06");
+        insta::assert_snapshot!(
+            told("Odd, Name, 8.6, 580.65.06, [N/A]"),
+            @"Odd, Name | 8.6 | 580.65.06 | -"
+        );
     }
 
     #[test]
@@ -136,9 +158,10 @@ mod tests {
             "\n",
             "No devices were found\n",
             "Field \"compute_cap\" is not a valid field to query.\n",
-            "Orin (nvgpu), [N/A], 540.4.0\n",
-            "NVIDIA H200, 9.0, [N/A]\n",
-            "NVIDIA H200, [Unknown Error], 570.86.10\n",
+            "Orin (nvgpu), [N/A], 540.4.0, [N/A]\n",
+            "NVIDIA H200, 9.0, [N/A], 143771 MiB\n",
+            "NVIDIA H200, [Unknown Error], 570.86.10, 143771 MiB\n",
+            "NVIDIA H200, 9.0, 570.86.10, much\n",
             "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n",
         ];
         insta::assert_snapshot!(texts.map(told).join("\n"), @r"
@@ -155,6 +178,8 @@ mod tests {
         `nvidia-smi` gives `[N/A]` as the driver of `NVIDIA H200`
           hint: say the GPU by its name or compute capability: `H200`, `9.0`
         `nvidia-smi` gives `[Unknown Error]` as the compute capability of `NVIDIA H200`
+          hint: say the GPU by its name or compute capability: `H200`, `9.0`
+        `nvidia-smi` gives `much` as the memory of `NVIDIA H200`
           hint: say the GPU by its name or compute capability: `H200`, `9.0`
         `nvidia-smi` says `NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.`, which is no GPU
           hint: see what `nvidia-smi -L` says on this machine

@@ -12,6 +12,7 @@ use crate::digest::Sha256Digest;
 use crate::gate::finding::Finding;
 use crate::ident::{JobId, PackageName};
 use crate::plan::JobDigest;
+use crate::receipt::GpuRunRecord;
 use crate::release::channel::Channel;
 use crate::wheel::elf::ModuleFacts;
 
@@ -61,6 +62,9 @@ pub struct Manifest {
     pub runs_on: Vec<RunsOn>,
     /// What has been run of the wheel.
     pub proof: CheckState,
+    /// What a run of the wheel on a GPU came to; absent in a record from before this was kept.
+    #[serde(default)]
+    pub gpu_run: Option<GpuRunRecord>,
 }
 
 /// nvcc's command lines, held against the contract: none had other targets than it wants.
@@ -256,6 +260,15 @@ impl Manifest {
     }
 }
 
+/// The manifest `text` with another record of a run on a GPU; keys that this program does not know stay.
+pub fn with_gpu_run(text: &str, record: &GpuRunRecord) -> Result<String, ManifestError> {
+    Manifest::parse(text)?;
+    let mut value: serde_json::Value =
+        serde_json::from_str(text).map_err(ManifestError::Malformed)?;
+    value["gpu_run"] = serde_json::to_value(record).expect("plain texts serialise");
+    Ok(format!("{value:#}\n"))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use serde_json::Value;
@@ -270,6 +283,7 @@ pub(crate) mod tests {
         let manifest = Manifest::parse(SAMPLE).unwrap();
         assert_eq!(manifest.gate, CheckState::Passed);
         assert_eq!(manifest.runs_on.len(), 3);
+        assert_eq!(manifest.gpu_run, Some(GpuRunRecord::not_run()));
         assert_eq!(manifest.to_text(), SAMPLE);
     }
 
@@ -280,13 +294,27 @@ pub(crate) mod tests {
         all.remove("findings");
         all.remove("commands");
         all.remove("runs_on");
+        all.remove("gpu_run");
         all["gate"] = "not-checked".into();
         all["wheel"].as_object_mut().unwrap().remove("module_archs");
         let manifest = Manifest::parse(&old.to_string()).unwrap();
         assert_eq!(manifest.gate, CheckState::NotChecked);
         assert_eq!(manifest.runs_on, []);
         assert_eq!(manifest.commands, None);
+        assert_eq!(manifest.gpu_run, None);
         assert!(manifest.wheel.module_archs.is_empty());
+    }
+
+    #[test]
+    fn a_run_on_a_gpu_changes_its_own_key_alone() {
+        let newer = SAMPLE.replacen('{', "{\n  \"a_later_key\": 1,", 1);
+        let mut record = GpuRunRecord::not_run();
+        assert_eq!(with_gpu_run(&newer, &record).unwrap(), newer);
+        record.device = Some("NVIDIA H200".to_owned());
+        let text = with_gpu_run(&newer, &record).unwrap();
+        assert_eq!(Manifest::parse(&text).unwrap().gpu_run, Some(record));
+        assert_eq!(text.lines().count(), newer.lines().count());
+        assert_eq!(text.replace("\"NVIDIA H200\"", "null"), newer);
     }
 
     #[test]

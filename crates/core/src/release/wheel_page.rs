@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::index::escaped;
 use crate::gate::report::label_order;
 use crate::manifest::{CheckState, Manifest};
+use crate::receipt::GpuRunRecord;
 
 /// What is appended to the wheel's name for its page.
 pub const SUFFIX: &str = ".html";
@@ -124,10 +125,12 @@ fn checks(manifest: &Manifest) -> String {
         CheckState::Passed => "passed",
         CheckState::NotChecked => "not checked in full",
     };
+    let gpu_run = manifest.gpu_run.as_ref();
+    let gpu_run = gpu_run.map_or_else(|| "not run".to_owned(), GpuRunRecord::line);
     let mut text = format!(
         "<p>Gate: {}. Run on a GPU: {}.</p>\n",
         said(manifest.gate),
-        said(manifest.proof)
+        escaped(&gpu_run)
     );
     if !manifest.findings.is_empty() {
         text += "<ul>\n";
@@ -159,6 +162,7 @@ fn table(rows: &[Vec<String>]) -> String {
 mod tests {
     use super::*;
     use crate::manifest::tests::SAMPLE;
+    use crate::receipt::RunState;
 
     #[test]
     fn a_page_says_where_the_wheel_runs_and_what_was_checked() {
@@ -177,5 +181,34 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("Gate: not checked in full."), "{page}");
+    }
+
+    #[test]
+    fn a_run_on_a_gpu_is_told_with_its_device() {
+        let mut manifest = Manifest::parse(SAMPLE).unwrap();
+        let said = |manifest: &Manifest| {
+            let page = wheel_page(manifest);
+            let line = page.lines().find(|line| line.contains("Run on a GPU"));
+            line.unwrap_or_default().to_owned()
+        };
+        let mut record = GpuRunRecord {
+            state: RunState::Passed,
+            reason: None,
+            device: Some("NVIDIA H200".to_owned()),
+            driver: Some("580.159.03".to_owned()),
+            ..GpuRunRecord::not_run()
+        };
+        manifest.gpu_run = Some(record.clone());
+        let passed = said(&manifest);
+        record.state = RunState::Failed;
+        record.reason = Some("numbers: 3 < 4".to_owned());
+        manifest.gpu_run = Some(record);
+        let failed = said(&manifest);
+        manifest.gpu_run = None;
+        insta::assert_snapshot!([passed, failed, said(&manifest)].join("\n"), @r"
+        <p>Gate: passed. Run on a GPU: NVIDIA H200, driver 580.159.03, passed.</p>
+        <p>Gate: passed. Run on a GPU: NVIDIA H200, driver 580.159.03, failed (numbers: 3 &lt; 4).</p>
+        <p>Gate: passed. Run on a GPU: not run.</p>
+        ");
     }
 }

@@ -15,6 +15,7 @@ use wheelfarm_core::manifest::{
     SourceRecord, ToolsRecord, WheelRecord,
 };
 use wheelfarm_core::plan::Job;
+use wheelfarm_core::receipt::GpuRunRecord;
 use wheelfarm_core::render::BuildContext;
 use wheelfarm_core::source::patch::PatchedTree;
 
@@ -153,5 +154,6 @@ fn manifest(job: &Job, facts: Facts) -> Manifest {
         findings: judgement.findings.clone(),
         runs_on: report::runs_on_records(facts.wheel.report()),
         proof: CheckState::NotChecked,
+        gpu_run: Some(GpuRunRecord::not_run()),
     }
 }

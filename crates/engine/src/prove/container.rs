@@ -10,16 +10,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use camino::Utf8Path;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::ident::{JobId, PackageName};
 use wheelfarm_core::package::GpuWish;
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::quantity::ByteSize;
+use wheelfarm_core::receipt::{Check, CheckResult, parse_report};
 use wheelfarm_core::release::channel::Channel;
 use wheelfarm_core::render;
 use wheelfarm_core::source::{FileMode, SourceTree, TarLayout, TreeEntry, TreePath};
 
+use super::CHECKS;
 use crate::container::{
     ContainerSpec, Engine, EngineError, EngineErrorKind, GpuAccess, GpuOffer, ImageBuild, ImageId,
     ImageRef, Network, OwnedContainer, RootFileSystem, RunHow, RunLimits, TarSource,
@@ -29,10 +31,7 @@ use crate::publish::PublishedWheel;
 use crate::run::{StopSignal, torch_image};
 
 /// The script that a proof's container runs.
-const SCRIPT: &str = include_str!("../../../dockerfiles/prove.sh");
-
-/// What every package's test shares.
-const CHECKS: &str = include_str!("../../../dockerfiles/wheelfarm_checks.py");
+const SCRIPT: &str = include_str!("../../../../dockerfiles/prove.sh");
 
 /// The memory of a proof's container.
 const MEMORY: ByteSize = ByteSize::gib(8);
@@ -55,32 +54,6 @@ pub struct ProofSubject {
     pub job: Job,
     /// The text of its package's test.
     pub test: Option<String>,
-}
-
-/// What came of one check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum CheckResult {
-    /// It was made and held.
-    #[serde(rename = "pass")]
-    Pass,
-    /// It was made and did not hold.
-    #[serde(rename = "fail")]
-    Fail,
-    /// It could not be made here.
-    #[serde(rename = "not checked")]
-    NotChecked,
-}
-
-/// One check of a wheel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    /// What was checked.
-    pub name: String,
-    /// What came of it.
-    pub result: CheckResult,
-    /// What was seen.
-    #[serde(default)]
-    pub detail: String,
 }
 
 /// What a proof leaves behind of one wheel.
@@ -380,12 +353,6 @@ struct Output {
     tested: BTreeSet<usize>,
 }
 
-#[derive(Deserialize)]
-struct TestReport {
-    schema: u32,
-    checks: Vec<Check>,
-}
-
 impl Output {
     /// Takes a line: `wheelfarm-proof 3` begins the fourth wheel, and a JSON object reports on it.
     fn take(&mut self, line: &str) {
@@ -398,50 +365,31 @@ impl Output {
             self.in_test = true;
             return;
         }
-        let (Some(current), Ok(report)) = (self.current, serde_json::from_str::<TestReport>(line))
-        else {
-            return;
-        };
-        if report.schema == 1 {
+        if let (Some(current), Some(checks)) = (self.current, parse_report(line)) {
             if self.in_test {
                 self.tested.insert(current);
             }
-            let checks = self.checks.entry(current).or_default();
-            checks.extend(report.checks);
+            self.checks.entry(current).or_default().extend(checks);
         }
     }
 
     /// Puts the end of the container on the wheel that it ended in.
     fn fail(&mut self, detail: String) {
         let current = self.current.unwrap_or_default();
-        self.checks.entry(current).or_default().push(Check {
-            name: "proof".to_owned(),
-            result: CheckResult::Fail,
-            detail,
-        });
+        let check = Check::new("proof", CheckResult::Fail, detail);
+        self.checks.entry(current).or_default().push(check);
     }
 
     fn checks(&self, place: usize, subject: &ProofSubject) -> Vec<Check> {
         let reported = self.checks.get(&place);
         let mut checks = reported.cloned().unwrap_or_default();
         if checks.is_empty() {
-            checks.push(Check {
-                name: "proof".to_owned(),
-                result: CheckResult::Fail,
-                detail: "the proof ended before it reported on this wheel".to_owned(),
-            });
+            let detail = "the proof ended before it reported on this wheel";
+            checks.push(Check::new("proof", CheckResult::Fail, detail));
         } else if subject.test.is_some() && !self.tested.contains(&place) {
-            checks.push(Check {
-                name: "the package's own test".to_owned(),
-                result: CheckResult::Fail,
-                detail: "it ended without a report".to_owned(),
-            });
+            checks.push(super::no_report());
         } else if subject.test.is_none() {
-            checks.push(Check {
-                name: "the package's own test".to_owned(),
-                result: CheckResult::NotChecked,
-                detail: "the package has no test".to_owned(),
-            });
+            checks.push(super::no_test());
         }
         checks
     }
