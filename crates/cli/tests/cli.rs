@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::gate::rule::Rule;
 use wheelfarm_core::manifest::Manifest;
-use wheelfarm_core::receipt::{Check, CheckResult, GpuPresence, MachineReceipt, Run, verdict};
+use wheelfarm_core::receipt::{
+    Check, CheckResult, GpuPresence, MachineReceipt, Run, RunMode, verdict,
+};
 
 const DEMO: &str = "demo-1.0-cu130-torch2.11-cp311";
 /// Without compiled code it keeps the name that upstream gives it.
@@ -398,7 +400,11 @@ fn receipt() -> MachineReceipt {
         gpu: true,
         ..Check::new("numbers on the GPU", CheckResult::Pass, "off by 1e-9")
     };
-    let runs = vec![Run::new(false, vec![check], GpuPresence::Present)];
+    let runs = vec![Run::new(
+        RunMode::AsBuilt,
+        vec![check],
+        GpuPresence::Present,
+    )];
     let (state, reason) = verdict(&runs);
     let value = json!({
         "schema": 1, "state": state, "reason": reason, "runs": runs,

@@ -102,12 +102,34 @@ pub enum GpuPresence {
     Absent,
 }
 
+/// What GPU code a run is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunMode {
+    /// What the driver chooses, as users run it.
+    AsBuilt,
+    /// PTX, for the driver is told to pass over all machine code (`CUDA_FORCE_PTX_JIT=1`), torch's
+    /// included, and has no cache (`CUDA_CACHE_DISABLE=1`).
+    ForcedPtx,
+    /// PTX, for the wheel has nothing else for the GPU; the driver has no cache.
+    PtxOnly,
+}
+
+impl RunMode {
+    /// Whether the driver compiles the wheel's kernels in the run.
+    pub fn is_from_ptx(self) -> bool {
+        match self {
+            Self::AsBuilt => false,
+            Self::ForcedPtx | Self::PtxOnly => true,
+        }
+    }
+}
+
 /// One run of a package's test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
-    /// Whether the driver was told to pass over machine code and to compile PTX
-    /// (`CUDA_FORCE_PTX_JIT=1`).
-    pub cuda_force_ptx_jit: bool,
+    /// What GPU code of the wheel it ran.
+    pub mode: RunMode,
     /// What the checks come to.
     pub state: RunState,
     /// Why it is not passed.
@@ -120,10 +142,10 @@ pub struct Run {
 
 impl Run {
     /// A run with these checks.
-    pub fn new(cuda_force_ptx_jit: bool, checks: Vec<Check>, gpu: GpuPresence) -> Self {
+    pub fn new(mode: RunMode, checks: Vec<Check>, gpu: GpuPresence) -> Self {
         let (state, reason) = state_of(&checks, gpu);
         Self {
-            cuda_force_ptx_jit,
+            mode,
             state,
             reason,
             checks,
@@ -132,9 +154,9 @@ impl Run {
     }
 
     /// A run that was not made, and why.
-    pub fn not_made(cuda_force_ptx_jit: bool, reason: impl Into<String>) -> Self {
+    pub fn not_made(mode: RunMode, reason: impl Into<String>) -> Self {
         Self {
-            cuda_force_ptx_jit,
+            mode,
             state: RunState::NotRun,
             reason: Some(reason.into()),
             checks: Vec::new(),
@@ -299,12 +321,9 @@ pub enum ReceiptError {
 pub fn verdict(runs: &[Run]) -> (RunState, Option<String>) {
     let failed = runs.iter().find(|run| run.state == RunState::Failed);
     match failed.or(runs.first()) {
-        Some(run) if run.cuda_force_ptx_jit => {
+        Some(run) if run.mode.is_from_ptx() => {
             let reason = run.reason.as_deref().unwrap_or_default();
-            (
-                run.state,
-                Some(format!("with CUDA_FORCE_PTX_JIT=1: {reason}")),
-            )
+            (run.state, Some(format!("from PTX alone: {reason}")))
         }
         Some(run) => (run.state, run.reason.clone()),
         None => (RunState::NotRun, Some("nothing was run".to_owned())),
@@ -332,7 +351,7 @@ impl MachineReceipt {
             Some(_) => GpuPresence::Present,
             None => GpuPresence::Absent,
         };
-        let again = |run: &Run| Run::new(run.cuda_force_ptx_jit, run.checks.clone(), gpu);
+        let again = |run: &Run| Run::new(run.mode, run.checks.clone(), gpu);
         let runs: Vec<Run> = self.runs.iter().map(again).collect();
         let said = self.runs.iter().map(|run| run.state);
         let found = runs.iter().map(|run| run.state);
@@ -355,7 +374,7 @@ impl MachineReceipt {
 
     /// What the run with PTX alone came to, if it was asked for.
     pub fn ptx_jit(&self) -> Option<&Run> {
-        self.runs.iter().find(|run| run.cuda_force_ptx_jit)
+        self.runs.iter().find(|run| run.mode.is_from_ptx())
     }
 }
 
@@ -435,10 +454,9 @@ impl GpuRunRecord {
             Some(reason) => format!("{} ({reason})", self.state.as_str()),
             None => self.state.as_str().to_owned(),
         });
-        parts.extend(
-            self.ptx_jit
-                .map(|state| format!("its PTX alone {}", state.as_str())),
-        );
+        if let (RunState::Passed | RunState::Failed, Some(ptx)) = (self.state, self.ptx_jit) {
+            parts.push(format!("its PTX alone {}", ptx.as_str()));
+        }
         parts.join(", ")
     }
 }
@@ -456,7 +474,7 @@ mod tests {
 
     #[track_caller]
     fn comes_to(checks: &[Check], gpu: GpuPresence, want: (RunState, Option<&str>)) {
-        let run = Run::new(false, checks.to_vec(), gpu);
+        let run = Run::new(RunMode::AsBuilt, checks.to_vec(), gpu);
         assert_eq!((run.state, run.reason.as_deref()), want);
     }
 
@@ -509,21 +527,27 @@ mod tests {
     #[test]
     fn a_failure_of_any_run_is_one_and_ptx_alone_makes_nothing_pass() {
         let pass = Run::new(
-            false,
+            RunMode::AsBuilt,
             vec![check(CheckResult::Pass, true)],
             GpuPresence::Present,
         );
-        let ptx = |result| Run::new(true, vec![check(result, true)], GpuPresence::Present);
-        let not_made = Run::not_made(true, "the wheel holds no PTX");
+        let ptx = |result| {
+            Run::new(
+                RunMode::ForcedPtx,
+                vec![check(result, true)],
+                GpuPresence::Present,
+            )
+        };
+        let not_made = Run::not_made(RunMode::ForcedPtx, "the wheel holds no PTX");
         assert_eq!(verdict(&[pass.clone(), not_made]).0, RunState::Passed);
         assert_eq!(
             verdict(&[pass, ptx(CheckResult::Fail)]),
             (
                 RunState::Failed,
-                Some("with CUDA_FORCE_PTX_JIT=1: numbers: seen".to_owned())
+                Some("from PTX alone: numbers: seen".to_owned())
             )
         );
-        let not_run = Run::not_made(false, "no GPU");
+        let not_run = Run::not_made(RunMode::AsBuilt, "no GPU");
         assert_eq!(
             verdict(&[not_run, ptx(CheckResult::Pass)]).0,
             RunState::NotRun
@@ -550,12 +574,12 @@ mod tests {
     pub(crate) fn receipt() -> MachineReceipt {
         let runs = vec![
             Run::new(
-                false,
+                RunMode::AsBuilt,
                 vec![check(CheckResult::Pass, true)],
                 GpuPresence::Present,
             )
             .took(900),
-            Run::not_made(true, "the wheel holds no PTX"),
+            Run::not_made(RunMode::ForcedPtx, "the wheel holds no PTX"),
         ];
         let (state, reason) = verdict(&runs);
         MachineReceipt {

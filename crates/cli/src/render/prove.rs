@@ -75,7 +75,7 @@ fn text(receipt: &MachineReceipt) -> String {
         ),
     ];
     for run in &receipt.runs {
-        if run.cuda_force_ptx_jit {
+        if run.mode.is_from_ptx() {
             lines.push(ptx_text(run));
         }
         lines.extend(run.checks.iter().map(check_text));

@@ -1,13 +1,34 @@
 //! Whether a wheel's PTX alone serves a GPU: what a run under `CUDA_FORCE_PTX_JIT=1` needs.
 
 use super::inspect::{ModuleReport, WheelReport};
+use super::report::runs_on;
 use crate::fatbin::{Image, ImageKind};
 use crate::gpu::Capability;
 use crate::gpu::rules::{ContainerRun, container_runs};
+use crate::gpu::verdict::Verdict;
+use crate::receipt::RunMode;
+
+/// How the wheel's PTX can be run on `gpu`, or why it cannot.
+///
+/// A wheel that has machine code for the GPU needs `CUDA_FORCE_PTX_JIT=1`, which torch's own kernels
+/// have to bear too; one that has none is compiled by the driver anyway.
+pub fn ptx_mode(report: &WheelReport, gpu: Capability) -> Result<RunMode, String> {
+    if let Some(reason) = why_not_ptx_alone(report, gpu) {
+        return Err(reason);
+    }
+    Ok(match runs_on(report, gpu).verdict {
+        Verdict::Jit => RunMode::PtxOnly,
+        Verdict::Native
+        | Verdict::Partly
+        | Verdict::Fails
+        | Verdict::Unknown
+        | Verdict::NoDeviceCode => RunMode::ForcedPtx,
+    })
+}
 
 /// Why the driver cannot run the wheel on `gpu` from its PTX alone; `None` when it can. Kernels that
 /// have none "will fail to load" then (CUDA C++ Programming Guide, `CUDA_FORCE_PTX_JIT`).
-pub fn why_not_ptx_alone(report: &WheelReport, gpu: Capability) -> Option<String> {
+fn why_not_ptx_alone(report: &WheelReport, gpu: Capability) -> Option<String> {
     if !report.is_read_to_the_end() {
         return Some("the wheel cannot be read to its end".to_owned());
     }
@@ -70,19 +91,35 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(report: &WheelReport, gpu: &str, want: Option<&str>) {
+    fn check(report: &WheelReport, gpu: &str, want: Result<RunMode, &str>) {
         let gpu = gpu.parse().unwrap();
-        assert_eq!(why_not_ptx_alone(report, gpu).as_deref(), want);
+        assert_eq!(ptx_mode(report, gpu), want.map_err(str::to_owned));
     }
 
     #[test]
     fn ptx_serves_gpus_from_its_own_on() {
         let report = report();
-        check(&report, "12.0", None);
-        check(&report, "12.1", None);
+        check(&report, "12.0", Ok(RunMode::ForcedPtx));
+        check(&report, "12.1", Ok(RunMode::ForcedPtx));
         let path = &report.modules[0].facts.path;
         let want = format!("`{path}` has no PTX for 9.0 in 1 of 1 containers");
-        check(&report, "9.0", Some(&want));
+        check(&report, "9.0", Err(&want));
+    }
+
+    #[test]
+    fn a_wheel_with_nothing_but_ptx_for_a_gpu_is_compiled_anyway() {
+        let mut report = report();
+        let old = |image: &Image| {
+            image
+                .arch
+                .is_some_and(|arch| Capability::of_arch(arch).major() < 12)
+        };
+        for container in &mut report.modules[0].containers {
+            container
+                .images
+                .retain(|image| image.kind == ImageKind::Ptx || old(image));
+        }
+        check(&report, "12.0", Ok(RunMode::PtxOnly));
     }
 
     #[test]
@@ -94,8 +131,8 @@ mod tests {
                 .retain(|image| image.kind != ImageKind::Ptx);
         };
         without.modules[0].containers.iter_mut().for_each(images);
-        check(&without, "12.0", Some("the wheel holds no PTX"));
+        check(&without, "12.0", Err("the wheel holds no PTX"));
         without.modules.clear();
-        check(&without, "12.0", Some("the wheel holds no GPU code"));
+        check(&without, "12.0", Err("the wheel holds no GPU code"));
     }
 }

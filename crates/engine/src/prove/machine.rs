@@ -17,14 +17,14 @@ use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::gate::finding::Finding;
 use wheelfarm_core::gate::inspect::WheelReport;
 use wheelfarm_core::gate::judge;
-use wheelfarm_core::gate::ptx::why_not_ptx_alone;
+use wheelfarm_core::gate::ptx::ptx_mode;
 use wheelfarm_core::gate::report::finding_line;
 use wheelfarm_core::gate::rule::Rule;
 use wheelfarm_core::gpu::machine::MachineGpu;
 use wheelfarm_core::ident::PackageName;
 use wheelfarm_core::receipt::{
-    self, Check, CheckResult, Device, GpuPresence, HostFacts, MachineReceipt, Run, RunState,
-    TorchDevice, TorchFacts, WheelSubject, parse_report,
+    self, Check, CheckResult, Device, GpuPresence, HostFacts, MachineReceipt, Run, RunMode,
+    RunState, TorchDevice, TorchFacts, WheelSubject, parse_report,
 };
 use wheelfarm_core::wheel::name::WheelName;
 
@@ -198,16 +198,13 @@ impl MachineProver {
             let test = self.test(workshop, subject, &[], on_line).await?;
             checks.extend(test);
         }
-        let run = Run::new(false, checks, gpu).took(milliseconds(started));
+        let run = Run::new(RunMode::AsBuilt, checks, gpu).took(milliseconds(started));
         let ptx = match self.ptx {
             PtxRun::Unwanted => None,
-            PtxRun::Wanted => {
-                let why_not = why_no_ptx_run(&run, report, device.as_ref());
-                Some(match why_not {
-                    Some(reason) => Run::not_made(true, reason),
-                    None => self.ptx_run(workshop, subject, gpu, on_line).await?,
-                })
-            }
+            PtxRun::Wanted => Some(match ptx_plan(&run, report, device.as_ref()) {
+                Err(reason) => Run::not_made(RunMode::ForcedPtx, reason),
+                Ok(mode) => self.ptx_run(workshop, subject, mode, on_line).await?,
+            }),
         };
         let runs: Vec<Run> = [Some(run), ptx].into_iter().flatten().collect();
         let (state, reason) = receipt::verdict(&runs);
@@ -375,32 +372,41 @@ impl MachineProver {
         &self,
         workshop: &Workshop,
         subject: &MachineSubject,
-        gpu: GpuPresence,
+        mode: RunMode,
         on_line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Run, MachineProofError> {
         // Without its cache the driver really compiles.
-        let more = [("CUDA_FORCE_PTX_JIT", "1"), ("CUDA_CACHE_DISABLE", "1")];
+        let mut more = vec![("CUDA_CACHE_DISABLE", "1")];
         let started = Instant::now();
-        let environment = self.test_environment(workshop, &more);
+        if mode == RunMode::ForcedPtx {
+            more.push(("CUDA_FORCE_PTX_JIT", "1"));
+            if let Some(reason) = self.why_torch_cannot(workshop, &more).await? {
+                return Ok(Run::not_made(mode, reason).took(milliseconds(started)));
+            }
+        }
+        let checks = self.test(workshop, subject, &more, on_line).await?;
+        // There is no second run without a GPU.
+        Ok(Run::new(mode, checks, GpuPresence::Present).took(milliseconds(started)))
+    }
+
+    /// Why nothing can be said of the wheel with `more` in its environment: torch does not bear it.
+    async fn why_torch_cannot(
+        &self,
+        workshop: &Workshop,
+        more: &[(&str, &str)],
+    ) -> Result<Option<String>, MachineProofError> {
+        let environment = self.test_environment(workshop, more);
+        let args = vec!["-c", CONTROL];
         let said = self
-            .run(
-                workshop,
-                vec!["-c", CONTROL],
-                environment,
-                self.limit,
-                &mut |_| (),
-            )
+            .run(workshop, args, environment, self.limit, &mut |_| ())
             .await?;
-        if let Some(fault) = said.fault(self.limit) {
-            let reason = format!(
+        Ok(said.fault(self.limit).map(|fault| {
+            format!(
                 "torch's own kernels do not run with CUDA_FORCE_PTX_JIT=1 on this GPU, so the wheel's \
                  cannot be tried: {}",
                 said.with_last(fault)
-            );
-            return Ok(Run::not_made(true, reason).took(milliseconds(started)));
-        }
-        let checks = self.test(workshop, subject, &more, on_line).await?;
-        Ok(Run::new(true, checks, gpu).took(milliseconds(started)))
+            )
+        }))
     }
 
     fn environment(&self, workshop: &Workshop) -> BTreeMap<OsString, OsString> {
@@ -541,18 +547,18 @@ fn torch_is_left_alone(before: &PythonFacts, after: &PythonFacts) -> Check {
     Check::new("torch is left alone", result, detail)
 }
 
-/// Why there is no second run.
-fn why_no_ptx_run(run: &Run, report: &WheelReport, device: Option<&Device>) -> Option<String> {
+/// How the second run goes, or why there is none.
+fn ptx_plan(run: &Run, report: &WheelReport, device: Option<&Device>) -> Result<RunMode, String> {
     let Some(device) = device else {
-        return Some("torch sees no GPU here".to_owned());
+        return Err("torch sees no GPU here".to_owned());
     };
     if run.state != RunState::Passed {
         let state = run.state.as_str();
-        return Some(format!("the run with machine code is `{state}`"));
+        return Err(format!("the run as built is `{state}`"));
     }
     match device.capability.parse() {
-        Ok(capability) => why_not_ptx_alone(report, capability),
-        Err(error) => Some(chain(&error)),
+        Ok(capability) => ptx_mode(report, capability),
+        Err(error) => Err(chain(&error)),
     }
 }
 

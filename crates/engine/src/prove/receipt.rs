@@ -118,7 +118,7 @@ fn records_of(
 #[cfg(test)]
 mod tests {
     use wheelfarm_core::receipt::{
-        Check, CheckResult, Device, GpuPresence, HostFacts, Run, RunState, TorchFacts,
+        Check, CheckResult, Device, GpuPresence, HostFacts, Run, RunMode, RunState, TorchFacts,
         WheelSubject, verdict,
     };
 
@@ -152,7 +152,7 @@ mod tests {
                 GpuPresence::Absent => Check::new("numbers", CheckResult::NotChecked, "no GPU"),
             }
         };
-        let runs = vec![Run::new(false, vec![check], gpu)];
+        let runs = vec![Run::new(RunMode::AsBuilt, vec![check], gpu)];
         let (state, reason) = verdict(&runs);
         MachineReceipt {
             schema: wheelfarm_core::receipt::SCHEMA,

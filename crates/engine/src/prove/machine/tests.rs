@@ -129,8 +129,8 @@ fn told(receipt: &MachineReceipt) -> String {
     assert_eq!(again, *receipt);
     let mut lines = vec![format!("{} {:?}", receipt.state.as_str(), receipt.reason)];
     for run in &receipt.runs {
-        let (jit, state) = (run.cuda_force_ptx_jit, run.state.as_str());
-        lines.push(format!("jit {jit}: {state} {:?}", run.reason));
+        let (mode, state) = (run.mode, run.state.as_str());
+        lines.push(format!("{mode:?}: {state} {:?}", run.reason));
         lines.extend(run.checks.iter().map(|check| {
             format!(
                 "  {:?} {}: {} (gpu {})",
@@ -147,7 +147,7 @@ async fn a_test_that_passes_on_a_gpu_is_a_pass_and_gets_no_secret() {
     let receipt = machine.receipt(PASSES).await;
     insta::assert_snapshot!(told(&receipt), @r"
     passed None
-    jit false: passed None
+    AsBuilt: passed None
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       Pass gpu: jit 0 cache 0 token none home home (gpu true)
@@ -198,25 +198,25 @@ async fn without_a_gpu_nothing_passes() {
     let without_test = machine.proves(None).await.unwrap();
     insta::assert_snapshot!([&honest, &boasting, &without_test].map(told).join("\n\n"), @r#"
     not run Some("gpu: jit 0 cache 0 token none home home")
-    jit false: not run Some("gpu: jit 0 cache 0 token none home home")
+    AsBuilt: not run Some("gpu: jit 0 cache 0 token none home home")
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       NotChecked gpu: jit 0 cache 0 token none home home (gpu true)
-    jit true: not run Some("torch sees no GPU here")
+    ForcedPtx: not run Some("torch sees no GPU here")
 
     not run Some("the test says that it ran on a GPU, and torch sees none")
-    jit false: not run Some("the test says that it ran on a GPU, and torch sees none")
+    AsBuilt: not run Some("the test says that it ran on a GPU, and torch sees none")
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       Pass gpu: jit 0 cache 0 token none home home (gpu true)
-    jit true: not run Some("torch sees no GPU here")
+    ForcedPtx: not run Some("torch sees no GPU here")
 
     not run Some("the package's own test: the package has no test")
-    jit false: not run Some("the package's own test: the package has no test")
+    AsBuilt: not run Some("the package's own test: the package has no test")
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       NotChecked the package's own test: the package has no test (gpu true)
-    jit true: not run Some("torch sees no GPU here")
+    ForcedPtx: not run Some("torch sees no GPU here")
     "#);
 }
 
@@ -247,52 +247,52 @@ async fn tests_that_go_wrong_are_failures_with_their_reason() {
     }
     insta::assert_snapshot!(lines.join("\n\n"), @r#"
     garbage: failed Some("the package's own test: it ended without a report")
-    jit false: failed Some("the package's own test: it ended without a report")
+    AsBuilt: failed Some("the package's own test: it ended without a report")
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       Fail the package's own test: it ended without a report (gpu false)
 
     silence: failed Some("the package's own test: it ended without a report")
-    jit false: failed Some("the package's own test: it ended without a report")
+    AsBuilt: failed Some("the package's own test: it ended without a report")
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       Fail the package's own test: it ended without a report (gpu false)
 
     a report on standard error: failed Some("the package's own test: it ended without a report")
-    jit false: failed Some("the package's own test: it ended without a report")
+    AsBuilt: failed Some("the package's own test: it ended without a report")
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       Fail the package's own test: it ended without a report (gpu false)
 
     exit code 1 after a pass: failed Some("test exit: exit code 1: why")
-    jit false: failed Some("test exit: exit code 1: why")
+    AsBuilt: failed Some("test exit: exit code 1: why")
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       Pass gpu: jit 0 cache 0 token none home home (gpu true)
       Fail test exit: exit code 1: why (gpu false)
 
     a check that fails: failed Some("gpu: jit 0 cache 0 token none home home")
-    jit false: failed Some("gpu: jit 0 cache 0 token none home home")
+    AsBuilt: failed Some("gpu: jit 0 cache 0 token none home home")
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       Fail gpu: jit 0 cache 0 token none home home (gpu true)
 
     killed: failed Some("test exit: signal: 9 (SIGKILL)")
-    jit false: failed Some("test exit: signal: 9 (SIGKILL)")
+    AsBuilt: failed Some("test exit: signal: 9 (SIGKILL)")
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       Fail test exit: signal: 9 (SIGKILL) (gpu false)
       Fail the package's own test: it ended without a report (gpu false)
 
     hangs: failed Some("test exit: it ran past its time limit of 2s: a library prints")
-    jit false: failed Some("test exit: it ran past its time limit of 2s: a library prints")
+    AsBuilt: failed Some("test exit: it ran past its time limit of 2s: a library prints")
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       Pass gpu: jit 0 cache 0 token none home home (gpu true)
       Fail test exit: it ran past its time limit of 2s: a library prints (gpu false)
 
     reads: failed Some("test exit: exit code 3")
-    jit false: failed Some("test exit: exit code 3")
+    AsBuilt: failed Some("test exit: exit code 3")
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       Fail test exit: exit code 3 (gpu false)
@@ -312,13 +312,13 @@ async fn what_installing_does_is_checked() {
     let refused = machine.receipt(PASSES).await;
     insta::assert_snapshot!([&other_torch, &refused].map(told).join("\n\n"), @r#"
     failed Some("torch is left alone: it was torch 2.11.0+cu130 and is torch 2.11.0+cu130, in /tmp/site/torch/__init__.py")
-    jit false: failed Some("torch is left alone: it was torch 2.11.0+cu130 and is torch 2.11.0+cu130, in /tmp/site/torch/__init__.py")
+    AsBuilt: failed Some("torch is left alone: it was torch 2.11.0+cu130 and is torch 2.11.0+cu130, in /tmp/site/torch/__init__.py")
       Pass pip install: demo-gpu 1.0 (gpu false)
       Fail torch is left alone: it was torch 2.11.0+cu130 and is torch 2.11.0+cu130, in /tmp/site/torch/__init__.py (gpu false)
       Pass gpu: jit 0 cache 0 token none home home (gpu true)
 
     failed Some("pip install: exit code 1: ERROR: no such thing")
-    jit false: failed Some("pip install: exit code 1: ERROR: no such thing")
+    AsBuilt: failed Some("pip install: exit code 1: ERROR: no such thing")
       Fail pip install: exit code 1: ERROR: no such thing (gpu false)
     "#);
 }
@@ -339,37 +339,49 @@ async fn ptx_alone_is_a_second_run_where_it_can_say_something() {
     machine.tell("control", "");
     let no_control = machine.receipt(PASSES).await;
     let too_new = wanted("9.0").receipt(PASSES).await;
-    let all = [&passed, &failed, &no_control, &too_new];
+    // A GPU to come: the wheel's PTX is all that it can use, and torch is not asked to do without.
+    let machine = wanted("13.0");
+    machine.tell("control", "");
+    let ptx_only = machine.receipt(PASSES).await;
+    let all = [&passed, &failed, &no_control, &too_new, &ptx_only];
     insta::assert_snapshot!(all.map(told).join("\n\n"), @r#"
     passed None
-    jit false: passed None
+    AsBuilt: passed None
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       Pass gpu: jit 0 cache 0 token none home home (gpu true)
-    jit true: passed None
+    ForcedPtx: passed None
       Pass gpu: jit 1 cache 1 token none home home (gpu true)
 
-    failed Some("with CUDA_FORCE_PTX_JIT=1: gpu: jit 1 cache 1 token none home home")
-    jit false: passed None
+    failed Some("from PTX alone: gpu: jit 1 cache 1 token none home home")
+    AsBuilt: passed None
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       Pass gpu: jit 0 cache 0 token none home home (gpu true)
-    jit true: failed Some("gpu: jit 1 cache 1 token none home home")
+    ForcedPtx: failed Some("gpu: jit 1 cache 1 token none home home")
       Fail gpu: jit 1 cache 1 token none home home (gpu true)
 
     passed None
-    jit false: passed None
+    AsBuilt: passed None
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       Pass gpu: jit 0 cache 0 token none home home (gpu true)
-    jit true: not run Some("torch's own kernels do not run with CUDA_FORCE_PTX_JIT=1 on this GPU, so the wheel's cannot be tried: exit code 1: no kernel image is available")
+    ForcedPtx: not run Some("torch's own kernels do not run with CUDA_FORCE_PTX_JIT=1 on this GPU, so the wheel's cannot be tried: exit code 1: no kernel image is available")
 
     passed None
-    jit false: passed None
+    AsBuilt: passed None
       Pass pip install: demo-gpu 1.0 (gpu false)
       Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
       Pass gpu: jit 0 cache 0 token none home home (gpu true)
-    jit true: not run Some("`demo_gpu/_C.so` has no PTX for 9.0 in 1 of 1 containers")
+    ForcedPtx: not run Some("`demo_gpu/_C.so` has no PTX for 9.0 in 1 of 1 containers")
+
+    passed None
+    AsBuilt: passed None
+      Pass pip install: demo-gpu 1.0 (gpu false)
+      Pass torch is left alone: torch 2.11.0+cu130 (gpu false)
+      Pass gpu: jit 0 cache 0 token none home home (gpu true)
+    PtxOnly: passed None
+      Pass gpu: jit 0 cache 1 token none home home (gpu true)
     "#);
 }
 
