@@ -23,8 +23,13 @@ const PARALLEL_PATCH: &str =
 
 /// `cu_patch` is the text of the first patch of torch-spline-conv.
 fn plan(matrix: &str, cu_patch: &str) -> Result<Plan, Diagnostics> {
+    plan_of(SPLINE_CONV, matrix, cu_patch)
+}
+
+/// The same with another `package.yaml` of torch-spline-conv.
+fn plan_of(spline_conv: &str, matrix: &str, cu_patch: &str) -> Result<Plan, Diagnostics> {
     let matrix = Matrix::parse("matrix.yaml", matrix)?;
-    let packages = [SPLINE_CONV, SAGE]
+    let packages = [spline_conv, SAGE]
         .map(|text| package::parse("package.yaml", text).unwrap())
         .map(|package| (package.name.clone(), package));
     let patches = [
@@ -248,27 +253,9 @@ fn an_arch_that_needs_a_newer_toolkit_than_nvcc_does_is_refused_with_an_older_on
         "        cuda: {\"9.0\": \">=13.0\"}\n        source: \"csrc",
     );
     assert_ne!(package, SPLINE_CONV);
-    let package = package::parse("package.yaml", &package).unwrap();
-    let key = |file: &str| PatchKey {
-        package: package.name.clone(),
-        version: "1.2.2".to_owned(),
-        file: file.to_owned(),
-    };
-    let patches = [
-        (key("0001-cu-without-python-h.patch"), CU_PATCH.to_owned()),
-        (
-            key("0002-compile-in-parallel.subst.yaml"),
-            PARALLEL_PATCH.to_owned(),
-        ),
-    ];
-    let error = expand(&PlanInput {
-        matrix: &Matrix::parse("matrix.yaml", &spline_conv_matrix(old, old)).unwrap(),
-        packages: &[(package.name.clone(), package)].into(),
-        patches: &patches.into(),
-        folders: &BTreeMap::new(),
-    })
-    .unwrap_err()
-    .to_string();
+    let error = plan_of(&package, &spline_conv_matrix(old, old), CU_PATCH)
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("cannot be built for arch `9.0` with CUDA 12.8"),
         "{error}"

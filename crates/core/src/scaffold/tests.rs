@@ -10,7 +10,7 @@ use crate::ident::PackageName;
 use crate::matrix::Matrix;
 use crate::package::{self, Kernels, Package};
 use crate::plan::{self, PlanInput};
-use crate::source::{FileMode, Source, SourceTree, TreeEntry};
+use crate::source::{Source, SourceTree, tree_of as tree};
 
 const SETUP: &str = r#"
 import os, subprocess
@@ -36,18 +36,6 @@ setup(name="demo", ext_modules=ext_modules)
 
 const PKG_INFO: &str = "Metadata-Version: 2.1\nName: demo-kernels\nVersion: 1.2\nSummary: Kernels: \"fast\" ones\n\
                         Home-page: https://example.org/demo\nLicense: BSD\nRequires-Python: >=3.9\n";
-
-fn tree(files: &[(&str, &str)]) -> SourceTree {
-    let mut tree = SourceTree::new();
-    for (path, text) in files {
-        let entry = TreeEntry::File {
-            bytes: text.as_bytes().into(),
-            mode: FileMode::Plain,
-        };
-        tree.insert(path.parse().unwrap(), entry).unwrap();
-    }
-    tree
-}
 
 fn compiled() -> SourceTree {
     tree(&[

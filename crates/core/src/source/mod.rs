@@ -14,6 +14,8 @@ pub use git_refs::GitRefs;
 pub use pack::TarLayout;
 pub use remote_url::{RemoteUrl, RemoteUrlError};
 pub use spec::{GitUrl, IndexUrl, Source, SourceUrlError, Submodules};
+#[cfg(test)]
+pub(crate) use tree::tree_of;
 pub use tree::{FileMode, SourceTree, TreeCaps, TreeEntry, TreeError};
 pub use tree_path::{TreePath, TreePathError};
 pub use unpack::TopFolder;

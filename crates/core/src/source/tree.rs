@@ -322,6 +322,22 @@ fn stays_inside(path: &TreePath, target: &str) -> bool {
     upwards <= path.depth() && names.all(|name| name != "..")
 }
 
+/// A tree of plain files.
+#[cfg(test)]
+pub(crate) fn tree_of(files: &[(&str, &str)]) -> SourceTree {
+    let mut tree = SourceTree::new();
+    for (path, text) in files {
+        let entry = TreeEntry::File {
+            bytes: text.as_bytes().into(),
+            mode: FileMode::Plain,
+        };
+        let path = path.parse().expect("a test names paths");
+        tree.insert(path, entry)
+            .expect("a test names each path once");
+    }
+    tree
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

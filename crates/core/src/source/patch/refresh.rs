@@ -353,20 +353,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::source::tree_of as tree;
 
     const HEADER: &str = "Why: a\nUpstream: b\nDrop-when: c\n\n";
-
-    fn tree(files: &[(&str, &str)]) -> SourceTree {
-        let mut tree = SourceTree::new();
-        for (path, text) in files {
-            let entry = TreeEntry::File {
-                bytes: text.as_bytes().into(),
-                mode: FileMode::Plain,
-            };
-            tree.insert(path.parse().unwrap(), entry).unwrap();
-        }
-        tree
-    }
 
     fn diff(text: &str) -> Patch {
         Patch::parse("1.patch", &format!("{HEADER}{text}")).unwrap()

@@ -352,21 +352,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::source::tree_of as tree;
 
     const HEADER: &str = "Why: a\nUpstream: b\nDrop-when: c\n";
     const SCRIPT: &str = "# Why: a\n# Upstream: b\n# Drop-when: c\ntouch x\n";
-
-    fn tree(files: &[(&str, &str)]) -> SourceTree {
-        let mut tree = SourceTree::new();
-        for (path, text) in files {
-            let entry = TreeEntry::File {
-                bytes: text.as_bytes().into(),
-                mode: FileMode::Plain,
-            };
-            tree.insert(path.parse().unwrap(), entry).unwrap();
-        }
-        tree
-    }
 
     fn diff(text: &str) -> Patch {
         Patch::parse("1.patch", &format!("{HEADER}{text}")).unwrap()

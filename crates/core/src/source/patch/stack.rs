@@ -371,22 +371,10 @@ mod tests {
     use std::fmt::Write;
 
     use super::*;
-    use crate::source::FileMode;
+    use crate::source::tree_of as tree;
 
     const HEADER: &str = "Why: a\nUpstream: b\nDrop-when: c\n\n";
     const TEN: &str = "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n";
-
-    fn tree(files: &[(&str, &str)]) -> SourceTree {
-        let mut tree = SourceTree::new();
-        for (path, text) in files {
-            let entry = TreeEntry::File {
-                bytes: text.as_bytes().into(),
-                mode: FileMode::Plain,
-            };
-            tree.insert(path.parse().unwrap(), entry).unwrap();
-        }
-        tree
-    }
 
     fn patch(name: &str, text: &str) -> Patch {
         let header = match name.rsplit('.').next() {
