@@ -26,7 +26,8 @@ def main():
     arguments = sys.argv[1:]
     if name == "nvcc":
         real = os.path.join(os.environ.get("CUDA_HOME", "/usr/local/cuda"), "bin", "nvcc.real")
-        record(effective(arguments))
+        if not any(probe in os.getcwd() for probe in PROBES):
+            record(effective(arguments))
     else:
         real = next_on_path(name)
     if "WHEELFARM_REHEARSAL" in os.environ and is_work(arguments):

@@ -55,6 +55,19 @@ def close(got, want, rtol=1e-5, atol=1e-6):
     return (got - want).abs().max().item()
 
 
+def errors(got, want):
+    """The largest absolute difference and the relative one in the Frobenius norm; a value that is none fails."""
+    got, want = got.detach().cpu().double(), want.detach().cpu().double()
+    assert got.shape == want.shape, (got.shape, want.shape)
+    assert got.isfinite().all(), "a value is infinite or not a number"
+    return (got - want).abs().max().item(), ((got - want).norm() / want.norm()).item()
+
+
+def forced_ptx():
+    """The driver ignores all machine code: torch's own kernels and Triton's, which have no PTX, do not run."""
+    return os.environ.get("CUDA_FORCE_PTX_JIT") == "1"
+
+
 def device_code(path):
     """The shared object has a section with GPU code (cuobjdump tells which)."""
     with open(path, "rb") as f:

@@ -372,7 +372,7 @@ fn finish_holds(name: &str, bytes: &[u8]) {
         project: name.project().clone(),
         version: name.public_version().clone(),
         local_version: "cu130torch2.11".parse().expect("it is a local version"),
-        torch_minor: "2.11".parse().expect("it is a version"),
+        torch: "2.11".parse().expect("it is a version"),
         source_date_epoch_s: 1_700_000_000,
         caps: CAPS,
     };

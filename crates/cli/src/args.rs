@@ -1,7 +1,9 @@
 //! The command line.
 
 use camino::Utf8PathBuf;
+use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use wheelfarm_core::watch::NewsKind;
 
 /// A build farm for CUDA Python wheels: from one matrix to wheels that install and run.
 ///
@@ -34,8 +36,16 @@ pub(crate) enum Command {
     Publish(PublishArgs),
     /// Run a wheel's test with a Python of this machine, on its GPU, and write a receipt.
     Prove(ProveArgs),
+    /// Say what works with what: a GPU, a torch, a CUDA, a Python, or several of them together.
+    Compat(CompatArgs),
     /// Say what a rule of the gate is about, where it comes from and what to do; or list the rules.
     Explain(ExplainArgs),
+    /// Check, refresh and write patches.
+    Patch(PatchArgs),
+    /// Compare the matrix with what is out there, and propose what it lacks as a diff.
+    Watch(WatchArgs),
+    /// Begin something new.
+    Init(InitArgs),
 }
 
 /// Which matrix, and which of its jobs.
@@ -184,6 +194,113 @@ pub(crate) struct VerifyArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct CompatArgs {
+    /// A GPU, by name (`RTX 5090`) or compute capability (`12.0`).
+    #[arg(long, value_name = "GPU")]
+    pub(crate) gpu: Option<String>,
+    /// A torch: `2.8`, `2.8.0`, or a nightly with its day, `2.16.0.dev20261120`.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) torch: Option<String>,
+    /// A CUDA toolkit: `12.8`.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) cuda: Option<String>,
+    /// A Python: `3.12`, or `3.13t` for the free-threaded build.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) python: Option<String>,
+    /// How the answer is printed. Exit code 0 if all of it fits together, 1 if it cannot work, 4 if
+    /// that is not known.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each flag, as clap has it"
+)]
+pub(crate) struct WatchArgs {
+    /// The matrix.
+    #[arg(long, value_name = "FILE", default_value = "matrix.yaml")]
+    pub(crate) matrix: Utf8PathBuf,
+    /// Write what is proposed for the matrix into it, and remember what was told. A package.yaml is
+    /// never written: its proposal has to be completed by a person.
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// Remember what was told, so that the next run leaves it out.
+    #[arg(long)]
+    pub(crate) remember: bool,
+    /// Where it is remembered.
+    #[arg(long, value_name = "FILE", default_value = "out/watch.json")]
+    pub(crate) state: Utf8PathBuf,
+    /// Leave out what this file remembers, and remember nothing.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["state", "remember"])]
+    pub(crate) since: Option<Utf8PathBuf>,
+    /// Tell what has been told before as well.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only news of this kind; may be given several times.
+    #[arg(long, value_name = "KIND", value_parser = kinds())]
+    pub(crate) kind: Vec<String>,
+    /// End with exit code 1 when there is news.
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    /// How the news is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+fn kinds() -> PossibleValuesParser {
+    NewsKind::ALL.map(NewsKind::as_str).into()
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InitArgs {
+    #[command(subcommand)]
+    pub(crate) what: InitCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InitCommand {
+    /// Begin the folder of a package from its source, which is read and not run.
+    Package(InitPackageArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InitPackageArgs {
+    /// The package's name in PEP 503 normal form, which is the project's on the index and the folder's.
+    pub(crate) name: String,
+    /// Begin from the sdist of this version; without it and without --git, from the newest.
+    #[arg(long, value_name = "VERSION", conflicts_with = "git")]
+    pub(crate) sdist: Option<String>,
+    /// The index that the sdist is on.
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "https://pypi.org/simple",
+        conflicts_with = "git"
+    )]
+    pub(crate) index: String,
+    /// Begin from a repository.
+    #[arg(long, value_name = "URL", requires = "commit")]
+    pub(crate) git: Option<String>,
+    /// The commit of the repository, all 40 or 64 digits.
+    #[arg(long, value_name = "SHA", requires = "git")]
+    pub(crate) commit: Option<String>,
+    /// The version of that commit, where its source does not say.
+    #[arg(long, value_name = "VERSION", requires = "git")]
+    pub(crate) release: Option<String>,
+    /// The matrix of the farm: it says where packages lie and which archs and Pythons are wanted.
+    #[arg(long, value_name = "FILE", default_value = "matrix.yaml")]
+    pub(crate) matrix: Utf8PathBuf,
+    /// Where downloads are kept between runs.
+    #[arg(long, value_name = "FOLDER", env = "WHEELFARM_CACHE")]
+    pub(crate) cache: Option<Utf8PathBuf>,
+    /// How what was done is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
 #[command(group = ArgGroup::new("subject").args(["wheels", "import"]).required(true))]
 pub(crate) struct ProveArgs {
     /// The wheels. Their code and their package's test run as you, without a container: use a machine
@@ -221,4 +338,102 @@ pub(crate) struct ExplainArgs {
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PatchArgs {
+    #[command(subcommand)]
+    pub(crate) command: PatchCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PatchCommand {
+    /// Say of each patch whether it fits the version that it claims, and what upstream has now.
+    Check(PatchCheckArgs),
+    /// Propose patches for another version: those that fit, and three-way merges of those that do not.
+    Refresh(PatchRefreshArgs),
+    /// Turn a changed source tree into a patch with a header.
+    New(PatchNewArgs),
+}
+
+/// Where packages, patches and downloads lie.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PatchPlaces {
+    /// The matrix, for the folders of packages and patches beside it.
+    #[arg(long, value_name = "FILE", default_value = "matrix.yaml")]
+    pub(crate) matrix: Utf8PathBuf,
+    /// Where downloads are kept between runs.
+    #[arg(long, value_name = "FOLDER", env = "WHEELFARM_CACHE")]
+    pub(crate) cache: Option<Utf8PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PatchCheckArgs {
+    /// Only this package, or this release of it; all packages that have a folder otherwise.
+    #[arg(value_name = "PACKAGE[==VERSION]")]
+    pub(crate) package: Option<String>,
+    /// Hold the patches against this instead: a folder, an sdist here or by its version on the index,
+    /// or a commit, tag or branch of the package's repository. Exit code 1 if one has drifted.
+    #[arg(long, value_name = "REF|SDIST|FOLDER", requires = "package")]
+    pub(crate) against: Option<String>,
+    #[command(flatten)]
+    pub(crate) places: PatchPlaces,
+    /// How the report is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(group = ArgGroup::new("target").args(["to", "against"]).required(true).multiple(true))]
+pub(crate) struct PatchRefreshArgs {
+    /// The release whose patches are moved.
+    #[arg(value_name = "PACKAGE==VERSION")]
+    pub(crate) package: String,
+    /// The version to move them to: another release of the package, a version on the index, or a tag.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) to: Option<String>,
+    /// The source to move them to, where the version alone does not tell: as for `patch check`.
+    #[arg(long, value_name = "REF|SDIST|FOLDER")]
+    pub(crate) against: Option<String>,
+    /// Write the patches into the folder of the version of --to, if there is one for all of them.
+    #[arg(long, requires = "to")]
+    pub(crate) write: bool,
+    /// Write over patches that are there with another content.
+    #[arg(long, requires = "write")]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) places: PatchPlaces,
+    /// How the proposals are printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PatchNewArgs {
+    /// The release that the patch is for.
+    #[arg(value_name = "PACKAGE==VERSION")]
+    pub(crate) package: String,
+    /// The patch's file name: `0002-what-it-does.patch`. One that the release lists already is made
+    /// anew, on the patches before it; any other comes after all of them.
+    pub(crate) name: String,
+    /// The folder with the changed source.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) from: Utf8PathBuf,
+    /// Why the patch is there.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
+    /// What upstream knows of it: an issue, a pull request, or `none known`.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) upstream: Option<String>,
+    /// When it can go.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) drop_when: Option<String>,
+    /// Write the patch into the release's folder instead of printing it.
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// Write over a patch that is there with another content.
+    #[arg(long, requires = "write")]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) places: PatchPlaces,
 }

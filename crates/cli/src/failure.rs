@@ -5,6 +5,7 @@ use std::fmt::Display;
 use wheelfarm_core::plan::SelectorError;
 use wheelfarm_engine::container::EngineError;
 use wheelfarm_engine::farm_folder::{FarmError, RecordError};
+use wheelfarm_engine::fetch::{FetchError, FetchErrorKind};
 use wheelfarm_engine::files::is_disk_full;
 use wheelfarm_engine::out_folder::OutError;
 use wheelfarm_engine::run::RunError;
@@ -67,6 +68,22 @@ impl From<FarmError> for Failure {
     fn from(error: FarmError) -> Self {
         let hint = error.hint();
         let failure = Self::bad_input(error);
+        match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
+        let hint = error.hint();
+        let failure = match error.kind() {
+            FetchErrorKind::Source => Self::bad_input(error),
+            FetchErrorKind::Network | FetchErrorKind::DiskFull | FetchErrorKind::Machine => {
+                Self::infrastructure(error)
+            }
+        };
         match hint {
             Some(hint) => failure.with_hint(hint),
             None => failure,

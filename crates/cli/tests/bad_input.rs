@@ -34,6 +34,7 @@ fn said(folder: &Path) -> String {
         .args(command.split_whitespace())
         .current_dir(folder)
         .env_remove("WHEELFARM_LOG")
+        .env_remove("WHEELFARM_CACHE")
         .output()
         .expect("the program starts");
     let stdout = String::from_utf8_lossy(&output.stdout);

@@ -166,7 +166,10 @@ fn help_and_version_are_data() {
         "inspect",
         "verify",
         "publish",
+        "compat",
         "explain",
+        "watch",
+        "init",
     ] {
         assert!(data(&[command, "--help"]).contains("Usage: wheelfarm"));
     }

@@ -4,6 +4,9 @@
 //! builds; this reader refuses duplicates, knows where things stand, and takes no unquoted number
 //! for a text: `3.10` unquoted is a float to every other YAML reader.
 
+pub(crate) mod edit;
+pub(crate) mod tree;
+
 use serde::de::DeserializeOwned;
 use serde_saphyr::{DuplicateKeyPolicy, Error, Options, Spanned};
 

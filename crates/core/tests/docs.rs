@@ -5,10 +5,14 @@ use wheelfarm_core::matrix::Matrix;
 use wheelfarm_core::package;
 use wheelfarm_core::source::patch::Patch;
 
-const DOCS: [(&str, &str); 4] = [
+const DOCS: [(&str, &str); 5] = [
     ("README.md", include_str!("../../../README.md")),
     ("docs/gate.md", include_str!("../../../docs/gate.md")),
     ("docs/matrix.md", include_str!("../../../docs/matrix.md")),
+    (
+        "docs/new-package.md",
+        include_str!("../../../docs/new-package.md"),
+    ),
     (
         "docs/packages.md",
         include_str!("../../../docs/packages.md"),
@@ -82,5 +86,5 @@ fn examples_in_the_documents_are_read() {
     }
     let count = |wanted| kinds.iter().filter(|kind| *kind == wanted).count();
     let counts = ["matrix", "package", "patch", "contract", "contract-terms"].map(count);
-    assert_eq!(counts, [2, 1, 3, 1, 1]);
+    assert_eq!(counts, [2, 2, 3, 1, 1]);
 }

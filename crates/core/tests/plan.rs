@@ -130,6 +130,218 @@ fn the_digest_changes_with_what_can_change_the_wheel_and_nothing_else() {
     assert_eq!(digest(&first), changed("farm: quickstart", "farm: other"));
 }
 
+/// A matrix whose torch is `torch`, from an index of CUDA 13.0.
+fn with_torch(torch: &str, index: &str) -> String {
+    spline_conv_matrix(
+        "cuda: \"12.8\"\n    torch-index: https://download.pytorch.org/whl/cu128\n    torch: \
+         [\"2.8.0\", \"2.9.1\"]\n    python: [\"3.10\", \"3.13\"]",
+        &format!(
+            "cuda: \"13.0\"\n    torch-index: {index}\n    torch: [{torch}]\n    \
+             python: [\"3.12\"]"
+        ),
+    )
+}
+
+const NIGHTLIES: &str = "https://download.pytorch.org/whl/nightly/cu130";
+
+#[test]
+fn each_nightly_is_a_job_and_a_channel_of_its_own() {
+    let torch = "\"2.15.0.dev20260901\", \"2.16.0.dev20261119\", \"2.16.0.dev20261120\"";
+    let plan = plan(&with_torch(torch, NIGHTLIES), CU_PATCH).unwrap();
+    assert_eq!(
+        ids(&plan),
+        [
+            "torch-spline-conv-1.2.2-cu130-torch2.15.dev20260901-cp312",
+            "torch-spline-conv-1.2.2-cu130-torch2.16.dev20261119-cp312",
+            "torch-spline-conv-1.2.2-cu130-torch2.16.dev20261120-cp312",
+        ]
+    );
+    let last = &plan.jobs[2];
+    assert_eq!(last.local_version(), "cu130torch2.16.dev20261120");
+    assert_eq!(last.channel().to_string(), "cu130/torch2.16.dev20261120");
+    assert_eq!(plan.channels().len(), 3);
+    assert_ne!(plan.jobs[1].digest(), plan.jobs[2].digest());
+    let context = StageContext::new(&plan.jobs[2], None).unwrap();
+    let install = format!("--index-url {NIGHTLIES} torch==2.16.0.dev20261120\n");
+    assert!(context.dockerfile().contains(&install));
+    let warnings: Vec<_> = plan.warnings.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(warnings.join("\n"));
+}
+
+/// A package with a plain release and a variant of it, with extra sources, in a folder of its source,
+/// that is shown a GPU, and whose 9.0 needs CUDA 13.
+fn variants(entry: &str) -> Result<Plan, Diagnostics> {
+    let release = |variant: &str| {
+        format!(
+            "  - version: \"1.0\"\n{variant}    source: {{git: {{url: https://example.org/demo, commit: \
+             d1a57a546c3d395b1ffcbeecc66d81db76f3b4b5}}}}\n    extra-sources:\n      - into: deps/x\n        \
+             archive: {{url: \"https://example.org/x.tar.gz\", sha256: {}}}\n    kernels:\n      \
+             compiled:\n        archs: [\"9.0\", \"12.0\"]\n        cuda: {{\"9.0\": \">=13.0\"}}\n        \
+             source: setup.py\n    build:\n      folder: hopper\n      gpu-shim: true\n      requirements: []\n",
+            Sha256Digest::of(b"x")
+        )
+    };
+    let text = format!(
+        "schema: 1\nname: demo\nsummary: a test\nlicence: MIT\nupstream: https://example.org\n\
+         links: {{issues: \"https://example.org/issues\"}}\nreleases:\n{}{}",
+        release(""),
+        release("    variant: avx512\n")
+    );
+    let package = package::parse("package.yaml", &text)?;
+    let matrix = with_torch("\"2.11.0\"", "https://download.pytorch.org/whl/cu130").replace(
+        "  - name: torch-spline-conv\n    versions: [\"1.2.2\"]\n",
+        &format!("  - name: demo\n    versions: [\"1.0\"]\n{entry}"),
+    );
+    expand(&PlanInput {
+        matrix: &Matrix::parse("matrix.yaml", &matrix)?,
+        packages: &[(package.name.clone(), package)].into(),
+        patches: &BTreeMap::new(),
+        folders: &BTreeMap::new(),
+    })
+}
+
+#[test]
+fn a_variant_is_built_where_it_is_asked_for_and_has_a_channel_of_its_own() {
+    let plain = variants("").unwrap();
+    assert_eq!(ids(&plain), ["demo-1.0-cu130-torch2.11-cp312"]);
+    let chosen = variants("    variants: [avx512]\n").unwrap();
+    assert_eq!(ids(&chosen), ["demo-1.0-avx512-cu130-torch2.11-cp312"]);
+    let job = &chosen.jobs[0];
+    assert_eq!(job.local_version(), "cu130torch2.11.avx512");
+    assert_eq!(job.channel().to_string(), "cu130/torch2.11-avx512");
+    assert_ne!(job.digest(), plain.jobs[0].digest());
+    let error = variants("    variants: [avx2]\n").unwrap_err().to_string();
+    assert!(
+        error.contains("its package.yaml has 1.0, 1.0 (avx512)"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_a_build_is_given_stands_in_its_dockerfile_and_its_identity() {
+    let plan = variants("").unwrap();
+    let job = &plan.jobs[0];
+    let context = StageContext::new(job, None).unwrap();
+    let dockerfile = context.dockerfile();
+    for line in [
+        "WORKDIR /build/source/hopper\n",
+        "WHEELFARM_SHOWN_GPUS=\"9.0;12.0\"",
+        "echo 'import wheelfarm_gpu_shim'",
+        "mv \"${CUDA_HOME}/bin/nvcc\" \"${CUDA_HOME}/bin/nvcc.real\"",
+    ] {
+        assert!(dockerfile.contains(line), "no {line} in {dockerfile}");
+    }
+    assert_eq!(
+        job.source_identity(),
+        format!(
+            "git d1a57a546c3d395b1ffcbeecc66d81db76f3b4b5 without submodules; deps/x: archive sha256:{}",
+            Sha256Digest::of(b"x")
+        )
+    );
+}
+
+#[test]
+fn an_arch_that_needs_a_newer_toolkit_than_nvcc_does_is_refused_with_an_older_one() {
+    let old = "cuda: \"12.8\"";
+    let package = SPLINE_CONV.replace(
+        "        source: \"csrc",
+        "        cuda: {\"9.0\": \">=13.0\"}\n        source: \"csrc",
+    );
+    assert_ne!(package, SPLINE_CONV);
+    let package = package::parse("package.yaml", &package).unwrap();
+    let key = |file: &str| PatchKey {
+        package: package.name.clone(),
+        version: "1.2.2".to_owned(),
+        file: file.to_owned(),
+    };
+    let patches = [
+        (key("0001-cu-without-python-h.patch"), CU_PATCH.to_owned()),
+        (
+            key("0002-compile-in-parallel.subst.yaml"),
+            PARALLEL_PATCH.to_owned(),
+        ),
+    ];
+    let error = expand(&PlanInput {
+        matrix: &Matrix::parse("matrix.yaml", &spline_conv_matrix(old, old)).unwrap(),
+        packages: &[(package.name.clone(), package)].into(),
+        patches: &patches.into(),
+        folders: &BTreeMap::new(),
+    })
+    .unwrap_err()
+    .to_string();
+    assert!(
+        error.contains("cannot be built for arch `9.0` with CUDA 12.8"),
+        "{error}"
+    );
+    assert!(error.contains("for `9.0` it needs CUDA >=13.0"), "{error}");
+}
+
+#[test]
+fn a_release_that_the_table_does_not_list_is_a_warning() {
+    let index = "https://download.pytorch.org/whl/cu130";
+    let plan = plan(&with_torch("\"2.11.7\"", index), CU_PATCH).unwrap();
+    let warnings: Vec<_> = plan.warnings.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(warnings.join("\n"));
+}
+
+#[test]
+fn the_compiler_of_the_base_is_not_judged_where_the_package_chooses_another() {
+    let base = |image: &str| {
+        spline_conv_matrix(
+            "reference: pytorch/manylinux2_28-builder:cuda12.8",
+            &format!("reference: {image}"),
+        )
+        .replace("\"2.8.0\", \"2.9.1\"", "\"2.11.0\"")
+    };
+    let refused = |matrix: &str, package: &str| {
+        let matrix = Matrix::parse("matrix.yaml", matrix).unwrap();
+        let package = package::parse("package.yaml", package).unwrap();
+        let packages = BTreeMap::from([(package.name.clone(), package)]);
+        let patches = [
+            ("0001-cu-without-python-h.patch", CU_PATCH),
+            ("0002-compile-in-parallel.subst.yaml", PARALLEL_PATCH),
+        ]
+        .map(|(file, text)| {
+            let key = PatchKey {
+                package: "torch-spline-conv".parse().unwrap(),
+                version: "1.2.2".to_owned(),
+                file: file.to_owned(),
+            };
+            (key, text.to_owned())
+        });
+        let res = expand(&PlanInput {
+            matrix: &matrix,
+            packages: &packages,
+            patches: &patches.into(),
+            folders: &BTreeMap::new(),
+        });
+        let faults = res
+            .err()
+            .map_or_else(String::new, |faults| faults.to_string());
+        faults.contains("torch-takes-gcc")
+    };
+    let with_env = |line: &str| {
+        assert!(SPLINE_CONV.contains("      env:\n"));
+        SPLINE_CONV.replace("      env:\n", &format!("      env:\n        {line}\n"))
+    };
+    let trixie = base("example.org/cuda:12.8-trixie");
+    assert!(refused(&trixie, SPLINE_CONV));
+    assert!(refused(
+        &trixie,
+        &with_env("TORCH_DONT_CHECK_COMPILER_ABI: \"0\"")
+    ));
+    assert!(!refused(
+        &trixie,
+        &with_env("TORCH_DONT_CHECK_COMPILER_ABI: \"1\"")
+    ));
+    assert!(!refused(&trixie, &with_env("CXX: g++-13")));
+    assert!(!refused(
+        &base("example.org/cuda:12.8-bookworm"),
+        SPLINE_CONV
+    ));
+    assert!(!refused(&base("example.org/cuda:12.8"), SPLINE_CONV));
+}
+
 #[test]
 fn what_is_on_record_decides_what_is_built() {
     let plan = quickstart();

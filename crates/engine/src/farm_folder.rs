@@ -11,9 +11,12 @@ use wheelfarm_core::gate::contract::{self, Contract};
 use wheelfarm_core::ident::{JobId, PackageName};
 use wheelfarm_core::manifest::{self, Manifest};
 use wheelfarm_core::matrix::{CaBundle, Matrix};
-use wheelfarm_core::package::{self, Package};
+use wheelfarm_core::package::{self, Package, PackageRelease};
 use wheelfarm_core::plan::{self, OnRecord, PatchKey, Plan, PlanInput, WheelPresence};
 use wheelfarm_core::source::Source;
+use wheelfarm_core::source::patch::Patch;
+use wheelfarm_core::version::PackageVersion;
+use wheelfarm_core::watch::propose::{TextFile, Texts};
 
 use crate::fetch;
 
@@ -120,32 +123,129 @@ impl From<Diagnostics> for FarmError {
 }
 
 impl FarmFolder {
-    /// Reads the farm of the matrix at `path`.
+    /// Reads the farm of the matrix at `path`: the packages that it builds.
     pub fn read(path: &Utf8Path) -> Result<Self, FarmError> {
-        let text = fs_err::read_to_string(path).map_err(FarmError::Matrix)?;
-        let matrix = Matrix::parse(path.as_str(), &text)?;
-        let root = path.parent().unwrap_or(Utf8Path::new("")).to_owned();
-        let mut farm = Self {
-            root,
-            packages: BTreeMap::new(),
-            patches: BTreeMap::new(),
-            folders: BTreeMap::new(),
-            matrix,
-        };
-        farm.read_packages()?;
+        let mut farm = Self::read_matrix(path)?;
+        let names = farm.matrix.packages.iter().map(|entry| &entry.name.value);
+        let names: Vec<_> = names.cloned().collect();
+        farm.read_packages(&names)?;
         farm.read_patches()?;
         farm.read_folders()?;
         Ok(farm)
     }
 
+    /// Reads the farm of the matrix at `path` with every package that has a folder, whether the
+    /// matrix builds it or not.
+    pub fn read_all_packages(path: &Utf8Path) -> Result<Self, FarmError> {
+        let mut farm = Self::read_matrix(path)?;
+        let names = farm.package_folders().map_err(FarmError::Io)?;
+        farm.read_packages(&names)?;
+        farm.read_patches()?;
+        farm.read_folders()?;
+        Ok(farm)
+    }
+
+    /// The names that a package may have among the folders with a `package.yaml`, sorted.
+    fn package_folders(&self) -> io::Result<Vec<PackageName>> {
+        let folder = self.root.join(&self.matrix.folders.packages);
+        if !folder.is_dir() {
+            return Ok(Vec::new());
+        }
+        let mut names: Vec<PackageName> = Vec::new();
+        for entry in folder.read_dir_utf8()? {
+            let entry = entry?;
+            if entry.path().join("package.yaml").is_file() {
+                names.extend(entry.file_name().parse());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The patches of a release, in their order.
+    pub fn patches(
+        &self,
+        package: &Package,
+        release: &PackageRelease,
+    ) -> Result<Vec<Patch>, FarmError> {
+        let folder = &self.matrix.folders.patches;
+        let patches = plan::patches::of_release(&package.name, release, folder, &self.patches)?;
+        Ok(patches)
+    }
+
+    /// The folder of the patches of one version of `package`.
+    pub fn patch_folder(&self, package: &PackageName, version: &PackageVersion) -> Utf8PathBuf {
+        self.root
+            .join(&self.matrix.folders.patches)
+            .join(package.as_str())
+            .join(version.to_string())
+    }
+
+    /// Reads the matrix at `path` and nothing that it leads to, for who adds to a farm.
+    pub fn read_matrix(path: &Utf8Path) -> Result<Self, FarmError> {
+        let text = fs_err::read_to_string(path).map_err(FarmError::Matrix)?;
+        let matrix = Matrix::parse(path.as_str(), &text)?;
+        let root = path.parent().unwrap_or(Utf8Path::new("")).to_owned();
+        Ok(Self {
+            root,
+            packages: BTreeMap::new(),
+            patches: BTreeMap::new(),
+            folders: BTreeMap::new(),
+            matrix,
+        })
+    }
+
+    /// The build requirements of every package that lies in the farm, in the matrix or not. What cannot
+    /// be read has none.
+    pub fn build_requirements(&self) -> Vec<String> {
+        let folder = self.root.join(&self.matrix.folders.packages);
+        let names = self.package_folders().unwrap_or_default();
+        let parsed = names.iter().filter_map(|name| {
+            let path = folder.join(name.as_str()).join("package.yaml");
+            let text = fs_err::read_to_string(&path).ok()?;
+            package::parse(path.as_str(), &text).ok()
+        });
+        let releases = parsed.flat_map(|package| package.releases);
+        releases
+            .flat_map(|release| release.build.requirements)
+            .collect()
+    }
+
     /// Expands the matrix.
     pub fn plan(&self) -> Result<Plan, FarmError> {
-        Ok(plan::expand(&PlanInput {
+        Ok(plan::expand(&self.plan_input())?)
+    }
+
+    /// What a plan of this farm is made from.
+    pub fn plan_input(&self) -> PlanInput<'_> {
+        PlanInput {
             matrix: &self.matrix,
             packages: &self.packages,
             patches: &self.patches,
             folders: &self.folders,
-        })?)
+        }
+    }
+
+    /// The texts that people wrote, of the matrix and of each package that it names.
+    pub fn texts(&self) -> Result<Texts, FarmError> {
+        let file = |path: Utf8PathBuf| {
+            let text = fs_err::read_to_string(&path)?;
+            let path = path.into_string();
+            Ok(TextFile { path, text })
+        };
+        let packages = self.packages.keys().map(|name| {
+            let path = self.package_folder(name).join("package.yaml");
+            Ok((name.clone(), file(path)?))
+        });
+        Ok(Texts {
+            matrix: file(self.matrix.file.clone().into()).map_err(FarmError::Matrix)?,
+            packages: packages.collect::<io::Result<_>>().map_err(FarmError::Io)?,
+        })
+    }
+
+    /// The packages that the matrix names, as far as they are there.
+    pub fn packages(&self) -> &BTreeMap<PackageName, Package> {
+        &self.packages
     }
 
     /// The folder of `package`.
@@ -176,10 +276,9 @@ impl FarmFolder {
         fs_err::read(path).map(Some).map_err(FarmError::CaBundle)
     }
 
-    fn read_packages(&mut self) -> Result<(), FarmError> {
+    fn read_packages(&mut self, names: &[PackageName]) -> Result<(), FarmError> {
         let mut faults = Vec::new();
-        for entry in &self.matrix.packages {
-            let name = &entry.name.value;
+        for name in names {
             let folder = self.package_folder(name);
             let path = folder.join("package.yaml");
             let Some(text) = read_if_there(&path).map_err(FarmError::Io)? else {
@@ -199,12 +298,8 @@ impl FarmFolder {
     fn read_patches(&mut self) -> Result<(), FarmError> {
         for package in self.packages.values() {
             for release in &package.releases {
-                let version = release.version.value.to_string();
-                let folder = self
-                    .root
-                    .join(&self.matrix.folders.patches)
-                    .join(package.name.as_str())
-                    .join(&version);
+                let version = &release.version.value;
+                let folder = self.patch_folder(&package.name, version);
                 for patch in &release.patches {
                     let path = folder.join(&patch.value);
                     let Some(text) = read_if_there(&path).map_err(FarmError::Io)? else {
@@ -212,7 +307,7 @@ impl FarmFolder {
                     };
                     let key = PatchKey {
                         package: package.name.clone(),
-                        version: version.clone(),
+                        version: version.to_string(),
                         file: patch.value.clone(),
                     };
                     self.patches.insert(key, text);

@@ -1,13 +1,17 @@
 //! The commands, one file each: arguments in, the engine crate does the work, `render` shows it.
 
 mod build;
+mod compat;
 mod dockerfile;
 mod explain;
+mod init;
 mod inspect;
+mod patch;
 mod plan;
 mod prove;
 mod publish;
 mod verify;
+mod watch;
 
 use camino::Utf8PathBuf;
 use wheelfarm_core::plan::{Job, Need, Plan, Selector};
@@ -28,8 +32,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Publish(args) => publish::run(&args),
+        Command::Compat(args) => compat::run(&args),
         Command::Prove(args) => prove::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Patch(args) => patch::run(&args),
+        Command::Watch(args) => watch::run(&args),
+        Command::Init(args) => init::run(&args),
     }
 }
 

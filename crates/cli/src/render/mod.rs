@@ -4,14 +4,18 @@
     reason = "this module is where the program prints"
 )]
 
+pub(crate) mod compat;
 pub(crate) mod explain;
+pub(crate) mod init;
 pub(crate) mod inspect;
+pub(crate) mod patch;
 pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod prove;
 pub(crate) mod publish;
 pub(crate) mod summary;
 pub(crate) mod verify;
+pub(crate) mod watch;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;

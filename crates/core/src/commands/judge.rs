@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::nvcc::{FlagError, Invocation};
 use super::record::Recorded;
+use crate::arch::Arch;
 use crate::gate::contract::{Contract, DeviceCode, ModuleTerms, Pattern, TargetTerms, Targets};
 
 /// How much of a build the commands are.
@@ -168,6 +169,14 @@ impl SourceNames {
 /// What is the same about sources that are wrong in the same way.
 type Wrong = (String, Targets, Result<Targets, FlagError>);
 
+/// A line of the contract that names a source.
+#[derive(Clone)]
+struct Line<'a> {
+    name: String,
+    targets: &'a TargetTerms,
+    may_add: Option<&'a BTreeSet<Arch>>,
+}
+
 struct Judging<'a> {
     contract: &'a Contract,
     report: CommandReport,
@@ -184,19 +193,28 @@ impl<'a> Judging<'a> {
         source_names: &SourceNames,
     ) {
         self.report.compilations += 1;
+        let mut may_add = None;
         let (line, wanted) = match source_names {
             SourceNames::Differ => return,
             SourceNames::Same(targets) => ("every module".to_owned(), targets.clone()),
             SourceNames::Given => {
-                let Some((line, terms)) = self.line_of(name) else {
+                let Some(found) = self.line_of(name) else {
                     self.unnamed.insert(name.to_owned());
                     return;
                 };
-                (line, self.contract.targets_of(terms))
+                may_add = found.may_add;
+                (found.name, self.contract.targets_of(found.targets))
             }
         };
         self.report.checked += 1;
-        if seen.as_ref() != Ok(&wanted) {
+        let is_wanted = seen.as_ref().is_ok_and(|seen| {
+            let added = may_add.into_iter().flatten();
+            let allowed: BTreeSet<_> = wanted.native.iter().chain(added).collect();
+            seen.ptx == wanted.ptx
+                && seen.native.is_superset(&wanted.native)
+                && seen.native.iter().all(|arch| allowed.contains(arch))
+        });
+        if !is_wanted {
             let sources = self.wrong.entry((line, wanted, seen.clone())).or_default();
             sources.insert(name.to_owned());
         }
@@ -204,23 +222,30 @@ impl<'a> Judging<'a> {
 
     /// The first line that names the source. All globs that match it count as matched: two modules
     /// may share a file.
-    fn line_of(&mut self, name: &str) -> Option<(String, &'a TargetTerms)> {
+    fn line_of(&mut self, name: &str) -> Option<Line<'a>> {
         let contract = self.contract;
         let mut found = None;
-        let mut look = |globs: &'a [Pattern], line: &dyn Fn() -> String, targets| {
+        let mut look = |globs: &'a [Pattern], line: &Line<'a>| {
             for glob in globs.iter().filter(|glob| glob.matches(name)) {
                 self.matched.insert(glob.as_str());
-                if found.is_none() {
-                    found = Some((line(), targets));
-                }
+                found.get_or_insert_with(|| line.clone());
             }
         };
         for terms in contract.source_terms() {
-            look(&terms.files, &|| "sources".to_owned(), &terms.targets);
+            let line = Line {
+                name: "sources".to_owned(),
+                targets: &terms.targets,
+                may_add: Some(&terms.may_add),
+            };
+            look(&terms.files, &line);
         }
         for terms in contract.module_terms() {
-            let line = || terms.name.as_str().to_owned();
-            look(&terms.sources, &line, &terms.targets);
+            let line = Line {
+                name: terms.name.as_str().to_owned(),
+                targets: &terms.targets,
+                may_add: None,
+            };
+            look(&terms.sources, &line);
         }
         found
     }
@@ -383,6 +408,38 @@ mod tests {
             compile("csrc/a_sm90.cu", HOPPER),
         ];
         check(&terms, &commands, Extent::Whole, &[]);
+    }
+
+    #[test]
+    fn a_source_may_be_given_more_where_its_line_says_so() {
+        let terms = format!(
+            "{SAGE}  sources:\n    - files: [\"csrc/more_sm80.cu\"]\n      may-add: [\"9.0a\"]\n"
+        );
+        let other = compile("csrc/a_sm80.cu", ALL);
+        let hopper = compile("csrc/a_sm90.cu", HOPPER);
+        let run = |flags: &str, want: &[&str]| {
+            let commands = [
+                compile("csrc/more_sm80.cu", flags),
+                other.clone(),
+                hopper.clone(),
+            ];
+            check(&terms, &commands, Extent::Whole, want);
+        };
+        run(ALL, &[]);
+        run(&format!("{ALL} {HOPPER}"), &[]);
+        run(
+            &format!("{ALL} -gencode=arch=compute_100a,code=sm_100a"),
+            &[
+                "sources: `csrc/more_sm80.cu` compiled for 8.0 9.0 10.0a 12.0+PTX; \
+               the contract wants 8.0 9.0 12.0+PTX",
+            ],
+        );
+        run(
+            HOPPER,
+            &[
+                "sources: `csrc/more_sm80.cu` compiled for 9.0a; the contract wants 8.0 9.0 12.0+PTX",
+            ],
+        );
     }
 
     #[test]

@@ -9,9 +9,10 @@ use serde::Deserialize;
 
 use crate::arch::{Arch, ArchList, ArchTarget, Ptx};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::ident::{IdentError, PackageName};
+use crate::ident::{IdentError, PackageName, VariantName};
 use crate::plan::Job;
 use crate::quantity::{ByteSize, QuantityError};
+use crate::release::channel::Channel;
 use crate::version::{CudaVersion, PackageVersion, PythonVersion, TorchVersion, VersionRange};
 use crate::yaml::{self, At, Reading};
 
@@ -60,6 +61,8 @@ pub struct SourceTerms {
     pub cuda: VersionRange,
     /// What they are compiled for.
     pub targets: TargetTerms,
+    /// Archs that they may be compiled for besides, as machine code.
+    pub may_add: BTreeSet<Arch>,
 }
 
 /// What a module or a source is compiled for, of what was asked for.
@@ -172,6 +175,8 @@ pub struct Contract {
     pub project: PackageName,
     /// Its upstream version, without a local part.
     pub version: PackageVersion,
+    /// Which build of the version it is, when there is more than one.
+    pub variant: Option<VariantName>,
     /// The archs that were asked for; `None` for a package that compiles on the user's GPU.
     pub archs: Option<ArchList>,
     /// The toolkit.
@@ -222,6 +227,7 @@ impl Contract {
         Self {
             project: job.package().clone(),
             version: job.release().version.value.clone(),
+            variant: job.release().variant.clone(),
             archs: job.archs().cloned(),
             cuda: environment.cuda,
             torch: environment.torch,
@@ -271,6 +277,13 @@ impl Contract {
             }
         }
         targets
+    }
+
+    /// The channel that its wheel is for.
+    pub fn channel(&self) -> Channel {
+        Channel::new(&self.cuda.tag(), self.torch.abi())
+            .expect("a toolkit's tag names a channel")
+            .of_variant(self.variant.clone())
     }
 
     /// The families that its modules may need.
@@ -362,6 +375,8 @@ struct RawSourceTerms {
     built_as: BTreeMap<String, At<String>>,
     #[serde(default)]
     ptx: PtxTerms,
+    #[serde(default)]
+    may_add: Vec<At<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -378,6 +393,7 @@ struct RawContractFile {
     schema: u32,
     project: At<String>,
     version: At<String>,
+    variant: Option<At<String>>,
     archs: Option<Vec<At<String>>>,
     cuda: At<String>,
     torch: At<String>,
@@ -405,6 +421,13 @@ pub fn parse_file(file: &str, text: &str) -> Result<Contract, Diagnostics> {
         reader
             .reading
             .read::<PackageVersion, _>(&raw.version, "package-version", version_hint);
+    let variant = raw.variant.and_then(|variant| {
+        let variant =
+            reader
+                .reading
+                .read::<VariantName, _>(&variant, "variant", |_: &IdentError| None);
+        variant.map(|variant| variant.value)
+    });
     let archs = raw.archs.as_ref().map(|archs| {
         let targets = archs.iter().filter_map(|arch| {
             reader
@@ -427,6 +450,7 @@ pub fn parse_file(file: &str, text: &str) -> Result<Contract, Diagnostics> {
         Some(Contract {
             project: project?.value,
             version: version?.value,
+            variant,
             archs: archs.flatten(),
             cuda: cuda?.value,
             torch: torch?.value,
@@ -517,6 +541,11 @@ impl Reader<'_> {
             files: self.patterns(&raw.files),
             cuda: cuda?,
             targets,
+            may_add: raw
+                .may_add
+                .iter()
+                .filter_map(|arch| self.arch(arch))
+                .collect(),
         })
     }
 
@@ -733,10 +762,10 @@ mod tests {
         assert_eq!(
             sageattention(&all),
             [
-                "_qattn_sm80: 80 86 89 90a 100a 120 / 120",
-                "_qattn_sm89: 89 90a 100a 120 / 120",
+                "_qattn_sm80: 80 86 89 90 100 120 / 120",
+                "_qattn_sm89: 89 90 100 120 / 120",
                 "_qattn_sm90: 90a / ",
-                "_fused: 80 86 89 90a 100a 120 / 120",
+                "_fused: 80 86 89 90 100 120 / 120",
             ]
         );
         assert_eq!(

@@ -115,6 +115,16 @@ impl PtxVersion {
         Self { major, minor }
     }
 
+    /// Major and minor, as in the header of a PTX image.
+    pub(crate) fn parts(self) -> (u16, u16) {
+        (self.major, self.minor)
+    }
+
+    /// What the compiler of a CUDA writes; `None` when the table does not have it.
+    pub fn of_cuda(cuda: CudaVersion) -> Option<Self> {
+        table::ptx_of_cuda(cuda)
+    }
+
     /// The first CUDA whose compiler writes it and whose driver reads it; `None` when it is newer
     /// than the table.
     pub fn cuda(self) -> Option<CudaVersion> {
@@ -156,6 +166,26 @@ impl Serialize for PtxVersion {
     }
 }
 
+/// Where the numbers come from: of drivers released with a CUDA, and of minor version compatibility.
+pub fn sources() -> [&'static str; 2] {
+    table::driver_sources()
+}
+
+/// The Linux x86-64 driver that came with a CUDA; `None` when it is not known.
+pub fn released_with(cuda: CudaVersion) -> Option<Driver> {
+    table::paired_driver(cuda).cloned()
+}
+
+/// The least driver for programs of a CUDA with machine code for a GPU that the driver knows, by minor
+/// version compatibility; `None` when it is not known.
+pub fn least_for(cuda: CudaVersion) -> Option<Driver> {
+    match cuda.major() {
+        // Minor version compatibility began with CUDA 11.
+        ..11 => table::paired_driver(cuda).cloned(),
+        major => table::minor_compatibility(major).cloned(),
+    }
+}
+
 /// The least driver for machine code: the first that knows the GPU, and one that runs programs of
 /// `cuda`, the toolkit that a wheel is built with, by minor version compatibility.
 ///
@@ -166,14 +196,11 @@ pub fn native_driver(gpu: Capability, cuda: Option<CudaVersion>) -> Option<Drive
         Platform::Tegra => return None,
         Platform::Desktop => {}
     }
-    let knows_gpu = table::paired_driver(gpu.first_cuda)?;
-    let runs_cuda = match cuda {
-        // Minor version compatibility began with CUDA 11.
-        Some(cuda) if cuda.major() < 11 => table::paired_driver(cuda)?,
-        Some(cuda) => table::minor_compatibility(cuda.major())?,
-        None => knows_gpu,
-    };
-    Some(knows_gpu.max(runs_cuda).clone())
+    let knows_gpu = released_with(gpu.first_cuda)?;
+    match cuda {
+        Some(cuda) => Some(knows_gpu.max(least_for(cuda)?)),
+        None => Some(knows_gpu),
+    }
 }
 
 /// The least driver that compiles PTX of version `ptx` for the GPU; `None` when it is not known.

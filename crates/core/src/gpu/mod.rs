@@ -14,4 +14,4 @@ pub mod verdict;
 
 pub use capability::Capability;
 pub use name::find;
-pub use table::{Gpu, Platform, known, of};
+pub use table::{Gpu, Listing, Platform, all, known, of};

@@ -66,7 +66,7 @@ impl GpuNameError {
                 today: Some(today), ..
             } => format!("its number is {today} since CUDA 13.0"),
             Self::NoSuchCapability { today: None, .. } => {
-                let known: Vec<_> = table::known().map(ToString::to_string).collect();
+                let known: Vec<_> = table::all().map(ToString::to_string).collect();
                 format!("known are {}", known.join(", "))
             }
             Self::Suffix { capability, .. } => format!("write `{capability}`"),
@@ -81,7 +81,7 @@ pub fn find(text: &str) -> Result<&'static Gpu, GpuNameError> {
         return found;
     }
     let asked = words(text);
-    let names: Vec<_> = table::known()
+    let names: Vec<_> = table::all()
         .flat_map(|gpu| gpu.names.iter().map(move |name| (gpu, name)))
         .collect();
     if let Some((gpu, _)) = names.iter().find(|(_, name)| words(name) == asked) {
@@ -314,6 +314,9 @@ mod tests {
             ("a6000", "8.6"),
             ("NVIDIA GeForce RTX 4070 Ti SUPER", "8.9"),
             ("GeForce GTX 1660 SUPER", "7.5"),
+            ("NVIDIA GeForce GTX 1080 Ti", "6.1"),
+            ("Tesla P100-PCIE-16GB", "6.0"),
+            ("GTX TITAN X", "5.2"),
             ("Tesla V100-SXM2-16GB", "7.0"),
             ("NVIDIA B200", "10.0"),
             ("GB300", "10.3"),
@@ -349,7 +352,7 @@ mod tests {
 
     #[test]
     fn every_name_and_every_example_finds_its_own_gpu() {
-        for gpu in table::known() {
+        for gpu in table::all() {
             check(&gpu.example, &gpu.capability.to_string());
             for name in &gpu.names {
                 check(name, &gpu.capability.to_string());
@@ -368,7 +371,7 @@ mod tests {
         let asked = [
             "RTX 6000",
             "RTX 5095",
-            "GTX 1080 Ti",
+            "GTX 1085 Ti",
             "RTX 6090",
             "A1000000",
             "40",
@@ -390,20 +393,20 @@ mod tests {
           hint: write the whole name, or the compute capability in brackets
         `RTX 5095` is not a known GPU
           hint: near it are RTX 5090, RTX 5090 D; a compute capability does as well, as `nvidia-smi --query-gpu=compute_cap --format=csv` shows it
-        `GTX 1080 Ti` is not a known GPU
-          hint: near it are RTX 2080 Ti, RTX 3080 Ti, RTX 2080, T1000, Quadro T1000; a compute capability does as well, as `nvidia-smi --query-gpu=compute_cap --format=csv` shows it
+        `GTX 1085 Ti` is not a known GPU
+          hint: near it are GTX 1080 Ti, GTX 1080; a compute capability does as well, as `nvidia-smi --query-gpu=compute_cap --format=csv` shows it
         `RTX 6090` is not a known GPU
           hint: near it are Quadro RTX 6000, RTX A6000, RTX 3090 Ti, RTX 3090, RTX 6000 Ada; a compute capability does as well, as `nvidia-smi --query-gpu=compute_cap --format=csv` shows it
         `A1000000` is not a known GPU
           hint: say a compute capability, `12.0`, or a product, `RTX 5090`
-        `40` can be more than one GPU: A40 (8.6), L40 (8.9), L40S (8.9)
+        `40` can be more than one GPU: Tesla M40 (5.2), Tesla P40 (6.1), A40 (8.6), L40 (8.9), L40S (8.9)
           hint: write the whole name, or the compute capability in brackets
         `Ada` is not a known GPU
           hint: say a compute capability, `12.0`, or a product, `RTX 5090`
         `Blackwell` is not a known GPU
           hint: near it are RTX PRO 6000 Blackwell, RTX PRO 5000 Blackwell, RTX PRO 4500 Blackwell, RTX PRO 4000 Blackwell, RTX PRO 2000 Blackwell; a compute capability does as well, as `nvidia-smi --query-gpu=compute_cap --format=csv` shows it
         `MI300X` is not a known GPU
-          hint: near it are B300, GB300, A100X, V100, Quadro GV100; a compute capability does as well, as `nvidia-smi --query-gpu=compute_cap --format=csv` shows it
+          hint: near it are B300, GB300, A100X, Tesla P100, Quadro GP100; a compute capability does as well, as `nvidia-smi --query-gpu=compute_cap --format=csv` shows it
         `` is not a known GPU
           hint: say a compute capability, `12.0`, or a product, `RTX 5090`
         `sm_120a` is what code is compiled for, and a GPU has no such suffix
@@ -415,7 +418,7 @@ mod tests {
         no known GPU has compute capability 10.1
           hint: its number is 11.0 since CUDA 13.0
         no known GPU has compute capability 13.0
-          hint: known are 7.0 (V100), 7.2 (Jetson Xavier), 7.5 (T4), 8.0 (A100), 8.6 (RTX 3090), 8.7 (Jetson Orin), 8.9 (RTX 4090), 9.0 (H100), 10.0 (B200), 10.3 (B300), 10.7 (Rubin), 11.0 (Jetson Thor), 12.0 (RTX 5090), 12.1 (DGX Spark)
+          hint: known are 5.0 (GTX 750 Ti), 5.2 (GTX 980), 5.3 (Jetson Nano), 6.0 (P100), 6.1 (GTX 1080 Ti), 6.2 (Jetson TX2), 7.0 (V100), 7.2 (Jetson Xavier), 7.5 (T4), 8.0 (A100), 8.6 (RTX 3090), 8.7 (Jetson Orin), 8.9 (RTX 4090), 9.0 (H100), 10.0 (B200), 10.3 (B300), 10.7 (Rubin), 11.0 (Jetson Thor), 12.0 (RTX 5090), 12.1 (DGX Spark)
         `12.00` is not a known GPU
           hint: say a compute capability, `12.0`, or a product, `RTX 5090`
         `RX 7900 XTX` is not a known GPU

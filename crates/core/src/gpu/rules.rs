@@ -346,11 +346,11 @@ pub(super) mod tests {
 
     #[test]
     fn on_a_gpu_that_the_table_does_not_have_only_what_is_certain_is_said() {
-        let gpus = "6.1 8.8 12.5 13.0";
-        let images = "sm_60 sm_61 sm_86 sm_88 sm_89 sm_90 sm_120 sm_120f sm_120a sm_130 compute_60 \
+        let gpus = "3.7 8.8 12.5 13.0";
+        let images = "sm_35 sm_37 sm_86 sm_88 sm_89 sm_90 sm_120 sm_120f sm_120a sm_130 compute_35 \
                       compute_90 compute_120f compute_130";
         insta::assert_snapshot!(table_of(gpus, images), @r"
-        6.1   ?  N  -  -  -  -  -  -  -  -  J  -  -  -
+        3.7   ?  N  -  -  -  -  -  -  -  -  J  -  -  -
         8.8   -  -  ?  N  -  -  -  -  -  -  J  -  -  -
         12.5  -  -  -  -  -  -  ?  ?  -  -  J  J  ?  -
         13.0  -  -  -  -  -  -  -  -  -  N  J  J  -  J

@@ -110,9 +110,8 @@ fn missing(verdict: &GpuVerdict) -> String {
             if fails == 1 { "holds" } else { "hold" }
         ),
     };
-    let causes: Vec<_> = cause("sm_", &held.machine_code, gpu)
+    let causes: Vec<_> = causes(verdict)
         .into_iter()
-        .chain(cause("compute_", &held.ptx, gpu))
         .map(|cause| format!("; {cause}"))
         .collect();
     format!(
@@ -136,13 +135,25 @@ fn cause(prefix: &str, archs: &BTreeMap<Arch, WhyNot>, gpu: Capability) -> Optio
         .iter()
         .rfind(|(arch, _)| Capability::of_arch(**arch) <= gpu);
     let (arch, why) = below.or_else(|| archs.first_key_value())?;
+    Some(reason(prefix, *arch, *why, gpu))
+}
+
+/// Why code is of no use on a GPU, of which its containers that fail have nothing else: `sm_90 is not
+/// binary compatible with 12.0: …`. Empty when nothing fails.
+pub fn causes(verdict: &GpuVerdict) -> Vec<String> {
+    let machine_code = cause("sm_", &verdict.held.machine_code, verdict.gpu);
+    let ptx = cause("compute_", &verdict.held.ptx, verdict.gpu);
+    machine_code.into_iter().chain(ptx).collect()
+}
+
+/// Why machine code (`sm_`) or PTX (`compute_`) for `arch` is of no use on `gpu`.
+pub fn reason(prefix: &str, arch: Arch, why: WhyNot, gpu: Capability) -> String {
     let name = format!("{prefix}{}", arch.number());
-    let target = Capability::of_arch(*arch);
-    Some(match why {
-        WhyNot::OtherMajor => format!(
-            "{name} is not binary compatible with {gpu}: machine code runs on GPUs of its own major \
-             compute capability alone"
-        ),
+    let target = Capability::of_arch(arch);
+    match why {
+        WhyNot::OtherMajor | WhyNot::Tegra => {
+            format!("{name} is not binary compatible with {gpu}: {}", rule(why))
+        }
         WhyNot::Later => format!("{name} is for {target} and later"),
         WhyNot::Specific => format!("the `a` holds {name} to {target} alone"),
         WhyNot::Family => {
@@ -150,11 +161,20 @@ fn cause(prefix: &str, archs: &BTreeMap<Arch, WhyNot>, gpu: Capability) -> Optio
             let members: Vec<_> = members.map(ToString::to_string).collect();
             format!("the `f` holds {name} to {}", members.join(", "))
         }
-        WhyNot::Tegra => format!(
-            "{name} is not binary compatible with {gpu}: NVIDIA supports that neither between desktop \
-             GPUs and Tegra nor between Tegras"
-        ),
-    })
+    }
+}
+
+/// The rule that makes code of no use on a GPU, without the names of the two.
+pub fn rule(why: WhyNot) -> &'static str {
+    match why {
+        WhyNot::OtherMajor => "machine code runs on GPUs of its own major compute capability alone",
+        WhyNot::Later => "it is for a later compute capability",
+        WhyNot::Specific => "the `a` holds it to its own compute capability alone",
+        WhyNot::Family => "the `f` holds it to its family",
+        WhyNot::Tegra => {
+            "NVIDIA supports that neither between desktop GPUs and Tegra nor between Tegras"
+        }
+    }
 }
 
 fn not_known(verdict: &GpuVerdict) -> Option<String> {

@@ -22,6 +22,15 @@ pub enum Platform {
     Tegra,
 }
 
+/// Whether a GPU stands in tables of all GPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// It does.
+    Current,
+    /// It is found by its name alone: no toolkit of today compiles for it.
+    Legacy,
+}
+
 /// One compute capability and the GPUs that have it.
 #[derive(Debug)]
 pub struct Gpu {
@@ -35,6 +44,8 @@ pub struct Gpu {
     pub example: String,
     /// The names of products, without `NVIDIA` and `GeForce`.
     pub names: Vec<String>,
+    /// Whether tables of all GPUs have it.
+    pub listing: Listing,
     /// Where capability and names come from.
     pub source: String,
 }
@@ -46,8 +57,13 @@ impl fmt::Display for Gpu {
     }
 }
 
-/// Every known GPU, by compute capability.
+/// The GPUs that tables show, by compute capability.
 pub fn known() -> impl Iterator<Item = &'static Gpu> {
+    all().filter(|gpu| gpu.listing == Listing::Current)
+}
+
+/// Every known GPU, legacy ones too, by compute capability.
+pub fn all() -> impl Iterator<Item = &'static Gpu> {
     TABLE.gpus.values()
 }
 
@@ -69,6 +85,11 @@ pub(super) fn family(target: Capability) -> Option<&'static BTreeSet<Capability>
 /// The driver that was released with a CUDA.
 pub(super) fn paired_driver(cuda: CudaVersion) -> Option<&'static Driver> {
     TABLE.releases.get(&cuda)?.driver.as_ref()
+}
+
+/// The PTX that a CUDA writes.
+pub(super) fn ptx_of_cuda(cuda: CudaVersion) -> Option<PtxVersion> {
+    TABLE.releases.get(&cuda).map(|release| release.ptx)
 }
 
 /// The first CUDA that writes such PTX.
@@ -100,6 +121,8 @@ struct RawGpu {
     platform: Platform,
     first_cuda: String,
     example: String,
+    #[serde(default)]
+    legacy: bool,
     listed: Vec<String>,
     also: Vec<String>,
     source: String,
@@ -148,6 +171,11 @@ struct Release {
     driver: Option<Driver>,
 }
 
+/// Where the facts on drivers come from: those released with a CUDA, and minor compatibility.
+pub(super) fn driver_sources() -> [&'static str; 2] {
+    [&TABLE.driver_source, &TABLE.minor_source]
+}
+
 #[derive(Debug)]
 struct Table {
     gpus: BTreeMap<Capability, Gpu>,
@@ -155,6 +183,8 @@ struct Table {
     families: BTreeMap<Capability, BTreeSet<Capability>>,
     releases: BTreeMap<CudaVersion, Release>,
     minor_compatibility: BTreeMap<u8, Driver>,
+    driver_source: String,
+    minor_source: String,
 }
 
 const TEXT: &str = include_str!("../../data/gpus.yaml");
@@ -190,6 +220,8 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         minor_compatibility: pairs(raw.cuda.minor_compatibility.drivers, |driver| {
             value(&driver)
         }),
+        driver_source: raw.cuda.driver_source,
+        minor_source: raw.cuda.minor_compatibility.source,
     }
 });
 
@@ -200,6 +232,11 @@ fn gpu((capability, raw): (String, RawGpu)) -> (Capability, Gpu) {
         platform: raw.platform,
         first_cuda: value(&raw.first_cuda),
         example: raw.example,
+        listing: if raw.legacy {
+            Listing::Legacy
+        } else {
+            Listing::Current
+        },
         names: raw.listed.into_iter().chain(raw.also).collect(),
         source: raw.source,
     };
@@ -225,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_table_is_whole_and_agrees_with_itself() {
-        for gpu in known() {
+        for gpu in all() {
             assert!(gpu.names.iter().all(|name| !name.is_empty()), "{gpu}");
             assert!(TABLE.releases.contains_key(&gpu.first_cuda), "{gpu}");
         }

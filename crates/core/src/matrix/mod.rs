@@ -173,6 +173,23 @@ pub enum CaBundle {
     File(Utf8PathBuf),
 }
 
+impl MatrixPackage {
+    /// The archs that it is built for if it has compiled kernels: its own, else the matrix's.
+    pub fn asked_archs<'a>(&'a self, matrix: &'a Matrix) -> &'a [Located<ArchTarget>] {
+        if self.archs.is_empty() {
+            &matrix.archs
+        } else {
+            &self.archs
+        }
+    }
+
+    /// Whether it is built in `environment`.
+    pub fn is_built_in(&self, environment: &EnvironmentAxes) -> bool {
+        let mut named = self.environments.iter();
+        self.environments.is_empty() || named.any(|name| name.value == environment.name.value)
+    }
+}
+
 impl Matrix {
     /// Reads a matrix, which the user knows as `file`.
     pub fn parse(file: &str, text: &str) -> Result<Self, Diagnostics> {

@@ -132,7 +132,7 @@ pub(super) struct RawBuild {
     pub(super) system_packages: Vec<String>,
     #[serde(default)]
     pub(super) env: BTreeMap<String, At<String>>,
-    pub(super) command: Option<String>,
+    pub(super) command: Option<At<String>>,
     pub(super) output: Option<At<String>>,
 }
 

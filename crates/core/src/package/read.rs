@@ -331,6 +331,7 @@ impl Reader<'_> {
                     Some("the file lies in `$OUT` itself, so write its name alone".into())
                 })
         });
+        let command = raw.command.and_then(|command| self.command(&command));
         let folder = raw
             .folder
             .as_ref()
@@ -342,9 +343,22 @@ impl Reader<'_> {
             requirements: raw.requirements.into_iter().map(|at| at.value).collect(),
             system_packages: raw.system_packages,
             env: env.map(|(name, at)| (name, self.located(at))).collect(),
-            command: raw.command,
+            command,
             output: output.map(|output| output.value).unwrap_or_default(),
         }
+    }
+
+    /// It stands in one line of a Dockerfile.
+    fn command(&mut self, command: &At<String>) -> Option<String> {
+        if !command.value.contains(char::is_control) {
+            return Some(command.value.clone());
+        }
+        let location = yaml::place(self.reading.file, command);
+        let message = "the build command has more than one line".to_owned();
+        let hint =
+            "begin it with `>-`, which makes one line of several, and end each command with `;`";
+        self.reading.fault(location, "build-command", message, hint);
+        None
     }
 
     fn located<T>(&self, at: At<T>) -> Located<T> {

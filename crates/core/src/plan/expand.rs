@@ -6,28 +6,17 @@ use std::sync::Arc;
 use camino::Utf8PathBuf;
 
 use super::job::{Environment, Job, JobParts, JobPatch};
+use super::patches::{self, PatchKey};
 use super::rules::{self, Combination, Judgement};
 use super::{ExcludedJob, Plan};
-use crate::arch::{ArchList, ArchTarget};
+use crate::arch::ArchList;
 use crate::diagnostic::{Diagnostic, Diagnostics, Located, Location};
 use crate::digest::Sha256Digest;
 use crate::ident::{JobId, PackageName, VariantName};
 use crate::matrix::{EnvironmentAxes, Exclusion, Matrix, MatrixPackage};
 use crate::package::{Kernels, Package, PackageRelease, Reach};
 use crate::source::Source;
-use crate::source::patch::{Patch, PatchError};
 use crate::version::{PackageVersion, PythonVersion, TorchVersion};
-
-/// Which patch file of which release.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PatchKey {
-    /// The package.
-    pub package: PackageName,
-    /// The release's version as text.
-    pub version: String,
-    /// The file's name.
-    pub file: String,
-}
 
 /// Everything that a plan is made from; reading it from the disk is the caller's.
 #[derive(Debug)]
@@ -181,21 +170,14 @@ impl<'a> Expansion<'a> {
     }
 
     fn release(&mut self, entry: &'a MatrixPackage, release: &PackageRelease) {
-        let Some(patches) = self.patches(&entry.name.value, release) else {
-            return;
-        };
+        let patches = self.patches(&entry.name.value, release);
         let Some(source_identity) = self.source_identity(release) else {
             return;
         };
         let release = Arc::new(release.clone());
         let matrix = self.input.matrix;
         for environment in &matrix.environments {
-            let named = entry.environments.is_empty()
-                || entry
-                    .environments
-                    .iter()
-                    .any(|name| name.value == environment.name.value);
-            if !named {
+            if !entry.is_built_in(environment) {
                 continue;
             }
             for torch in &environment.torch {
@@ -229,7 +211,7 @@ impl<'a> Expansion<'a> {
             self.excluded.push(ExcludedJob { id, reason });
             return;
         }
-        let archs = self.archs(part.entry);
+        let archs = part.entry.asked_archs(self.input.matrix);
         let combination = Combination {
             package: part.entry.name.value.as_str(),
             release: part.release,
@@ -265,14 +247,6 @@ impl<'a> Expansion<'a> {
         });
     }
 
-    fn archs(&self, entry: &'a MatrixPackage) -> &'a [Located<ArchTarget>] {
-        if entry.archs.is_empty() {
-            &self.input.matrix.archs
-        } else {
-            &entry.archs
-        }
-    }
-
     fn exclusion(&mut self, part: &CandidatePart<'_, '_>) -> Option<String> {
         let exclusions = self.input.matrix.exclusions.iter().zip(&mut self.idle);
         let mut reason = None;
@@ -285,57 +259,20 @@ impl<'a> Expansion<'a> {
         reason
     }
 
-    fn patches(
-        &mut self,
-        package: &PackageName,
-        release: &PackageRelease,
-    ) -> Option<Arc<[JobPatch]>> {
-        let mut patches = Vec::new();
-        for patch in &release.patches {
-            let key = PatchKey {
-                package: package.clone(),
-                version: release.version.value.to_string(),
-                file: patch.value.clone(),
-            };
-            if let Some(text) = self.input.patches.get(&key) {
-                self.judge_patch(&key, text, &patch.location);
-                patches.push(JobPatch {
-                    name: key.file,
-                    text: text.clone(),
-                    sha256: Sha256Digest::of(text.as_bytes()),
-                });
-                continue;
-            }
-            let folder = &self.input.matrix.folders.patches;
-            let message = format!("patch `{}` is not there", patch.value);
-            let hint = format!("write {folder}/{package}/{}/{}", key.version, patch.value);
-            self.fault(&patch.location, "missing-patch", message, hint);
-        }
-        (patches.len() == release.patches.len()).then(|| patches.into())
-    }
-
-    /// Finds what is wrong with a patch before anything is fetched for it.
-    fn judge_patch(&mut self, key: &PatchKey, text: &str, location: &Location) {
-        let faults = &mut self.judgement.faults;
-        match Patch::parse(&key.file, text) {
-            Ok(_) => {}
-            // These have places of their own, in the patch.
-            Err(PatchError::Yaml { faults: own, .. }) => {
-                let folder = &self.input.matrix.folders.patches;
-                let file = format!("{folder}/{}/{}/{}", key.package, key.version, key.file);
-                faults.extend(own.iter().cloned().map(|mut fault| {
-                    fault.location.file.clone_from(&file);
-                    fault
-                }));
-            }
-            Err(error) => {
-                let fault = Diagnostic::new(location.clone(), "bad-patch", error.to_string());
-                faults.push(match error.hint() {
-                    Some(hint) => fault.with_hint(hint),
-                    None => fault,
-                });
-            }
-        }
+    /// The release's patches; none when something is wrong with them, for there may be more to say.
+    fn patches(&mut self, package: &PackageName, release: &PackageRelease) -> Arc<[JobPatch]> {
+        let folder = &self.input.matrix.folders.patches;
+        let read = patches::of_release(package, release, folder, self.input.patches);
+        let patches = read.unwrap_or_else(|faults| {
+            self.judgement.faults.extend(faults.iter().cloned());
+            Vec::new()
+        });
+        let patches = patches.iter().map(|patch| JobPatch {
+            name: patch.name().to_owned(),
+            text: patch.text().to_owned(),
+            sha256: patch.sha256(),
+        });
+        patches.collect()
     }
 
     fn source_identity(&mut self, release: &PackageRelease) -> Option<Arc<str>> {
@@ -490,7 +427,7 @@ impl CandidatePart<'_, '_> {
             self.entry.name.value,
             self.release.version.value,
             self.environment.cuda.value.tag(),
-            self.torch.value.minor(),
+            self.torch.value.abi(),
             self.python.value.tag()
         );
         id.parse().ok()

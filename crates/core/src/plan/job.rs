@@ -36,15 +36,9 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The channel that its wheels go to.
+    /// The channel that its wheels go to, unless they are of a variant.
     pub fn channel(&self) -> Channel {
-        let name = format!("{}/torch{}", self.cuda.tag(), self.torch.minor());
-        name.parse().expect("a tag and two numbers name a channel")
-    }
-
-    /// `cu130torch2.11`: what a wheel's version says it was built against.
-    pub fn local_version(&self) -> String {
-        format!("{}torch{}", self.cuda.tag(), self.torch.minor())
+        Channel::new(&self.cuda.tag(), self.torch.abi()).expect("a toolkit's tag names a channel")
     }
 }
 
@@ -184,11 +178,13 @@ impl Job {
 
     /// `cu130torch2.11`, and the variant behind it: `cu130torch2.11.avx512`.
     pub fn local_version(&self) -> String {
-        let environment = self.environment.local_version();
-        match &self.release.variant {
-            None => environment,
-            Some(variant) => format!("{environment}.{variant}"),
-        }
+        self.channel().local_version().to_string()
+    }
+
+    /// The channel that its wheel goes to.
+    pub fn channel(&self) -> Channel {
+        let variant = self.release.variant.clone();
+        self.environment.channel().of_variant(variant)
     }
 
     /// The archs; `None` for a package that compiles on the user's GPU.

@@ -4,6 +4,7 @@
 mod expand;
 mod github;
 mod job;
+pub mod patches;
 mod rules;
 mod selector;
 
@@ -13,9 +14,10 @@ use crate::diagnostic::Diagnostic;
 use crate::ident::JobId;
 use crate::release::channel::Channel;
 
-pub use expand::{PatchKey, PlanInput, expand};
+pub use expand::{PlanInput, expand};
 pub use github::{GITHUB_JOB_LIMIT, GithubError, github_matrix};
 pub use job::{Environment, Job, JobDigest, JobPatch};
+pub use patches::PatchKey;
 pub use selector::{Selector, SelectorError};
 
 /// The jobs of a matrix.
@@ -116,11 +118,7 @@ impl Plan {
 
     /// The channels that the plan's jobs fill.
     pub fn channels(&self) -> Vec<Channel> {
-        let mut channels: Vec<_> = self
-            .jobs
-            .iter()
-            .map(|job| job.environment().channel())
-            .collect();
+        let mut channels: Vec<_> = self.jobs.iter().map(Job::channel).collect();
         channels.sort();
         channels.dedup();
         channels

@@ -2,7 +2,7 @@
 //! source that rules it out.
 
 use crate::arch::ArchTarget;
-use crate::compat::{self, Verdict};
+use crate::compat::{self, Index, Verdict};
 use crate::diagnostic::{Diagnostic, Located};
 use crate::matrix::{Base, EnvironmentAxes, Interpreter, Toolkit, TorchIndex};
 use crate::package::{Kernels, PackageRelease};
@@ -20,6 +20,9 @@ pub(super) struct Combination<'a> {
     pub(super) archs: &'a [Located<ArchTarget>],
 }
 
+/// Where a reader finds what the rules know.
+const TABLE: &str = "the compatibility table (data/compat.yaml)";
+
 /// What a judgement found.
 #[derive(Debug, Default)]
 pub(super) struct Judgement {
@@ -34,11 +37,13 @@ impl Judgement {
             Verdict::Fails { known, source } => {
                 self.faults.push(fault.with_source(source).with_hint(known));
             }
-            Verdict::Unknown => {
+            Verdict::Unknown { why } => {
                 let message = format!("not known to work: {}", fault.message);
-                let hint = "newer than this program's table; it is allowed, and not checked";
+                let warning = Diagnostic::new(fault.location, fault.rule, message);
+                let source = format!("{TABLE}: {why}");
+                let hint = "unknown, and allowed with this warning: it is not checked";
                 self.warnings
-                    .push(Diagnostic::new(fault.location, fault.rule, message).with_hint(hint));
+                    .push(warning.with_source(source).with_hint(hint));
             }
         }
     }
@@ -46,11 +51,38 @@ impl Judgement {
 
 /// Judges `combination` by every rule.
 pub(super) fn judge(combination: &Combination<'_>, judgement: &mut Judgement) {
+    judge_torch(combination, judgement);
     judge_environment(combination, judgement);
+    judge_compiler(combination, judgement);
     judge_interpreter(combination, judgement);
     judge_needs(combination, judgement);
     for arch in combination.archs {
         judge_arch(combination, arch, judgement);
+    }
+}
+
+/// Whether the torch is one that is known to be there; a nightly is told to be one.
+fn judge_torch(combination: &Combination<'_>, judgement: &mut Judgement) {
+    let torch = combination.torch;
+    let location = torch.location.clone();
+    if torch.value.nightly().is_some() {
+        let message = format!("torch {} is a nightly", torch.value);
+        let minor = torch.value.minor();
+        let known = if compat::torch_has_row(torch.value) {
+            format!("it is judged by what is known of torch {minor}")
+        } else {
+            format!("it has no row for torch {minor}")
+        };
+        let source = format!("{TABLE}: {known}");
+        let hint = "the wheel requires this very nightly: its C++ ABI holds for that day only";
+        let warning = Diagnostic::new(location, "torch-nightly", message);
+        judgement
+            .warnings
+            .push(warning.with_source(source).with_hint(hint));
+    } else if compat::torch_has_row(torch.value) {
+        let message = format!("torch {} is not among the releases", torch.value);
+        let fault = Diagnostic::new(location, "torch-is-released", message);
+        judgement.take(compat::torch_is_released(torch.value), fault);
     }
 }
 
@@ -71,7 +103,16 @@ fn judge_environment(combination: &Combination<'_>, judgement: &mut Judgement) {
         torch.value, python.value
     );
     let fault = Diagnostic::new(python.location.clone(), "torch-needs-python", message);
-    judgement.take(compat::torch_has_python(torch.value, python.value), fault);
+    let index = match &environment.torch_index {
+        TorchIndex::Pypi => Some(Index::Pypi),
+        TorchIndex::Url(url) if url.starts_with("https://download.pytorch.org/") => {
+            Some(Index::Pytorch)
+        }
+        // A mirror of one of them, or of both.
+        TorchIndex::Url(_) => None,
+    };
+    let verdict = compat::torch_has_python(torch.value, python.value, index);
+    judgement.take(verdict, fault);
     if environment.toolkit == Toolkit::Pypi {
         let message = format!("PyPI has no complete CUDA {cuda} toolkit");
         let location = environment.cuda.location.clone();
@@ -81,42 +122,111 @@ fn judge_environment(combination: &Combination<'_>, judgement: &mut Judgement) {
                 known: "add its pins to dockerfiles/toolkits.yaml".to_owned(),
                 source: "dockerfiles/toolkits.yaml, which has no pins for it".to_owned(),
             },
-            verdict @ (Verdict::Works | Verdict::Fails { .. } | Verdict::Unknown) => verdict,
+            verdict @ (Verdict::Works | Verdict::Fails { .. } | Verdict::Unknown { .. }) => verdict,
         };
         judgement.take(verdict, fault);
     }
 }
 
-/// The one Python of each distribution whose own Python is used.
-const DISTRIBUTION_PYTHONS: [(&str, &str); 4] = [
-    ("bookworm", "3.11"),
-    ("trixie", "3.13"),
-    ("ubuntu22.04", "3.10"),
-    ("ubuntu24.04", "3.12"),
+/// The text by which the base of an environment is known: its suite, or its image's reference.
+fn base_text(base: &Base) -> &str {
+    match base {
+        Base::Debootstrap { suite, .. } => suite,
+        Base::Image { reference, .. } => reference,
+    }
+}
+
+/// Variables by which a build takes another compiler than the base's own, or another nvcc flag.
+const COMPILER_VARIABLES: [&str; 7] = [
+    "CC",
+    "CXX",
+    "CUDAHOSTCXX",
+    "NVCC_CCBIN",
+    "NVCC_PREPEND_FLAGS",
+    "NVCC_APPEND_FLAGS",
+    "PATH",
 ];
 
+/// With these values, torch does not look at the compiler (`cpp_extension._check_cuda_version`).
+const UNCHECKED: [&str; 5] = ["ON", "1", "YES", "TRUE", "Y"];
+
+/// Whether nvcc and torch take the gcc that the base has. Of an unknown base, or of a compiler that the
+/// package chooses, nothing is said.
+fn judge_compiler(combination: &Combination<'_>, judgement: &mut Judgement) {
+    let Kernels::Compiled { .. } = combination.release.kernels else {
+        return;
+    };
+    let env = &combination.release.build.env;
+    if COMPILER_VARIABLES
+        .iter()
+        .any(|name| env.contains_key(*name))
+    {
+        return;
+    }
+    let environment = combination.environment;
+    let Some(base) = compat::base_of(base_text(&environment.base)) else {
+        return;
+    };
+    let (cuda, torch) = (&environment.cuda, combination.torch);
+    let message = format!(
+        "gcc {} of {} is no host compiler of CUDA {}",
+        base.gcc, base.name, cuda.value
+    );
+    let fault = Diagnostic::new(cuda.location.clone(), "cuda-takes-gcc", message);
+    // What has no row is told by other rules.
+    match compat::toolkit_takes_gcc(cuda.value, base.gcc) {
+        Verdict::Unknown { .. } => {}
+        verdict @ (Verdict::Works | Verdict::Fails { .. }) => judgement.take(verdict, fault),
+    }
+    let checked = env
+        .get("TORCH_DONT_CHECK_COMPILER_ABI")
+        .is_none_or(|value| !UNCHECKED.contains(&value.value.as_str()));
+    if checked {
+        let message = format!(
+            "torch {} refuses gcc {} of {} with CUDA {}",
+            torch.value, base.gcc, base.name, cuda.value
+        );
+        let fault = Diagnostic::new(torch.location.clone(), "torch-takes-gcc", message);
+        let verdict = match compat::torch_takes_gcc(torch.value, cuda.value, base.gcc) {
+            Verdict::Fails { known, source } => Verdict::Fails {
+                known: format!(
+                    "{known}; or set `TORCH_DONT_CHECK_COMPILER_ABI: \"1\"` in the package's `env`"
+                ),
+                source,
+            },
+            Verdict::Works | Verdict::Unknown { .. } => Verdict::Works,
+        };
+        judgement.take(verdict, fault);
+    }
+}
+
 fn judge_interpreter(combination: &Combination<'_>, judgement: &mut Judgement) {
-    let distribution = match &combination.environment.base {
-        Base::Debootstrap { suite, .. } => suite,
-        Base::Image {
-            reference,
+    match &combination.environment.base {
+        Base::Debootstrap { .. }
+        | Base::Image {
             interpreter: Interpreter::Apt,
-        } => reference,
+            ..
+        } => {}
         Base::Image {
             interpreter: Interpreter::Manylinux,
             ..
         } => return,
-    };
+    }
+    let distribution = base_text(&combination.environment.base);
     let python = combination.python;
-    let known = DISTRIBUTION_PYTHONS
-        .iter()
-        .find(|(name, _)| distribution.contains(name));
+    let known =
+        compat::base_of(distribution).and_then(|base| Some((base, base.python.as_deref()?)));
     let verdict = match known {
-        None => Verdict::Unknown,
+        None => Verdict::Unknown {
+            why: format!("it does not know `{distribution}`"),
+        },
         Some((_, version)) if *version == python.value.to_string() => Verdict::Works,
-        Some((name, version)) => Verdict::Fails {
-            known: format!("{name} has Python {version}; manylinux images have every Python"),
-            source: format!("the python3 package of {name}"),
+        Some((base, version)) => Verdict::Fails {
+            known: format!(
+                "{} has Python {version}; manylinux images have every Python",
+                base.name
+            ),
+            source: base.source.clone(),
         },
     };
     let message = format!("base `{distribution}` has no Python {}", python.value);

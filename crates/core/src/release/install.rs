@@ -32,7 +32,8 @@ pub struct InstallLines {
 ///
 /// The version is pinned with its local part, which no file on PyPI may have: nobody can slip a
 /// newer wheel of that name in between. pip gets torch by a command of its own, because it mixes
-/// all indexes it knows and PyPI's torch may be for another CUDA.
+/// all indexes it knows and PyPI's torch may be for another CUDA. A nightly comes from the index of
+/// nightlies, which `--torch-backend` does not name.
 pub fn install_lines(target: &InstallTarget<'_>) -> InstallLines {
     let index = format!(
         "{}/{}/simple",
@@ -40,16 +41,23 @@ pub fn install_lines(target: &InstallTarget<'_>) -> InstallLines {
         target.channel
     );
     let wheel = format!("{}=={}", target.name.project(), target.name.full_version());
-    let torch = format!("torch=={}.*", target.channel.torch());
+    let abi = target.channel.torch();
+    let torch = format!("torch{}", abi.specifier());
     let cuda = target.channel.cuda();
+    let (torch_index, torch_from) = if abi.nightly().is_some() {
+        let index = format!("https://download.pytorch.org/whl/nightly/{cuda}");
+        let from = format!("--index {index}");
+        (index, from)
+    } else {
+        let index = format!("https://download.pytorch.org/whl/{cuda}");
+        (index, format!("--torch-backend={cuda}"))
+    };
     InstallLines {
         pip: format!(
-            "pip install \"{torch}\" --index-url https://download.pytorch.org/whl/{cuda}\n\
+            "pip install \"{torch}\" --index-url {torch_index}\n\
              pip install \"{wheel}\" --extra-index-url \"{index}\"\n"
         ),
-        uv: format!(
-            "uv pip install \"{wheel}\" \"{torch}\" --torch-backend={cuda} --index \"{index}\"\n"
-        ),
+        uv: format!("uv pip install \"{wheel}\" \"{torch}\" {torch_from} --index \"{index}\"\n"),
         requirement: format!(
             "{} @ {}/{}/{}#sha256={}",
             target.name.project(),
@@ -71,6 +79,19 @@ mod tests {
             base_url: "https://wheels.example.org/whl/",
             channel: &"cu130/torch2.11".parse().unwrap(),
             name: &"flash_attn-2.8.3+cu130torch2.11-cp312-cp312-manylinux_2_28_x86_64.whl"
+                .parse()
+                .unwrap(),
+            sha256: Sha256Digest::of(b""),
+        });
+        insta::assert_snapshot!(format!("{}{}{}", lines.pip, lines.uv, lines.requirement));
+    }
+
+    #[test]
+    fn a_nightly_is_pinned_to_its_day_and_comes_from_the_nightlies() {
+        let lines = install_lines(&InstallTarget {
+            base_url: "https://wheels.example.org/whl",
+            channel: &"cu130/torch2.16.dev20261120".parse().unwrap(),
+            name: &"demo-1.0+cu130torch2.16.dev20261120-cp312-cp312-manylinux_2_28_x86_64.whl"
                 .parse()
                 .unwrap(),
             sha256: Sha256Digest::of(b""),

@@ -195,7 +195,7 @@ fn template_values(job: &Job) -> minijinja::Value {
         },
         torch => context! {
             version => environment.torch.to_string(),
-            minor => environment.torch.minor(),
+            minor => environment.torch.minor().to_string(),
         },
         python => context! { version => environment.python.to_string() },
         version => job.release().version.value.to_string(),

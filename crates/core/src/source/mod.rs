@@ -1,5 +1,6 @@
 //! A package's source: where it comes from, what it holds, and how it is patched.
 
+mod git_refs;
 mod pack;
 pub mod patch;
 mod remote_url;
@@ -9,6 +10,7 @@ mod tree;
 mod tree_path;
 mod unpack;
 
+pub use git_refs::GitRefs;
 pub use pack::TarLayout;
 pub use remote_url::{RemoteUrl, RemoteUrlError};
 pub use spec::{GitUrl, IndexUrl, Source, SourceUrlError, Submodules};

@@ -2,10 +2,12 @@
 
 mod html;
 mod json;
+mod releases;
 mod select;
 
 pub(super) use html::percent_decoded;
-pub use select::{FindSdistError, find_sdist};
+pub use releases::{IndexRelease, releases};
+pub use select::{FindSdistError, find_sdist, newest_sdist, sdists};
 
 use url::Url;
 

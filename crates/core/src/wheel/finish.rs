@@ -16,7 +16,7 @@ use crate::wheel::platform::{PlatformError, platform_tag};
 use crate::wheel::requirement::RequirementError;
 use crate::wheel::rewrite::{self, Upstream, WriteError};
 use crate::wheel::survey::{self, SurveyError};
-use crate::wheel::version::{LocalVersion, PublicVersion, TorchMinor};
+use crate::wheel::version::{LocalVersion, PublicVersion, TorchAbi};
 use crate::wheel::wheel_file::WheelFileError;
 
 /// What was asked for, and how the result is to be marked.
@@ -29,7 +29,7 @@ pub struct FinishRequest {
     /// What a compiled wheel gets after the `+`: `cu130torch2.11`.
     pub local_version: LocalVersion,
     /// The torch of the job's environment.
-    pub torch_minor: TorchMinor,
+    pub torch: TorchAbi,
     /// The time that all files get, in seconds since 1970.
     pub source_date_epoch_s: u64,
     /// Limits on what the wheel may unpack to.
@@ -274,7 +274,7 @@ mod tests {
             project: "demo-kernels".parse().unwrap(),
             version: "1.2.0".parse().unwrap(),
             local_version: "cu130torch2.11".parse().unwrap(),
-            torch_minor: "2.11".parse().unwrap(),
+            torch: "2.11".parse().unwrap(),
             source_date_epoch_s: 1_700_000_000,
             caps: WheelCaps::default(),
         }
@@ -538,7 +538,7 @@ mod tests {
 
     #[test]
     fn a_torch_that_upstream_rules_out_is_refused_with_a_hint() {
-        let tree = Tree::wheel(STEM, &["torch==2.8.0"], TAG)
+        let tree = Tree::wheel(STEM, &["torch<2.9"], TAG)
             .with("demo_kernels/_C.so", &torch_extension())
             .recorded(STEM);
         let error = run(NAME, &tree, PLAIN).unwrap_err();
@@ -546,7 +546,7 @@ mod tests {
         check_refused(
             NAME,
             &tree,
-            "failed to bind the wheel to its torch: requirement `torch==2.8.0` rules out torch 2.11, which the wheel was compiled with",
+            "failed to bind the wheel to its torch: requirement `torch<2.9` rules out torch 2.11, which the wheel was compiled with",
         );
     }
 }

@@ -35,7 +35,7 @@ pub enum HeaderError {
 
 /// Headers in order, and all bytes from the first empty line on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Headers {
+pub(crate) struct Headers {
     fields: Vec<Field>,
     rest: Vec<u8>,
 }
@@ -51,7 +51,7 @@ struct Field {
 
 impl Headers {
     /// Reads the headers of `bytes`.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, HeaderError> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, HeaderError> {
         let mut fields: Vec<Field> = Vec::new();
         let mut offset = 0;
         for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
@@ -87,7 +87,7 @@ impl Headers {
     }
 
     /// All values of a header, in order.
-    pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+    pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.fields
             .iter()
             .filter(move |field| field.is(name))

@@ -7,7 +7,7 @@ use pep440_rs::Version;
 use crate::ident::{IdentError, PackageName};
 use crate::wheel::headers::{HeaderError, Headers};
 use crate::wheel::requirement::{self, Edit, RequirementError};
-use crate::wheel::version::TorchMinor;
+use crate::wheel::version::TorchAbi;
 
 /// A METADATA file of more than this is not one that a person wrote a description for.
 pub const METADATA_CAP_BYTES: u64 = 4 << 20;
@@ -89,9 +89,9 @@ impl CoreMetadata {
         Ok(())
     }
 
-    /// Makes the requirements admit no torch but `minor`; a stricter bound stays.
-    pub fn bind_torch(&mut self, minor: TorchMinor) -> Result<(), RequirementError> {
-        for edit in requirement::bind_torch(self.requires_dist(), minor)? {
+    /// Makes the requirements admit no torch but those of `abi`; a stricter bound stays.
+    pub fn bind_torch(&mut self, abi: TorchAbi) -> Result<(), RequirementError> {
+        for edit in requirement::bind_torch(self.requires_dist(), abi)? {
             match edit {
                 Edit::Replace { index, text } => {
                     self.headers.replace("Requires-Dist", index, &text);

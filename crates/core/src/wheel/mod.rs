@@ -9,7 +9,7 @@ pub mod elf;
 pub mod finish;
 #[cfg(test)]
 pub(crate) mod fixture;
-mod headers;
+pub(crate) mod headers;
 mod member;
 pub mod metadata;
 pub mod name;

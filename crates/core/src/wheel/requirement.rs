@@ -3,14 +3,16 @@
 //! torch promises no C++ ABI between minor releases: a wheel that uses it and says `torch>=2.0`
 //! installs beside any torch and then fails to import, or worse. Such a wheel must say
 //! `torch==X.Y.*` (a stricter bound of upstream's is kept). Never the full `torch==X.Y.Z+cu130`:
-//! PyPI's torch has no local part, so nothing would satisfy it.
+//! PyPI's torch has no local part, so nothing would satisfy it. A wheel that was compiled against a
+//! nightly must name that one: `torch==2.16.0.dev20261120`.
 
 use std::str::FromStr;
 
-use pep440_rs::{Operator, VersionSpecifier, VersionSpecifiers};
+use pep440_rs::{Operator, Version, VersionSpecifier, VersionSpecifiers};
 
 use crate::ident::PackageName;
-use crate::wheel::version::TorchMinor;
+use crate::version::Day;
+use crate::wheel::version::{TorchAbi, TorchMinor};
 
 /// Why the torch requirement could not be settled.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub enum RequirementError {
         /// The `Requires-Dist` value.
         requirement: String,
         /// The torch of the job's environment.
-        torch: TorchMinor,
+        torch: TorchAbi,
     },
 }
 
@@ -51,10 +53,10 @@ pub(super) enum Edit {
     },
 }
 
-/// What has to change in `requirements` so that they admit no torch but `minor`.
+/// What has to change in `requirements` so that they admit no torch but those of `abi`.
 pub(super) fn bind_torch<'a>(
     requirements: impl Iterator<Item = &'a str>,
-    minor: TorchMinor,
+    abi: TorchAbi,
 ) -> Result<Vec<Edit>, RequirementError> {
     let mut edits = Vec::new();
     let mut is_bound = false;
@@ -62,24 +64,34 @@ pub(super) fn bind_torch<'a>(
         let Some(torch) = TorchRequirement::read(text)? else {
             continue;
         };
-        let reach = torch.reach(minor);
+        let reach = torch.reach(abi);
+        if reach == Reach::Outside && torch.is_pin() {
+            // Upstream names the torch that it built with, and this is another build: what it was
+            // compiled with is the truth. Whether the package works there is for its `needs`.
+            edits.push(Edit::Replace {
+                index,
+                text: torch.with_specifiers(&abi.specifier()),
+            });
+            is_bound |= torch.marker.is_empty();
+            continue;
+        }
         if reach == Reach::Outside {
             return Err(RequirementError::RulesOut {
                 requirement: text.to_owned(),
-                torch: minor,
+                torch: abi,
             });
         }
         if reach == Reach::Wider {
             edits.push(Edit::Replace {
                 index,
-                text: torch.narrowed(minor),
+                text: torch.narrowed(abi),
             });
         }
         // Under a marker the bound may not hold, so one without a marker must stand as well.
         is_bound |= torch.marker.is_empty();
     }
     if !is_bound {
-        let text = format!("torch=={minor}.*");
+        let text = format!("torch{}", abi.specifier());
         edits.push(Edit::Add { text });
     }
     Ok(edits)
@@ -92,8 +104,8 @@ pub enum TorchBound {
     None,
     /// More than one minor version.
     Wider,
-    /// This minor version alone.
-    One(TorchMinor),
+    /// One minor version alone, or one nightly.
+    One(TorchAbi),
 }
 
 /// Which torch `requirements`, the values of `Requires-Dist`, admit. What cannot be read binds
@@ -107,21 +119,32 @@ pub fn torch_bound<'a>(requirements: impl Iterator<Item = &'a str>) -> TorchBoun
         if !torch.marker.is_empty() {
             continue;
         }
-        let versions = torch.specifiers.iter();
-        let minors = versions.filter_map(|specifier| {
-            let release = specifier.version().release();
-            let (major, minor) = (release.first()?, release.get(1)?);
-            format!("{major}.{minor}").parse::<TorchMinor>().ok()
-        });
-        let one = minors
+        let named = torch.specifiers.iter().filter_map(named_abi);
+        let one = named
             .into_iter()
-            .find(|&minor| torch.reach(minor) == Reach::Inside);
+            .find(|&abi| torch.reach(abi) == Reach::Inside);
         match one {
-            Some(minor) => return TorchBound::One(minor),
+            Some(abi) => return TorchBound::One(abi),
             None => bound = TorchBound::Wider,
         }
     }
     bound
+}
+
+/// The torch that a specifier names: a nightly where it names the version of one, else a minor.
+fn named_abi(specifier: &VersionSpecifier) -> Option<TorchAbi> {
+    let version = specifier.version();
+    let release = version.release();
+    let minor = TorchMinor::new(*release.first()?, *release.get(1)?);
+    let is_one = matches!(specifier.operator(), Operator::Equal | Operator::ExactEqual);
+    let nightly = version.dev().filter(|_| is_one).and_then(Day::from_number);
+    Some(TorchAbi::new(minor, nightly))
+}
+
+/// The version of a nightly: `2.16.0.dev20261120`.
+fn nightly_version(minor: TorchMinor, day: Day) -> Version {
+    let text = format!("{minor}.0.dev{day}");
+    text.parse().expect("two numbers and a day are a version")
 }
 
 /// More than anyone writes. Each specifier is held against each of the others.
@@ -139,14 +162,14 @@ struct TorchRequirement<'a> {
     marker: &'a str,
 }
 
-/// Which part of all torch versions a requirement admits, seen from one minor version.
+/// Which part of all torch versions a requirement admits, seen from one torch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
-    /// Nothing but versions of this minor.
+    /// Nothing but versions of this minor, or nothing but this nightly.
     Inside,
-    /// This minor and others.
+    /// This torch and others.
     Wider,
-    /// Nothing of this minor.
+    /// Nothing of this torch.
     Outside,
 }
 
@@ -190,7 +213,29 @@ impl<'a> TorchRequirement<'a> {
         }))
     }
 
-    fn reach(&self, minor: TorchMinor) -> Reach {
+    fn reach(&self, abi: TorchAbi) -> Reach {
+        match abi.nightly() {
+            None => self.reach_of_minor(abi.minor()),
+            Some(day) => self.reach_of_nightly(&nightly_version(abi.minor(), day)),
+        }
+    }
+
+    /// By PEP 440 alone: a nightly comes before its release, so `>=2.16` does not admit it.
+    fn reach_of_nightly(&self, nightly: &Version) -> Reach {
+        let names_it = |specifier: &VersionSpecifier| {
+            let is_one = matches!(specifier.operator(), Operator::Equal | Operator::ExactEqual);
+            is_one && specifier.version() == nightly
+        };
+        if !self.specifiers.iter().all(|one| one.contains(nightly)) {
+            Reach::Outside
+        } else if self.specifiers.iter().any(names_it) {
+            Reach::Inside
+        } else {
+            Reach::Wider
+        }
+    }
+
+    fn reach_of_minor(&self, minor: TorchMinor) -> Reach {
         let sides: Vec<Side> = self
             .specifiers
             .iter()
@@ -206,22 +251,42 @@ impl<'a> TorchRequirement<'a> {
         }
     }
 
-    /// The same requirement, also bound to `minor`; what the bound implies is left out.
-    fn narrowed(&self, minor: TorchMinor) -> String {
-        let bound = format!("=={minor}.*");
+    /// The same requirement, also bound to `abi`; what the bound implies is left out.
+    fn narrowed(&self, abi: TorchAbi) -> String {
+        let bound = abi.specifier();
         let mut specifiers: Vec<String> = self
             .specifiers
             .iter()
-            .filter(|specifier| restricts(specifier, minor))
+            .filter(|specifier| abi.nightly().is_none() && restricts(specifier, abi.minor()))
             .map(ToString::to_string)
             .collect();
         specifiers.push(bound);
-        let specifiers = specifiers.join(",");
+        self.with_specifiers(&specifiers.join(","))
+    }
+
+    /// The same requirement with other versions.
+    fn with_specifiers(&self, specifiers: &str) -> String {
         let marker = match self.marker {
             "" => String::new(),
             marker => format!("; {marker}"),
         };
         format!("torch{}{specifiers}{marker}", self.extras)
+    }
+
+    /// Whether it names one version, or the patches of one minor: `==2.10.0`, `==2.10.*`.
+    fn is_pin(&self) -> bool {
+        let is_pin = |specifier: &VersionSpecifier| match specifier.operator() {
+            Operator::Equal | Operator::ExactEqual => true,
+            Operator::EqualStar => specifier.version().release().len() >= 2,
+            Operator::NotEqual
+            | Operator::NotEqualStar
+            | Operator::TildeEqual
+            | Operator::LessThan
+            | Operator::LessThanEqual
+            | Operator::GreaterThan
+            | Operator::GreaterThanEqual => false,
+        };
+        !self.specifiers.is_empty() && self.specifiers.iter().all(is_pin)
     }
 }
 
@@ -257,6 +322,8 @@ fn side(specifier: &VersionSpecifier, minor: TorchMinor) -> Side {
         if admits { otherwise } else { Side::Misses }
     };
     match specifier.operator() {
+        // A nightly is not of the minor version that it comes before.
+        Operator::Equal | Operator::ExactEqual if specifier.version().is_dev() => Side::Misses,
         Operator::EqualStar if release.len() == 1 => misses_unless(place.0 == here.0, Side::Around),
         Operator::Equal | Operator::ExactEqual | Operator::EqualStar => {
             misses_unless(place == here, Side::Within)
@@ -295,7 +362,12 @@ mod tests {
 
     #[track_caller]
     fn check(before: &[&str], want: &[&str]) {
-        let minor = "2.11".parse().unwrap();
+        check_for("2.11", before, want);
+    }
+
+    #[track_caller]
+    fn check_for(torch: &str, before: &[&str], want: &[&str]) {
+        let minor: TorchAbi = torch.parse().unwrap();
         let mut after: Vec<String> = before.iter().map(|&text| text.to_owned()).collect();
         for edit in bind_torch(before.iter().copied(), minor).unwrap() {
             match edit {
@@ -307,6 +379,8 @@ mod tests {
         // A second pass has nothing left to do.
         let again = bind_torch(after.iter().map(String::as_str), minor).unwrap();
         assert_eq!(again, []);
+        let bound = torch_bound(after.iter().map(String::as_str));
+        assert_eq!(bound, TorchBound::One(minor));
     }
 
     #[test]
@@ -374,18 +448,62 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_is_built_against_a_nightly_requires_that_very_one() {
+        let nightly = "2.16.dev20261120";
+        let bound = "torch==2.16.0.dev20261120";
+        for text in [
+            "torch",
+            "torch>=2.4",
+            "torch==2.*",
+            "torch==2.16.*",
+            "torch~=2.4",
+            bound,
+        ] {
+            check_for(nightly, &["numpy", text], &["numpy", bound]);
+        }
+        check_for(nightly, &[], &[bound]);
+        let short = "torch==2.16.dev20261120";
+        check_for(nightly, &[short], &[short]);
+        for pin in [
+            "torch==2.16.0",
+            "torch==2.15.*",
+            "torch==2.16.0.dev20261121",
+        ] {
+            check_for(nightly, &[pin], &[bound]);
+        }
+        for text in ["torch>=2.16", "torch<2.16", "torch!=2.16.0.dev20261120"] {
+            check_refused_for(nightly, text);
+        }
+    }
+
+    #[test]
+    fn a_release_does_not_fit_a_nightly() {
+        check(&["torch==2.11.0.dev20261120"], &["torch==2.11.*"]);
+        let bound = |text| torch_bound([text].into_iter());
+        let nightly = TorchBound::One("2.16.dev20261120".parse().unwrap());
+        assert_eq!(bound("torch==2.16.0.dev20261120"), nightly);
+        assert_eq!(bound("torch>=2.16.0.dev20261120"), TorchBound::Wider);
+        // No day: whatever it is, it is no torch of this farm's.
+        assert_eq!(bound("torch==2.16.0.dev7"), TorchBound::Wider);
+    }
+
     #[track_caller]
     fn check_refused(requirement: &str) {
-        let res = bind_torch([requirement].into_iter(), "2.11".parse().unwrap());
+        check_refused_for("2.11", requirement);
+    }
+
+    #[track_caller]
+    fn check_refused_for(torch: &str, requirement: &str) {
+        let torch: TorchAbi = torch.parse().unwrap();
+        let res = bind_torch([requirement].into_iter(), torch);
         let requirement = requirement.to_owned();
-        let torch = "2.11".parse().unwrap();
         assert_eq!(res, Err(RequirementError::RulesOut { requirement, torch }));
     }
 
     #[test]
     fn a_bound_that_rules_the_build_out_is_refused() {
         for text in [
-            "torch==2.8.0",
             "torch<2.9",
             "torch<2.11",
             "torch<=2.10.9",
@@ -397,6 +515,13 @@ mod tests {
         ] {
             check_refused(text);
         }
+    }
+
+    #[test]
+    fn a_pin_on_another_torch_is_replaced_by_the_one_that_was_built_with() {
+        check(&["torch==2.8.0"], &["torch==2.11.*"]);
+        check(&["torch==2.8.*"], &["torch==2.11.*"]);
+        check(&["torch[opt]===2.8.0"], &["torch[opt]==2.11.*"]);
     }
 
     #[test]

@@ -76,8 +76,10 @@ impl Upstream {
             .with_local(&request.local_version)
             .with_platform(&platform.tag)?;
         self.metadata.set_version(&name.full_version())?;
-        if modules.iter().any(ModuleFacts::uses_torch_cxx_abi) {
-            self.metadata.bind_torch(request.torch_minor)?;
+        // torch itself uses its own.
+        let is_torch = request.project.as_str() == "torch";
+        if !is_torch && modules.iter().any(ModuleFacts::uses_torch_cxx_abi) {
+            self.metadata.bind_torch(request.torch)?;
         }
         self.wheel_file.set_compiled(&name);
         Ok(Finished {

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use pep440_rs::Version;
 use serde::{Deserialize, Serialize};
 
+use crate::version::Day;
+
 /// The text is not a version of the kind asked for.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{text}` is not a {what}: {rule}")]
@@ -27,12 +29,23 @@ pub struct PublicVersion(String);
 #[serde(try_from = "String", into = "String")]
 pub struct LocalVersion(String);
 
-/// The part of a torch version that its C++ ABI is tied to: `2.11`.
+/// A minor version of torch: `2.11`. torch's C++ ABI holds within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TorchMinor {
     major: u64,
     minor: u64,
+}
+
+/// The torch that a wheel's C++ code is tied to: a minor version, `2.11`, or the nightly of one day,
+/// `2.16.dev20261120`.
+///
+/// A nightly's ABI is promised to nobody, not even to the nightly of the next day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TorchAbi {
+    minor: TorchMinor,
+    nightly: Option<Day>,
 }
 
 impl PublicVersion {
@@ -86,6 +99,11 @@ impl FromStr for LocalVersion {
 }
 
 impl TorchMinor {
+    /// From the two numbers.
+    pub(crate) fn new(major: u64, minor: u64) -> Self {
+        Self { major, minor }
+    }
+
     /// The two numbers.
     pub fn parts(self) -> (u64, u64) {
         (self.major, self.minor)
@@ -107,6 +125,56 @@ impl FromStr for TorchMinor {
             what: "torch minor version",
             rule: "two numbers joined by `.`, such as `2.11`",
         })
+    }
+}
+
+impl TorchAbi {
+    /// That of a minor version, or of its nightly of one day.
+    pub fn new(minor: TorchMinor, nightly: Option<Day>) -> Self {
+        Self { minor, nightly }
+    }
+
+    /// The minor version.
+    pub fn minor(self) -> TorchMinor {
+        self.minor
+    }
+
+    /// The day, when it is a nightly's.
+    pub fn nightly(self) -> Option<Day> {
+        self.nightly
+    }
+
+    /// What a wheel must say to be installed beside no other torch: `==2.11.*`,
+    /// `==2.16.0.dev20261120`. Without a local part, which such a bound need not have (PEP 440).
+    pub fn specifier(self) -> String {
+        match self.nightly {
+            None => format!("=={}.*", self.minor),
+            Some(day) => format!("=={}.0.dev{day}", self.minor),
+        }
+    }
+}
+
+impl FromStr for TorchAbi {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Some((minor, day)) = text.split_once(".dev") else {
+            return Ok(Self::new(text.parse()?, None));
+        };
+        let wrong = || VersionError {
+            text: text.to_owned(),
+            what: "torch nightly",
+            rule: "a minor version and a day, such as `2.16.dev20261120`",
+        };
+        let day = number(day).and_then(Day::from_number);
+        Ok(Self::new(minor.parse()?, Some(day.ok_or_else(wrong)?)))
+    }
+}
+
+impl fmt::Display for TorchAbi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.minor.fmt(f)?;
+        self.nightly.map_or(Ok(()), |day| write!(f, ".dev{day}"))
     }
 }
 
@@ -159,6 +227,7 @@ macro_rules! serde_as_text {
 serde_as_text!(PublicVersion);
 serde_as_text!(LocalVersion);
 serde_as_text!(TorchMinor);
+serde_as_text!(TorchAbi);
 
 #[cfg(test)]
 mod tests {
@@ -180,6 +249,26 @@ mod tests {
         }
         for bad in ["", "CU130", "cu130_torch2", "cu130.01", "a b", "+x"] {
             assert!(bad.parse::<LocalVersion>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_torch_abi_is_a_minor_version_or_one_nightly() {
+        for (text, specifier) in [
+            ("2.11", "==2.11.*"),
+            ("2.16.dev20261120", "==2.16.0.dev20261120"),
+        ] {
+            let abi: TorchAbi = text.parse().unwrap();
+            assert_eq!(abi.to_string(), text);
+            assert_eq!(abi.specifier(), specifier);
+        }
+        for bad in [
+            "2.16.dev",
+            "2.16.dev1",
+            "2.16.0.dev20261120",
+            "2.16.dev20261399",
+        ] {
+            assert!(bad.parse::<TorchAbi>().is_err(), "{bad}");
         }
     }
 

@@ -97,7 +97,7 @@ pub enum FetchError {
         said: GitSaid,
     },
     /// git said nothing for too long.
-    #[error("`git fetch` of `{url}` said nothing for {} s", .limit.as_secs())]
+    #[error("git said nothing of `{url}` for {} s", .limit.as_secs())]
     GitStalled {
         /// The repository.
         url: GitUrl,
@@ -111,6 +111,30 @@ pub enum FetchError {
         url: GitUrl,
         /// The commit.
         commit: GitCommit,
+    },
+    /// The repository has no branch or tag of that name.
+    #[error("repository `{url}` has no branch or tag `{}`", .reference.escape_debug())]
+    NoReference {
+        /// The repository.
+        url: GitUrl,
+        /// The name.
+        reference: String,
+    },
+    /// The project has no sdist that an installer would take.
+    #[error("index `{index}` has no sdist of `{project}`")]
+    NoSdists {
+        /// The index.
+        index: IndexUrl,
+        /// The project.
+        project: PackageName,
+    },
+    /// The index gives no digest of an sdist, so that it cannot be told from another.
+    #[error("index `{index}` gives no sha256 of `{file_name}`")]
+    NoDigest {
+        /// The index.
+        index: IndexUrl,
+        /// The sdist.
+        file_name: String,
     },
     /// A submodule without an address.
     #[error("submodule `{path}` of `{url}` has no address in `.gitmodules`")]
@@ -154,6 +178,12 @@ pub enum FetchError {
         /// The folder.
         path: PathBuf,
     },
+    /// What should be a folder, an sdist or a name in a repository is none.
+    #[error("`{}` is no folder, no sdist and no name in a repository", .path.display())]
+    NothingThere {
+        /// What was given.
+        path: PathBuf,
+    },
     /// A file changed or vanished while its folder was read.
     #[error("`{path}` changed while its folder was read")]
     Changed {
@@ -191,11 +221,15 @@ impl FetchError {
             | Self::Find { .. }
             | Self::Digest { .. }
             | Self::NoCommit { .. }
+            | Self::NoReference { .. }
+            | Self::NoSdists { .. }
+            | Self::NoDigest { .. }
             | Self::NoSubmoduleUrl { .. }
             | Self::SubmoduleUrl { .. }
             | Self::TooManySubmodules { .. }
             | Self::Tree { .. }
             | Self::NoFolder { .. }
+            | Self::NothingThere { .. }
             | Self::Changed { .. } => FetchErrorKind::Source,
             Self::ContentType { .. }
             | Self::Page { .. }
@@ -222,6 +256,9 @@ impl FetchError {
             Self::NoCommit { .. } => Some(
                 "look the commit up with `git ls-remote <url>`; a rewritten branch no longer has it",
             ),
+            Self::NoReference { .. } => {
+                Some("name a branch, a tag or a full commit: `git ls-remote <url>`")
+            }
             Self::File(error) if error.is_disk_full() => {
                 Some("make room, or put the cache on another disk")
             }
@@ -232,11 +269,14 @@ impl FetchError {
             | Self::RunGit { .. }
             | Self::Git { .. }
             | Self::GitStalled { .. }
+            | Self::NoSdists { .. }
+            | Self::NoDigest { .. }
             | Self::NoSubmoduleUrl { .. }
             | Self::SubmoduleUrl { .. }
             | Self::TooManySubmodules { .. }
             | Self::Tree { .. }
             | Self::NoFolder { .. }
+            | Self::NothingThere { .. }
             | Self::Changed { .. }
             | Self::File(_) => None,
         }

@@ -152,6 +152,20 @@ impl Walk<'_> {
     }
 }
 
+/// The files of a tree that [`read`] would see if they lay in a folder.
+pub(super) fn seen(tree: &SourceTree) -> SourceTree {
+    let mut seen = SourceTree::new();
+    for (path, entry) in tree.iter() {
+        let mut names = path.as_str().split('/').enumerate();
+        if names.any(|(depth, name)| is_ignored(name, depth == 0)) {
+            continue;
+        }
+        seen.insert(path.clone(), entry.clone())
+            .expect("what is no fault in a tree is none in a part of it");
+    }
+    seen
+}
+
 /// Whether a name is that of a product of building or running, or of the repository itself.
 ///
 /// `build` and `dist` are such at the top only; deeper they are packages like any other.

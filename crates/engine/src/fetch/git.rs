@@ -55,11 +55,7 @@ impl Fetcher {
         submodules: Submodules,
         progress: Progress<'_>,
     ) -> Result<SourceTree, FetchError> {
-        let local = if url.is_local() {
-            LocalRepositories::Allowed
-        } else {
-            LocalRepositories::Refused
-        };
+        let local = LocalRepositories::of(url);
         let mut tree = SourceTree::new();
         let mut waiting = vec![Place {
             folder: None,

@@ -89,6 +89,17 @@ pub(super) enum LocalRepositories {
     Allowed,
 }
 
+impl LocalRepositories {
+    /// What a package whose source is at `url` may name.
+    pub(super) fn of(url: &GitUrl) -> Self {
+        if url.is_local() {
+            Self::Allowed
+        } else {
+            Self::Refused
+        }
+    }
+}
+
 /// How a run of git ended.
 struct Ended {
     status: ExitStatus,

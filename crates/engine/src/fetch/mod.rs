@@ -11,6 +11,8 @@ mod git;
 mod git_command;
 mod gitmodules;
 pub(crate) mod http;
+mod index;
+mod listing;
 mod sdist;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -18,9 +20,10 @@ pub(crate) mod tests;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wheelfarm_core::source::{Source, SourceTree, TreeCaps};
+use wheelfarm_core::source::{Source, SourceTree, TreeCaps, TreeError, TreePath};
 
 pub use error::{FetchError, FetchErrorKind};
+pub use listing::GitTip;
 
 /// The bounds of fetching. There is no total limit: a slow line that delivers is not a fault.
 #[derive(Debug, Clone)]
@@ -170,11 +173,36 @@ impl Fetcher {
 }
 
 /// Runs work that blocks on a thread for that; a panic of it goes on here.
-async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+/// Puts the files of another source into a folder of a tree, in which nothing may lie yet.
+pub(crate) fn put_below(
+    tree: &mut SourceTree,
+    folder: &TreePath,
+    part: &SourceTree,
+) -> Result<(), TreeError> {
+    for (path, entry) in part.iter() {
+        tree.insert(path.below(folder), entry.clone())?;
+    }
+    Ok(())
+}
+
+/// Reads an sdist of this machine as a source. Blocks.
+pub fn read_sdist(path: &camino::Utf8Path) -> Result<SourceTree, FetchError> {
+    archive::read(path.as_std_path(), path.as_str(), &TreeCaps::default())
+}
+
+/// The part of a tree that [`read_folder`] sees of the same files in a folder: it passes over what
+/// building and running leave behind, which some sdists have in them.
+pub fn as_folder(tree: &SourceTree) -> SourceTree {
+    folder::seen(tree)
 }
 
 /// Reads a folder of this machine as a source. Blocks.

@@ -7,16 +7,8 @@ use wheelfarm_core::source::{IndexUrl, SourceTree};
 use wheelfarm_core::version::PackageVersion;
 
 use super::archive::{self, Remote};
-use super::http::{Attempts, Page};
 use super::{FetchError, FetchProgress, Fetcher, Progress, run_blocking};
 use crate::files;
-
-/// JSON first: HTML is the older form and is what some mirrors only have (PEP 691).
-const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, \
-                      application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
-
-/// The longest project page. Projects with nightly releases list many thousands of files.
-const PAGE_CAP_BYTES: u64 = 128 << 20;
 
 /// Which sdist.
 #[derive(Debug, Clone, Copy)]
@@ -66,17 +58,7 @@ impl Fetcher {
             sha256,
             index,
         } = wanted;
-        let url = index.project_page(project);
-        progress(FetchProgress::Index { url: url.clone() });
-        let mut attempts = Attempts::new(&self.options, progress);
-        let page = loop {
-            match self.http.page(&url, ACCEPT, PAGE_CAP_BYTES).await {
-                Ok(page) => break page,
-                Err(error) if error.is_not_found() => return Err(no_project(index, project)),
-                Err(error) => attempts.wait(error).await.map_err(FetchError::Http)?,
-            }
-        };
-        let files = files(index, project, &page)?;
+        let files = self.listed_files(index, project, progress).await?;
         let file = simple_index::find_sdist(&files, project, version, &sha256);
         let file = file.map_err(|source| FetchError::Find {
             index: index.clone(),
@@ -90,40 +72,5 @@ impl Fetcher {
             });
         }
         Ok(file)
-    }
-}
-
-/// The files that a page lists, by the page's own word on what it is.
-fn files(
-    index: &IndexUrl,
-    project: &PackageName,
-    page: &Page,
-) -> Result<Vec<IndexFile>, FetchError> {
-    let media_type = page.content_type.split(';').next().unwrap_or_default();
-    let files = match media_type.trim().to_ascii_lowercase().as_str() {
-        "application/vnd.pypi.simple.v1+json" | "application/json" => {
-            simple_index::parse_json(&page.url, &page.text)
-        }
-        "application/vnd.pypi.simple.v1+html" | "text/html" => {
-            simple_index::parse_html(&page.url, &page.text)
-        }
-        _ => {
-            return Err(FetchError::ContentType {
-                index: index.clone(),
-                content_type: page.content_type.clone(),
-            });
-        }
-    };
-    files.map_err(|source| FetchError::Page {
-        index: index.clone(),
-        project: project.clone(),
-        source,
-    })
-}
-
-fn no_project(index: &IndexUrl, project: &PackageName) -> FetchError {
-    FetchError::NoProject {
-        index: index.clone(),
-        project: project.clone(),
     }
 }

@@ -137,11 +137,7 @@ pub(super) async fn finish(
             .parse()
             .map_err(|error| unfit(&error))?,
         local_version: local_version.parse().map_err(|error| unfit(&error))?,
-        torch_minor: environment
-            .torch
-            .minor()
-            .parse()
-            .map_err(|error| unfit(&error))?,
+        torch: environment.torch.abi(),
         source_date_epoch_s: job.source_date_epoch_s(),
         caps: WheelCaps::default(),
     };

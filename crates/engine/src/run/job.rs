@@ -32,7 +32,7 @@ use crate::container::{
     Labels, Network, OwnedContainer, RootFileSystem, RunEnd, RunHow, RunLimits, Tmpfs, Volume,
 };
 use crate::event::Event;
-use crate::fetch::{FetchError, FetchErrorKind, FetchProgress, Fetcher};
+use crate::fetch::{FetchError, FetchErrorKind, FetchProgress, Fetcher, put_below};
 use crate::files::FileError;
 use crate::out_folder::{OutFolder, StagedJob};
 
@@ -405,17 +405,15 @@ impl<E: Engine> RunningJob<'_, E> {
         let mut tree = self.fetch_one(&release.source).await?;
         for extra in &release.extra_sources {
             let folder = &extra.into.value;
-            for (path, entry) in self.fetch_one(&extra.source).await?.iter() {
-                tree.insert(path.below(folder), entry.clone())
-                    .map_err(|error| {
-                        let detail = format!(
-                            "{} cannot be put into `{folder}`: {}",
-                            extra.source,
-                            chain(&error)
-                        );
-                        Halt::failed(Stage::Fetch, FailureKind::Rejected, detail)
-                    })?;
-            }
+            let part = self.fetch_one(&extra.source).await?;
+            put_below(&mut tree, folder, &part).map_err(|error| {
+                let detail = format!(
+                    "{} cannot be put into `{folder}`: {}",
+                    extra.source,
+                    chain(&error)
+                );
+                Halt::failed(Stage::Fetch, FailureKind::Rejected, detail)
+            })?;
         }
         Ok(tree)
     }

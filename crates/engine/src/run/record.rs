@@ -133,7 +133,7 @@ fn manifest(job: &Job, facts: Facts) -> Manifest {
             cuda: environment.cuda.to_string(),
             torch: environment.torch.to_string(),
             python: environment.python.to_string(),
-            channel: environment.channel(),
+            channel: job.channel(),
             base: facts.image.base.to_string(),
             base_image: facts.image.base_id.to_string(),
             builder_image: facts.image.id.to_string(),

@@ -137,7 +137,7 @@ async fn build_with_extra(file: &str) -> (Farm, Outcome) {
     let farm = Farm::new(&["a"]);
     let (url, commit) = repository(&farm, file);
     let extra = format!(
-        "    extra-sources:\n      - into: deps\n        git: {{url: \"{url}\", commit: {commit}}}\n"
+        "    extra-sources:\n      - into: deps\n        git: {{url: \"{url}\", commit: \"{commit}\"}}\n"
     );
     farm.package("a", &extra);
     farm.engine.script_next(good_run("a"));

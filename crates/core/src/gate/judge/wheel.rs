@@ -9,7 +9,6 @@ use crate::wheel::name::WheelName;
 use crate::wheel::platform::{self, platform_tag};
 use crate::wheel::requirement::{self, TorchBound};
 use crate::wheel::stable_abi;
-use crate::wheel::version::TorchMinor;
 
 /// Whether the tags of the file name are borne out by the modules.
 pub(super) fn tags(report: &WheelReport, findings: &mut Vec<Finding>) {
@@ -243,35 +242,33 @@ fn torch_asked(report: &WheelReport, contract: &Contract, findings: &mut Vec<Fin
     if !is_tied {
         return;
     }
-    let Ok(wanted) = contract.torch.minor().parse::<TorchMinor>() else {
-        return;
-    };
+    let wanted = contract.torch.abi();
     let requires = report
         .metadata
         .iter()
         .flat_map(|metadata| &metadata.requires_dist);
     let bound = requirement::torch_bound(requires.map(String::as_str));
-    if let TorchBound::One(minor) = bound
-        && minor != wanted
+    if let TorchBound::One(torch) = bound
+        && torch != wanted
     {
         let finding = Finding::new(
             Rule::AbiTorchMinor,
             "METADATA",
-            format!("requires torch {minor}"),
+            format!("requires torch {torch}"),
         );
         findings.push(finding.expected(format!("torch {wanted}")));
     }
     let local = report.name.as_ref().and_then(WheelName::local_version);
-    let wanted_local = format!("{}torch{wanted}", contract.cuda.tag());
+    let wanted_local = contract.channel().local_version();
     if let Some(local) = local
-        && local.as_str() != wanted_local
+        && *local != wanted_local
     {
         let finding = Finding::new(
             Rule::AbiTorchMinor,
             &*report.file_name,
             format!("is built for {local}"),
         );
-        findings.push(finding.expected(wanted_local));
+        findings.push(finding.expected(wanted_local.to_string()));
     }
 }
 
@@ -416,6 +413,31 @@ mod tests {
         requires(&["torch==2.11.*; python_version < '3.12'"], unbound);
         requires(&["torchvision==2.11.*"], unbound);
         check(wheel(FILE, &[], vec![plain()]), &contract(""), &[]);
+    }
+
+    #[test]
+    fn a_nightly_is_asked_for_by_its_day() {
+        let mut contract = contract("");
+        contract.torch = "2.16.0.dev20261120".parse().unwrap();
+        let name = |day: &str| {
+            format!("demo-1.0+cu130torch2.16.dev{day}-cp311-cp311-manylinux_2_34_x86_64.whl")
+        };
+        let own = name("20261120");
+        let of = |file: &str, requires: &str, want: &[&str]| {
+            check(wheel(file, &[requires], vec![tied()]), &contract, want);
+        };
+        of(&own, "torch==2.16.0.dev20261120", &[]);
+        let other = &["error abi/torch-minor METADATA"];
+        of(&own, "torch==2.16.0.dev20261121", other);
+        of(&own, "torch==2.16.*", other);
+        of(
+            &own,
+            "torch>=2.16.0.dev20261120",
+            &["error requires/torch-bound METADATA"],
+        );
+        let other = name("20261121");
+        let want = format!("error abi/torch-minor {other}");
+        of(&other, "torch==2.16.0.dev20261120", &[&want]);
     }
 
     #[test]

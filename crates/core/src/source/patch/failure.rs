@@ -132,10 +132,16 @@ pub struct SubstFailure {
     pub wanted: usize,
     /// On which lines it is.
     pub lines: Vec<usize>,
-    /// Where it is nowhere: the line most like it, and what stands there.
+    /// Where it is nowhere: the line most like it, and what stands there. Of a text of several lines
+    /// the first that differs, where most of them are.
     pub nearest: Option<(usize, String)>,
+    /// What should be there, of a text of several lines.
+    pub wanted_there: Option<String>,
     /// Set when the text is there as soon as line ends are not looked at.
     pub crlf: Option<CrlfNote>,
+    /// Where it is nowhere, and what it would make is there as often as it would make it: on which
+    /// lines.
+    pub made: Vec<usize>,
 }
 
 /// The text is there but for its line ends.
@@ -155,7 +161,9 @@ impl fmt::Display for SubstFailure {
             wanted,
             lines,
             nearest,
+            wanted_there,
             crlf,
+            made,
         } = self;
         let find = lines::shown(find.as_bytes().split(|b| *b == b'\n').next().unwrap_or(b""));
         write!(
@@ -167,12 +175,23 @@ impl fmt::Display for SubstFailure {
             [] => f.write_str("nowhere")?,
             lines => write!(f, "{}, at {}", times(lines.len()), lines::numbered(lines))?,
         }
+        if !made.is_empty() {
+            let lines = lines::numbered(made);
+            return write!(f, "; what it would make is there already, at {lines}");
+        }
         if let Some(CrlfNote { count }) = crlf {
             return write!(f, "; with CRLF line ends it is there {}", times(*count));
         }
-        match nearest {
-            Some((line, text)) => write!(f, "; line {line} is like it: `{text}`"),
-            None => Ok(()),
+        match (nearest, wanted_there) {
+            (Some((line, text)), Some(wanted)) => {
+                let (wanted, found) = (named(wanted), named(text));
+                write!(
+                    f,
+                    "; nearest, line {line} should be {wanted} and is {found}"
+                )
+            }
+            (Some((line, text)), None) => write!(f, "; line {line} is like it: `{text}`"),
+            (None, _) => Ok(()),
         }
     }
 }

@@ -19,13 +19,43 @@ pub struct PatchHeader {
 const KEYS: [&str; 3] = ["Why", "Upstream", "Drop-when"];
 
 impl PatchHeader {
+    /// A header for a patch that is to be written. White space is one blank: each value is one line.
+    ///
+    /// # Errors
+    /// The names of the values that are empty, as a patch writes them.
+    pub fn new(why: &str, upstream: &str, drop_when: &str) -> Result<Self, Vec<&'static str>> {
+        let values = [why, upstream, drop_when];
+        let [why, upstream, drop_when] =
+            values.map(|value| value.split_whitespace().collect::<Vec<_>>().join(" "));
+        let header = Self {
+            why,
+            upstream,
+            drop_when,
+        };
+        let missing = missing(&header.values());
+        if missing.is_empty() {
+            Ok(header)
+        } else {
+            Err(missing)
+        }
+    }
+
+    /// The header as a diff has it before its first line.
+    pub(super) fn for_diff(&self) -> String {
+        let lines = std::iter::zip(KEYS, self.values());
+        lines
+            .flat_map(|(key, value)| [key, ": ", value, "\n"])
+            .collect()
+    }
+
+    fn values(&self) -> [&str; 3] {
+        [&self.why, &self.upstream, &self.drop_when]
+    }
+
     /// The header from its three values, in the order of the fields.
     pub(super) fn checked(patch: &str, values: [Option<String>; 3]) -> Result<Self, PatchError> {
         let values = values.map(|value| value.unwrap_or_default().trim().to_owned());
-        let missing: Vec<_> = std::iter::zip(KEYS, &values)
-            .filter(|(_, value)| value.is_empty())
-            .map(|(key, _)| key)
-            .collect();
+        let missing = missing(&values.each_ref().map(String::as_str));
         if !missing.is_empty() {
             return Err(PatchError::NoHeader {
                 patch: patch.to_owned(),
@@ -41,12 +71,27 @@ impl PatchHeader {
     }
 }
 
+fn missing(values: &[&str; 3]) -> Vec<&'static str> {
+    let empty = std::iter::zip(KEYS, values).filter(|(_, value)| value.is_empty());
+    empty.map(|(key, _)| key).collect()
+}
+
+/// What stands before the diff itself, as it was written.
+pub(super) fn text_of_diff(text: &str) -> &str {
+    let lines = text
+        .split_inclusive('\n')
+        .take_while(|line| !starts_diff(line));
+    &text[..lines.map(str::len).sum()]
+}
+
+fn starts_diff(line: &str) -> bool {
+    line.starts_with("---") || line.starts_with("diff --git ")
+}
+
 /// The header of a diff: lines before the first that begins with `---`, among what git's mail
 /// format puts there.
 pub(super) fn of_diff(patch: &str, text: &str) -> Result<PatchHeader, PatchError> {
-    let lines = text
-        .lines()
-        .take_while(|line| !line.starts_with("---") && !line.starts_with("diff --git "));
+    let lines = text.lines().take_while(|line| !starts_diff(line));
     read(patch, lines)
 }
 

@@ -24,7 +24,7 @@ pub(super) fn apply(
 ) -> Result<(Vec<u8>, Vec<AppliedHunk>), PatchError> {
     let fault = match fit(bytes, hunks) {
         Ok(fitted) => return Ok(fitted),
-        Err(fault) => fault,
+        Err(first) => first,
     };
     let reversed: Vec<_> = hunks.iter().map(reversed).collect();
     if fit(bytes, &reversed).is_ok() {
@@ -33,11 +33,30 @@ pub(super) fn apply(
             file: file.clone(),
         });
     }
+    Err(told(patch, file, &lines::split(bytes), fault))
+}
+
+/// Every one of `hunks` that does not fit the content of `file`, where [`apply`] tells the first.
+pub(super) fn misfits(
+    patch: &str,
+    file: &TreePath,
+    bytes: &[u8],
+    hunks: &[Hunk],
+) -> Vec<PatchError> {
     let image = lines::split(bytes);
+    let mut faults = Vec::new();
+    place_all(&image, hunks, |_, _| {}, |fault| faults.push(fault));
+    let faults = faults.into_iter();
+    faults
+        .map(|fault| told(patch, file, &image, fault))
+        .collect()
+}
+
+fn told(patch: &str, file: &TreePath, image: &[&[u8]], fault: Fault<'_>) -> PatchError {
     let hunk = fault.hunk;
-    Err(match fault.misfit {
+    match fault.misfit {
         Misfit::Nowhere => {
-            let failure = failure(patch, file, &image, &fault);
+            let failure = failure(patch, file, image, &fault);
             PatchError::HunkFailed(Box::new(failure))
         }
         Misfit::Ambiguous(places) => PatchError::Ambiguous {
@@ -52,7 +71,7 @@ pub(super) fn apply(
             file: file.clone(),
             hunk: hunk.number,
         },
-    })
+    }
 }
 
 /// A hunk that does not fit, and where it was looked for.
@@ -73,30 +92,60 @@ fn fit<'a>(bytes: &[u8], hunks: &'a [Hunk]) -> Result<(Vec<u8>, Vec<AppliedHunk>
     let image = lines::split(bytes);
     let mut out = Vec::with_capacity(bytes.len());
     let mut applied = Vec::new();
-    // All places are of the file as it was, so a hunk never lands in what another one wrote.
+    let mut done = 0;
+    let mut first = None;
+    place_all(
+        &image,
+        hunks,
+        |hunk, place| {
+            out.extend(image[done..place].iter().copied().flatten());
+            out.extend(after(hunk).flatten());
+            done = place + before(hunk).count();
+            applied.push(AppliedHunk {
+                hunk: hunk.number,
+                line: place + 1,
+                offset: distance(written_place(hunk), place),
+            });
+        },
+        |fault| {
+            first.get_or_insert(fault);
+        },
+    );
+    if let Some(fault) = first {
+        return Err(fault);
+    }
+    out.extend(image[done..].iter().copied().flatten());
+    Ok((out, applied))
+}
+
+/// Looks for the place of each hunk, in order; one without a place is passed over.
+///
+/// All places are of the file as it was, so a hunk never lands in what another one wrote.
+fn place_all<'a>(
+    image: &[&[u8]],
+    hunks: &'a [Hunk],
+    mut placed: impl FnMut(&'a Hunk, usize),
+    mut misplaced: impl FnMut(Fault<'a>),
+) {
     let mut floor = 0;
     let mut offset: isize = 0;
     for hunk in hunks {
         let written = written_place(hunk);
         let expected = written.saturating_add_signed(offset);
-        let place = place(&image, hunk, floor, expected).map_err(|misfit| Fault {
-            hunk,
-            expected,
-            floor,
-            misfit,
-        })?;
-        offset = distance(written, place);
-        out.extend(image[floor..place].iter().copied().flatten());
-        out.extend(after(hunk).flatten());
-        floor = place + before(hunk).count();
-        applied.push(AppliedHunk {
-            hunk: hunk.number,
-            line: place + 1,
-            offset,
-        });
+        match place(image, hunk, floor, expected) {
+            Ok(place) => {
+                offset = distance(written, place);
+                placed(hunk, place);
+                floor = place + before(hunk).count();
+            }
+            Err(misfit) => misplaced(Fault {
+                hunk,
+                expected,
+                floor,
+                misfit,
+            }),
+        }
     }
-    out.extend(image[floor..].iter().copied().flatten());
-    Ok((out, applied))
 }
 
 /// The place that the hunk's header names, from 0. An empty range is named by the line before it.

@@ -10,17 +10,23 @@ mod failure;
 mod header;
 mod hunks;
 mod lines;
+mod make;
 mod names;
+mod refresh;
 mod session;
+mod stack;
 mod subst;
 
 pub use error::{PatchError, UnsupportedChange};
 pub use failure::{CrlfNote, HunkFailure, HunkNote, SubstFailure};
 pub use header::PatchHeader;
+pub use make::{MakeError, Unmade, make};
+pub use refresh::{Conflict, Proposal, Refreshed, refresh};
 pub use session::{
     AppliedFile, AppliedHunk, AppliedPatch, FileChange, PatchSession, PatchedTree, PendingScript,
     Step,
 };
+pub use stack::{Drift, FitVerdict, PatchFit, PatchPart, PatchStack};
 
 use crate::digest::Sha256Digest;
 

@@ -173,7 +173,11 @@ impl PatchSession {
             match &patch.content {
                 Content::Diff(files) => {
                     for file in files {
-                        apply_diff(&patch.name, &mut tree, file, &mut hunks)?;
+                        let applied = apply_diff(&patch.name, &mut tree, file)?;
+                        hunks
+                            .entry(file.path.clone())
+                            .or_insert_with(Vec::new)
+                            .extend(applied);
                     }
                 }
                 Content::Substitutions(substitutions) => {
@@ -228,7 +232,7 @@ impl PatchSession {
 }
 
 /// Which paths differ, and how.
-fn changes(before: &SourceTree, after: &SourceTree) -> BTreeMap<TreePath, FileChange> {
+pub(super) fn changes(before: &SourceTree, after: &SourceTree) -> BTreeMap<TreePath, FileChange> {
     let mut changes = BTreeMap::new();
     for (path, entry) in before.iter() {
         match after.entry(path) {
@@ -247,14 +251,14 @@ fn changes(before: &SourceTree, after: &SourceTree) -> BTreeMap<TreePath, FileCh
     changes
 }
 
-fn apply_diff(
+/// Does to the tree what a diff says of one file. On an error the tree is as it was.
+pub(super) fn apply_diff(
     patch: &str,
     tree: &mut SourceTree,
     diff: &FileDiff,
-    hunks: &mut BTreeMap<TreePath, Vec<AppliedHunk>>,
-) -> Result<(), PatchError> {
+) -> Result<Vec<AppliedHunk>, PatchError> {
     let path = &diff.path;
-    let applied = match diff.action {
+    Ok(match diff.action {
         Action::Create => create(patch, tree, diff)?,
         Action::Modify => {
             let (bytes, mode) = file(patch, tree, path)?;
@@ -274,9 +278,7 @@ fn apply_diff(
             tree.remove(path);
             applied
         }
-    };
-    hunks.entry(path.clone()).or_default().extend(applied);
-    Ok(())
+    })
 }
 
 fn create(
@@ -307,7 +309,8 @@ fn create(
     Ok(applied)
 }
 
-fn apply_substitution(
+/// Does the substitution that is number `number` in the patch. On an error the tree is as it was.
+pub(super) fn apply_substitution(
     patch: &str,
     tree: &mut SourceTree,
     substitution: &Substitution,

@@ -109,6 +109,12 @@ pub(super) fn apply(
 ) -> Result<Vec<u8>, PatchError> {
     let find = substitution.find.as_bytes();
     let places = places(bytes, find);
+    if !places.is_empty() && is_made(substitution, bytes) {
+        return Err(PatchError::AlreadyApplied {
+            patch: patch.to_owned(),
+            file: substitution.file.clone(),
+        });
+    }
     if places.len() != substitution.count {
         let failure = failure(patch, number, substitution, bytes, &places);
         return Err(PatchError::CountDiffers(Box::new(failure)));
@@ -124,6 +130,37 @@ pub(super) fn apply(
     Ok(out)
 }
 
+/// A text to find as it is shown: by lines, those that are too many left out.
+pub(super) fn shown(find: &str) -> Vec<String> {
+    const MOST: usize = 8;
+    let lines = lines::split(find.as_bytes());
+    let shown = lines.iter().take(MOST);
+    let mut shown: Vec<_> = shown.map(|line| lines::shown(line)).collect();
+    if lines.len() > MOST {
+        shown.push("…".to_owned());
+    }
+    shown
+}
+
+/// Whether the file has what the substitution makes, as often as it makes it, and what it looks for
+/// nowhere else. A replacement that holds the text it replaces, as one that adds lines does, would
+/// go in a second time otherwise.
+fn is_made(substitution: &Substitution, bytes: &[u8]) -> bool {
+    let (find, replace) = (
+        substitution.find.as_bytes(),
+        substitution.replace.as_bytes(),
+    );
+    if replace.is_empty() {
+        return false;
+    }
+    let made = places(bytes, replace);
+    let is_inside = |place: &usize| {
+        let inside = |made: &usize| made <= place && place + find.len() <= made + replace.len();
+        made.iter().any(inside)
+    };
+    made.len() == substitution.count && places(bytes, find).iter().all(is_inside)
+}
+
 /// Where `find` stands in `bytes`, from the left and without overlap.
 fn places(bytes: &[u8], find: &[u8]) -> Vec<usize> {
     let mut places = Vec::new();
@@ -135,6 +172,49 @@ fn places(bytes: &[u8], find: &[u8]) -> Vec<usize> {
     places
 }
 
+/// Where a text of several lines comes nearest to being there.
+struct BestFit<'a> {
+    /// The first line of the file that differs, from 0.
+    line: usize,
+    /// What should be on it.
+    wanted: &'a [u8],
+}
+
+/// The place where most lines of a text of several lines are; the first of equals. The text may
+/// begin and end in the middle of a line.
+fn best_fit<'a>(file: &[&[u8]], find: &'a [u8]) -> Option<BestFit<'a>> {
+    let wanted = lines::split(find);
+    let last = wanted.len().checked_sub(1).filter(|last| *last > 0)?;
+    let is_there = |at: usize, line: Option<&&[u8]>| {
+        let (wanted, Some(line)) = (wanted[at], line) else {
+            return false;
+        };
+        // A blank line is everywhere and says nothing of the place.
+        let is_blank = wanted.trim_ascii().is_empty();
+        !is_blank
+            && match at {
+                0 => line.ends_with(wanted),
+                at if at == last && !wanted.ends_with(b"\n") => line.starts_with(wanted),
+                _ => *line == wanted,
+            }
+    };
+    let score = |place: usize| {
+        let there = (0..wanted.len()).filter(|at| is_there(*at, file.get(place + at)));
+        there.count()
+    };
+    let best = (0..file.len()).max_by_key(|place| (score(*place), std::cmp::Reverse(*place)))?;
+    if score(best) == 0 {
+        return None;
+    }
+    let is_equal = |at: usize| file.get(best + at) == Some(&wanted[at]);
+    let differs = |at: &usize| !is_there(*at, file.get(best + at)) && !is_equal(*at);
+    let first = (0..wanted.len()).find(differs)?;
+    Some(BestFit {
+        line: best + first,
+        wanted: wanted[first],
+    })
+}
+
 fn failure(
     patch: &str,
     number: usize,
@@ -143,20 +223,32 @@ fn failure(
     places: &[usize],
 ) -> SubstFailure {
     let line_of = |place: &usize| bytes[..*place].split(|byte| *byte == b'\n').count();
+    let find = substitution.find.as_bytes();
     let mut nearest = None;
+    let mut wanted_there = None;
     let mut crlf = None;
+    let mut made = Vec::new();
     if places.is_empty() {
         let with_crlf = substitution.find.replace('\n', "\r\n");
         let count = self::places(bytes, with_crlf.as_bytes()).len();
         crlf = (count > 0).then_some(CrlfNote { count });
         let file_lines = lines::split(bytes);
-        let wanted = substitution
-            .find
-            .lines()
-            .find(|line| !line.trim().is_empty());
-        nearest = wanted
-            .and_then(|wanted| lines::nearest(&file_lines, wanted.as_bytes()))
-            .map(|place| (place + 1, lines::shown(file_lines[place])));
+        if let Some(found) = best_fit(&file_lines, find) {
+            let text = file_lines.get(found.line).map(|line| lines::shown(line));
+            let text = text.unwrap_or_else(|| "(the end of the file)".to_owned());
+            nearest = Some((found.line + 1, text));
+            wanted_there = Some(lines::shown(found.wanted));
+        } else {
+            let mut wanted = substitution.find.lines();
+            nearest = wanted
+                .find(|line| !line.trim().is_empty())
+                .and_then(|wanted| lines::nearest(&file_lines, wanted.as_bytes()))
+                .map(|place| (place + 1, lines::shown(file_lines[place])));
+        }
+        if is_made(substitution, bytes) {
+            let places = self::places(bytes, substitution.replace.as_bytes());
+            made = places.iter().map(line_of).collect();
+        }
     }
     SubstFailure {
         patch: patch.to_owned(),
@@ -166,7 +258,9 @@ fn failure(
         wanted: substitution.count,
         lines: places.iter().map(line_of).collect(),
         nearest,
+        wanted_there,
         crlf,
+        made,
     }
 }
 
@@ -195,6 +289,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_already_is_not_put_in_again() {
+        let add = substitution("import os\n", "import os\nimport re\n", 1);
+        let once = apply("1.subst.yaml", 1, &add, b"import os\n").unwrap();
+        let twice = apply("1.subst.yaml", 1, &add, &once).unwrap_err();
+        assert_eq!(
+            twice.to_string(),
+            "patch `1.subst.yaml` is already applied to `setup.py`: its reverse applies"
+        );
+        // The new text stands elsewhere too, and the old one where it belongs.
+        let flag = substitution("-O2", "-O3", 1);
+        let bytes = apply("1.subst.yaml", 1, &flag, b"-O2\n-O3\n").unwrap();
+        assert_eq!(bytes, b"-O3\n-O3\n");
+        // A shorter text that is part of the old one.
+        let cut = substitution("-O3 -g", "-O3", 1);
+        let bytes = apply("1.subst.yaml", 1, &cut, b"-O3 -g\n").unwrap();
+        assert_eq!(bytes, b"-O3\n");
+        let error = apply("1.subst.yaml", 1, &cut, &bytes).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "substitution 1 of patch `1.subst.yaml` wants `-O3 -g` once in `setup.py` and finds it \
+             nowhere; what it would make is there already, at line 1"
+        );
+    }
+
+    #[test]
     fn another_count_is_said_with_its_lines() {
         let file = b"import os\narchs = ['8.0']\nmore = ['8.0']\n";
         let refused = |find: &str, count: usize, file: &[u8]| {
@@ -210,6 +329,9 @@ mod tests {
                 refused("archs = ['9.0']", 1, file),
                 refused("nothing like it", 1, file),
                 refused("import os\narchs", 1, crlf),
+                refused("os\narchs = ['9.0']\nmore", 1, file),
+                refused("archs = ['8.0']\nmore = ['8.0']\nlast", 1, file),
+                refused("nothing\nlike it", 1, file),
             ]
             .join("\n"),
             @"
@@ -217,6 +339,9 @@ mod tests {
             substitution 2 of patch `1.subst.yaml` wants `archs = ['9.0']` once in `setup.py` and finds it nowhere; line 2 is like it: `archs = ['8.0']`
             substitution 2 of patch `1.subst.yaml` wants `nothing like it` once in `setup.py` and finds it nowhere
             substitution 2 of patch `1.subst.yaml` wants `import os` once in `setup.py` and finds it nowhere; with CRLF line ends it is there once
+            substitution 2 of patch `1.subst.yaml` wants `os` once in `setup.py` and finds it nowhere; nearest, line 2 should be `archs = ['9.0']` and is `archs = ['8.0']`
+            substitution 2 of patch `1.subst.yaml` wants `archs = ['8.0']` once in `setup.py` and finds it nowhere; nearest, line 4 should be `last` and is `(the end of the file)`
+            substitution 2 of patch `1.subst.yaml` wants `nothing` once in `setup.py` and finds it nowhere
             "
         );
     }

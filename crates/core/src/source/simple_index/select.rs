@@ -104,6 +104,37 @@ pub fn find_sdist(
     })
 }
 
+/// Every `.tar.gz` sdist with its version, from old to new, yanked ones among them.
+pub fn sdists(files: &[IndexFile], project: &PackageName) -> Vec<(PackageVersion, IndexFile)> {
+    let mut sdists: Vec<_> = files
+        .iter()
+        .filter_map(|file| Some((sdist_version(&file.file_name, project)?, file)))
+        .collect();
+    sdists.sort_by(|one, other| one.0.cmp(&other.0));
+    let public = sdists.into_iter().filter_map(|(version, file)| {
+        let version = version.to_string().parse().ok()?;
+        Some((version, file.clone()))
+    });
+    public.collect()
+}
+
+/// The newest sdist that an installer would take: not yanked, and a final release unless there is
+/// none (PEP 592, PEP 440).
+pub fn newest_sdist(
+    files: &[IndexFile],
+    project: &PackageName,
+) -> Option<(PackageVersion, IndexFile)> {
+    let mut sdists = sdists(files, project);
+    sdists.retain(|(_, file)| file.yanked.is_none());
+    let is_final = |version: &PackageVersion| {
+        let version = version.to_string().parse::<Version>();
+        version.is_ok_and(|version| !version.any_prerelease())
+    };
+    let last_final = sdists.iter().rposition(|(version, _)| is_final(version));
+    let place = last_final.or(sdists.len().checked_sub(1))?;
+    Some(sdists.swap_remove(place))
+}
+
 fn of_version<'a>(
     files: &'a [IndexFile],
     project: &'a PackageName,
@@ -119,12 +150,12 @@ fn of_version<'a>(
 /// The version in the name of a `.tar.gz` sdist.
 ///
 /// Old names keep `-` and `.` in the project (`flash-attn-2.0.tar.gz`), so every split is tried.
-fn sdist_version(file_name: &str, project: &PackageName) -> Option<Version> {
+pub(super) fn sdist_version(file_name: &str, project: &PackageName) -> Option<Version> {
     leading_version(file_name.strip_suffix(".tar.gz")?, project)
 }
 
 /// The version in the name of a file that is no `.tar.gz` sdist.
-fn other_version(file_name: &str, project: &PackageName) -> Option<Version> {
+pub(super) fn other_version(file_name: &str, project: &PackageName) -> Option<Version> {
     if let Some(stem) = file_name.strip_suffix(".whl") {
         let (name, rest) = stem.split_once('-')?;
         let version = rest.split('-').next()?;
@@ -217,6 +248,39 @@ mod tests {
         check_found("flash-attn-2.0.tar.gz", "2.0");
         check_found("Flash.Attn-2.0.0-1.tar.gz", "2.0.0.post1");
         check_found("flash_attn-2.7.4.post1.tar.gz", "2.7.4.post1");
+    }
+
+    #[track_caller]
+    fn check_newest(names: &[&str], want: Option<&str>) {
+        let files: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let (name, yanked) = match name.strip_prefix("yanked ") {
+                    Some(name) => (name, Some(String::new())),
+                    None => (*name, None),
+                };
+                let file = file(name, None);
+                IndexFile { yanked, ..file }
+            })
+            .collect();
+        let newest = newest_sdist(&files, &"flash-attn".parse().unwrap());
+        let newest = newest.map(|(version, _)| version.to_string());
+        assert_eq!(newest.as_deref(), want, "{names:?}");
+    }
+
+    #[test]
+    fn the_newest_sdist_is_the_one_that_an_installer_takes() {
+        let old = "flash_attn-2.9.tar.gz";
+        let new = "flash_attn-2.10.tar.gz";
+        check_newest(&[new, old, "flash_attn-3.0-py3-none-any.whl"], Some("2.10"));
+        check_newest(&[old, "yanked flash_attn-2.10.tar.gz"], Some("2.9"));
+        check_newest(&[new, "flash_attn-3.0rc1.tar.gz"], Some("2.10"));
+        check_newest(
+            &["flash_attn-3.0rc1.tar.gz", "flash_attn-3.0.dev1.tar.gz"],
+            Some("3.0rc1"),
+        );
+        check_newest(&["flash_attn-2.10.post1.tar.gz", new], Some("2.10.post1"));
+        check_newest(&["yanked flash_attn-2.10.tar.gz", "other-1.0.tar.gz"], None);
     }
 
     #[test]

@@ -314,3 +314,39 @@ async fn a_repository_that_is_not_there_is_told_in_gits_words() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn the_head_and_the_tags_of_a_repository_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let repo = Repo::new(folder.path(), "repo");
+    repo.write("setup.py", "1\n");
+    let first = repo.commit();
+    repo.git(&["tag", "v1.0"]);
+    repo.write("setup.py", "2\n");
+    let second = repo.commit();
+    repo.git(&["tag", "--annotate", "--message=x", "v2.0"]);
+    repo.git(&["branch", "other", &first]);
+    let cache = folder.path().join("cache");
+    let url: GitUrl = repo.url().parse().unwrap();
+    let refs = fetcher(&cache).remote_refs(&url, |_| {}).await.unwrap();
+    assert_eq!(refs.head, Some(second.parse().unwrap()));
+    let tags: Vec<_> = refs
+        .tags
+        .iter()
+        .map(|(tag, commit)| (tag.as_str(), commit.as_str()))
+        .collect();
+    assert_eq!(tags, [("v1.0", &*first), ("v2.0", &*second)]);
+    assert!(!cache.exists(), "nothing is fetched");
+
+    let nowhere: GitUrl = "file:///nonexistent/repo".parse().unwrap();
+    let error = fetcher(&cache)
+        .remote_refs(&nowhere, |_| {})
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("`git ls-remote` for `file:///nonexistent/repo` failed"),
+        "{error}"
+    );
+}

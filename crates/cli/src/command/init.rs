@@ -1,0 +1,133 @@
+//! `wheelfarm init`.
+
+use std::error::Error;
+use std::str::FromStr;
+
+use wheelfarm_core::ident::PackageName;
+use wheelfarm_core::scaffold::trial;
+use wheelfarm_core::source::SourceUrlError;
+use wheelfarm_core::version::VersionError;
+use wheelfarm_engine::farm_folder::FarmFolder;
+use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
+use wheelfarm_engine::run::StopSignal;
+use wheelfarm_engine::scaffold::{BeginError, BeginErrorKind, NewPackage, Origin, begin};
+
+use super::{cache_folder, listen};
+use crate::args::{Format, InitArgs, InitCommand, InitPackageArgs};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::render;
+use crate::render::init::Begun;
+
+pub(super) fn run(args: &InitArgs) -> Result<ExitCode, Failure> {
+    match &args.what {
+        InitCommand::Package(args) => package(args),
+    }
+}
+
+fn package(args: &InitPackageArgs) -> Result<ExitCode, Failure> {
+    let name = name(&args.name)?;
+    let origin = origin(args)?;
+    let farm = FarmFolder::read_matrix(&args.matrix)?;
+    let new = fetch(args, &farm, &name, &origin)?;
+    let plan = trial(&farm.matrix, &new.package);
+    new.write().map_err(failure)?;
+    let begun = Begun {
+        new: &new,
+        plan: &plan,
+        matrix: &args.matrix,
+    };
+    match args.format {
+        Format::Human => render::init::human(&begun),
+        Format::Json => render::init::json(&begun),
+    }?;
+    Ok(ExitCode::Done)
+}
+
+fn name(text: &str) -> Result<PackageName, Failure> {
+    text.parse().map_err(|error| {
+        let failure = Failure::bad_input(anyhow::Error::new::<wheelfarm_core::ident::IdentError>(
+            error,
+        ));
+        match PackageName::normalise(text) {
+            Ok(name) => failure.with_hint(format!("write `{name}`")),
+            Err(_) => failure,
+        }
+    })
+}
+
+fn origin(args: &InitPackageArgs) -> Result<Origin, Failure> {
+    let version_hint = |error: &VersionError| Some(error.hint());
+    let url_hint = |_: &SourceUrlError| None;
+    let (Some(url), Some(commit)) = (&args.git, &args.commit) else {
+        return Ok(Origin::Sdist {
+            index: parse(&args.index, url_hint)?,
+            version: args
+                .sdist
+                .as_deref()
+                .map(|text| parse(text, version_hint))
+                .transpose()?,
+        });
+    };
+    let commit_hint = |_: &_| Some("`git ls-remote URL BRANCH-OR-TAG` gives the full commit");
+    Ok(Origin::Git {
+        url: parse(url, url_hint)?,
+        commit: parse(commit, commit_hint)?,
+        version: args
+            .release
+            .as_deref()
+            .map(|text| parse(text, version_hint))
+            .transpose()?,
+    })
+}
+
+fn parse<T, E>(text: &str, hint: impl Fn(&E) -> Option<&'static str>) -> Result<T, Failure>
+where
+    T: FromStr<Err = E>,
+    E: Error + Send + Sync + 'static,
+{
+    text.parse().map_err(|error| {
+        let hint = hint(&error);
+        let failure = Failure::bad_input(error);
+        match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    })
+}
+
+#[tokio::main]
+async fn fetch(
+    args: &InitPackageArgs,
+    farm: &FarmFolder,
+    name: &PackageName,
+    origin: &Origin,
+) -> Result<NewPackage, Failure> {
+    let options = FetchOptions {
+        // Somebody waits.
+        attempts: 3,
+        ..FetchOptions::default()
+    };
+    let cache = cache_folder(args.cache.as_ref());
+    let fetcher = Fetcher::new(cache, options).map_err(Failure::infrastructure)?;
+    let stop = StopSignal::default();
+    let token = stop.stop.clone();
+    tokio::select! {
+        biased;
+        () = token.cancelled() => Err(Failure::new(ExitCode::Cancelled, anyhow::anyhow!("stopped"))),
+        new = begin(farm, &fetcher, name, origin, |_| {}) => new.map_err(failure),
+        error = listen(stop) => Err(error),
+    }
+}
+
+fn failure(error: BeginError) -> Failure {
+    let hint = error.hint();
+    let failure = match error.kind() {
+        BeginErrorKind::Input => Failure::bad_input(error),
+        BeginErrorKind::Infrastructure => Failure::infrastructure(error),
+    };
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}

@@ -1,0 +1,31 @@
+//! What works with what: CUDA toolkit x arch x host compiler, torch x CUDA x Python x arch, as cited
+//! data, and the answers to what a person asks of it.
+//!
+//! The data is `data/compat.yaml`. What has no row is unknown, which is not the same as impossible.
+//! Drivers and GPUs are [`crate::gpu`]'s.
+
+mod answer;
+mod builds;
+mod code;
+mod lookup;
+mod question;
+mod reason;
+mod sections;
+mod table;
+#[cfg(test)]
+mod transcript;
+
+pub use answer::{Answer, answer};
+pub use builds::{BuildOnGpu, TorchBuild};
+pub use code::{CodeKind, CodeOnGpu, CodeRun, grouped};
+pub use lookup::{
+    Verdict, base_of, toolkit_compiles, toolkit_is_on_pypi, toolkit_takes_gcc, torch_has_cuda,
+    torch_has_python, torch_has_row, torch_is_released, torch_on_pypi_is_for, torch_takes_arch,
+    torch_takes_gcc,
+};
+pub use question::{Question, TorchAsked, TorchAskedError};
+pub use reason::{Fit, Reason};
+pub use sections::{
+    BuildGpus, GpuSection, HostCompilers, PythonSection, ToolkitOnGpu, ToolkitSection, TorchSection,
+};
+pub use table::{Base, CxxAbi, Index, Match};
