@@ -200,18 +200,29 @@ async fn kill_group(group: Option<u32>) {
     let Some(id) = group else {
         return;
     };
-    // The shell's own `kill`, for the program may not be installed. It fails on a group that has ended,
-    // which is what is wanted.
-    let asked = Command::new("sh")
+    // A second Ctrl-C goes to all of this program's group, and ends a shell that has just been started
+    // before it is in its own.
+    for _ in 0..3 {
+        match kill_with_shell(id).await {
+            Ok(status) if status.code().is_some() => return,
+            Ok(status) => tracing::debug!(id, %status, "the shell that kills was killed"),
+            Err(error) => tracing::debug!(id, %error, "no shell to kill with"),
+        }
+    }
+    tracing::warn!(id, "what the program started may go on");
+}
+
+/// The shell's own `kill`, for the program may not be installed. It fails on a group that has ended,
+/// which is what is wanted.
+async fn kill_with_shell(id: u32) -> io::Result<ExitStatus> {
+    Command::new("sh")
         .args(["-c", "kill -s KILL -- \"-$1\"", "sh", &id.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        .process_group(0)
         .status()
-        .await;
-    if let Err(error) = asked {
-        tracing::warn!(id, %error, "what the program started may go on");
-    }
+        .await
 }
 
 #[cfg(test)]
