@@ -191,6 +191,9 @@ def _():
     package = "sageattention" if line() == 1 else "sageattention.triton"
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", INTERPRETED.format(package=package)],
                          env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, timeout=900)
+    # Triton's interpreter of 3.6 makes Python numbers of arrays in a way that numpy 2.4 no longer takes.
+    if "only 0-dimensional arrays can be converted to Python scalars" in run.stderr:
+        raise NotChecked("this Triton's interpreter does not work with this numpy")
     assert run.returncode == 0, run.stderr[-400:]
     return ("the int8 Triton kernels, interpreted on the CPU (not the GPU code), against attention in double "
             f"precision: mean relative difference {float(run.stdout):.4f} (8-bit keys and queries)")
