@@ -41,8 +41,9 @@ export MAX_JOBS="${MAX_JOBS:-$fitting}"
     sed -n 's/^\([A-Za-z0-9._-]*\)==/\1 /p' /usr/share/wheelfarm/requirements.txt
 } > /build/tools.txt
 
-# The wheel of an earlier attempt in a kept volume is none of this build.
-rm -rf "${OUT:?}"/*
+# In a kept volume: the wheel of an earlier attempt is none of this build, and a library may have been cut off
+# while it was linked. Objects are ninja's to judge.
+rm -rf "${OUT:?}"/* build/lib* build/bdist*
 if [ -n "${WHEELFARM_REHEARSAL:-}" ]; then
     export PATH="/opt/wheelfarm/rehearsal:$PATH"
 fi

@@ -18,15 +18,17 @@ import sys
 
 SOURCE_SUFFIXES = (".cu", ".c", ".cc", ".cpp", ".cxx", ".C")
 # Folders in which cmake and autoconf try compilers out.
-PROBES = ("CMakeScratch", "CMakeTmp", "CompilerIdC", "CompilerIdCXX", "CompilerIdCUDA", "conftest")
+PROBES = ("CMakeScratch", "CMakeTmp", "CompilerId", "_CMakeLTOTest", "meson-private", "conftest")
+# With these a compiler answers, and makes no part of anything.
+QUESTIONS = ("-E", "-M", "-MM", "--preprocess", "--version", "-V", "-dryrun", "--dryrun", "-")
 
 
 def main():
     name = os.path.basename(sys.argv[0])
     arguments = sys.argv[1:]
     if name == "nvcc":
-        real = os.path.join(os.environ.get("CUDA_HOME", "/usr/local/cuda"), "bin", "nvcc.real")
-        if not any(probe in os.getcwd() for probe in PROBES):
+        real = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "nvcc.real")
+        if not is_probe("."):
             record(effective(arguments))
     else:
         real = next_on_path(name)
@@ -40,7 +42,9 @@ def record(arguments):
     path = os.environ.get("WHEELFARM_COMMANDS")
     if not path:
         return
-    line = json.dumps({"cwd": os.getcwd(), "argv": arguments}) + "\n"
+    # A name that is no text is shown with question marks: JSON has no place for it.
+    plain = [argument.encode("utf-8", "replace").decode() for argument in arguments]
+    line = json.dumps({"cwd": os.getcwd(), "argv": plain}) + "\n"
     # One write to a file opened for appending: lines of compilers side by side do not mix.
     log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(log, line.encode())
@@ -77,15 +81,18 @@ def read_options(path):
 def is_work(arguments):
     """Whether a command makes a part of the package, and does not ask the compiler something."""
     output = output_of(arguments)
-    if output is None or any(probe in os.path.abspath(output) for probe in PROBES):
+    if output is None or is_probe(output) or any(question in arguments for question in QUESTIONS):
         return False
-    inputs = [argument for argument in arguments if not argument.startswith("-")]
+    inputs = [a for a in arguments if not a.startswith("-") and a != output]
     sources = [path for path in inputs if path.endswith(SOURCE_SUFFIXES)]
     if not sources:
         return any(path.endswith((".o", ".a", ".rsp")) for path in inputs)
-    return all(os.path.abspath(path).startswith("/build/") for path in sources) and not any(
-        probe in os.path.abspath(path) for path in sources for probe in PROBES
-    )
+    # What lies in a temporary folder is what a build tries compilers out on.
+    return all(os.path.abspath(path).startswith("/build/source/") and not is_probe(path) for path in sources)
+
+
+def is_probe(path):
+    return any(probe in os.path.abspath(path) for probe in PROBES)
 
 
 def output_of(arguments):

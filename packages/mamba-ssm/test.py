@@ -91,9 +91,9 @@ def _():
     try:
         import mamba_ssm
         from mamba_ssm.ops.selective_scan_interface import selective_scan_ref
-    except Exception as error:
+    except RuntimeError as error:
         # Its Triton and TileLang kernels may ask for a driver as soon as they are imported.
-        if torch.cuda.is_available():
+        if torch.cuda.is_available() or not any(word in str(error).lower() for word in ("driver", "libcuda")):
             raise
         raise NotChecked(f"does not import without a GPU: {type(error).__name__}: {error}"[:300])
     assert mamba_ssm.__version__ == VERSION, mamba_ssm.__version__

@@ -116,7 +116,7 @@ pub(crate) struct BuildArgs {
     #[arg(long, conflicts_with = "resume")]
     pub(crate) rehearse: bool,
     /// Keep what a stopped or failed build has compiled, and go on from what an earlier run with
-    /// this flag has kept. Only for builds that ninja or make drives.
+    /// this flag has kept. For builds that ninja drives: it knows which objects are whole.
     #[arg(long)]
     pub(crate) resume: bool,
     /// Jobs at a time, instead of the matrix's `build.jobs`.

@@ -67,6 +67,17 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileErro
     staged.persist(path)
 }
 
+/// Writes `bytes` to a file of the user's own: a link stays, and so do the rights of the file that it
+/// leads to.
+pub fn rewrite(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
+    let path = path.as_ref();
+    let failed = |source| FileError::new("write", path, source);
+    let real = fs_err::canonicalize(path).map_err(failed)?;
+    let rights = fs_err::metadata(&real).map_err(failed)?.permissions();
+    write_atomic(&real, bytes)?;
+    fs_err::set_permissions(&real, rights).map_err(failed)
+}
+
 /// Copies a file to `to`, which holds the whole copy or what it held before.
 pub fn copy_atomic(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), FileError> {
     let to = to.as_ref();

@@ -101,9 +101,9 @@ fn told_before(path: &Utf8Path) -> Result<Told, Failure> {
 }
 
 fn write(proposal: &Proposal) -> Result<(), Failure> {
-    if let Some(matrix) = &proposal.matrix {
-        files::write_atomic(&matrix.path, matrix.after.as_bytes())
-            .map_err(Failure::infrastructure)?;
-    }
-    Ok(())
+    let Some(matrix) = &proposal.matrix else {
+        return Ok(());
+    };
+    files::rewrite(Utf8Path::new(&matrix.path), matrix.after.as_bytes())
+        .map_err(Failure::infrastructure)
 }

@@ -127,9 +127,11 @@ pub fn judge(
     let source_names = SourceNames::of(contract);
     for invocation in commands.iter().filter_map(Invocation::read) {
         for source in &invocation.sources {
-            let inside = source.strip_prefix(source_folder);
-            let name = inside.map_or(source.as_str(), |rest| rest.trim_start_matches('/'));
-            judging.source(name, &invocation.targets, &source_names);
+            // What lies elsewhere is what a build tries nvcc out on.
+            if let Some(inside) = source.strip_prefix(source_folder) {
+                let name = inside.trim_start_matches('/');
+                judging.source(name, &invocation.targets, &source_names);
+            }
         }
     }
     judging.finish(extent, &source_names)
@@ -154,8 +156,10 @@ impl SourceNames {
         let with_code = contract
             .module_terms()
             .filter(|terms| terms.device_code == DeviceCode::Required);
+        // One that gets nothing of what was asked for is not built.
         let targets: BTreeSet<_> = with_code
             .map(|terms| contract.targets(Some(terms)))
+            .filter(|targets| *targets != Targets::default())
             .collect();
         let mut targets = targets.into_iter();
         match (targets.next(), targets.next()) {
@@ -440,6 +444,14 @@ mod tests {
                 "sources: `csrc/more_sm80.cu` compiled for 9.0a; the contract wants 8.0 9.0 12.0+PTX",
             ],
         );
+    }
+
+    #[test]
+    fn what_a_build_tries_nvcc_out_on_is_no_source() {
+        let probe = compile("/build/tmp/x/test.cu", "-arch=sm_50");
+        let commands = [compile("k.cu", ALL), probe];
+        let report = judge(&commands, &contract(""), "/build/source", Extent::Whole);
+        assert_eq!((report.compilations, report.faults), (1, Vec::new()));
     }
 
     #[test]

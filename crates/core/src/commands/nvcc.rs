@@ -27,6 +27,17 @@ pub enum FlagError {
     /// No flag names an arch: nvcc takes its default, the oldest that it knows.
     #[error("no flag names an arch, so nvcc takes its default")]
     NoArch,
+    /// Code is compiled as for one arch and named for another: what the source holds for that one
+    /// alone is left out, and nothing in the result shows it.
+    #[error("`{flag}` compiles `{code}` from the code of `{arch}`")]
+    OtherArch {
+        /// The flag.
+        flag: String,
+        /// What it is named for.
+        code: String,
+        /// What it is compiled as.
+        arch: String,
+    },
     /// A flag that cannot be read.
     #[error("`{flag}` names no arch that is known")]
     Unknown {
@@ -69,23 +80,25 @@ const WITH_VALUE: [&str; 30] = [
     "--threads",
 ];
 
-/// Options that make nvcc compile and stop before it links.
-const COMPILING: [&str; 14] = [
-    "-c",
-    "--compile",
-    "-dc",
-    "--device-c",
-    "-dw",
-    "--device-w",
-    "-cubin",
-    "--cubin",
-    "-fatbin",
-    "--fatbin",
-    "-ptx",
-    "--ptx",
-    "-cuda",
-    "--cuda",
+/// Options with which nvcc compiles nothing. With any other, and with none, it compiles its sources,
+/// whether it links them then or not.
+const NOT_COMPILING: [&str; 12] = [
+    "-E",
+    "--preprocess",
+    "-M",
+    "--generate-dependencies",
+    "-MM",
+    "--generate-nonsystem-dependencies",
+    "-dryrun",
+    "--dryrun",
+    "-V",
+    "--version",
+    "-h",
+    "--help",
 ];
+
+/// The ends of the names that nvcc takes for source with `-x cu`; without it, only the first.
+const SOURCE_ENDS: [&str; 6] = ["cu", "c", "cc", "cpp", "cxx", "C"];
 
 impl Invocation {
     /// Reads a command line; `None` when it compiles no CUDA source: a version, a link, host code.
@@ -98,10 +111,10 @@ impl Invocation {
         let sources: Vec<_> = reader
             .inputs
             .iter()
-            .filter(|input| reader.language_is_cuda || is_cuda_source(input))
+            .filter(|input| is_source(input, reader.language_is_cuda))
             .map(|input| absolute(&command.cwd, input))
             .collect();
-        let compiles = reader.compiles && !sources.is_empty();
+        let compiles = !reader.only_asks && !sources.is_empty();
         compiles.then(|| Self {
             sources,
             targets: reader.targets(),
@@ -111,7 +124,7 @@ impl Invocation {
 
 #[derive(Debug, Default)]
 struct Reader<'a> {
-    compiles: bool,
+    only_asks: bool,
     language_is_cuda: bool,
     inputs: Vec<&'a str>,
     gencode: Vec<&'a str>,
@@ -135,7 +148,7 @@ impl<'a> Reader<'a> {
             "-arch" | "--gpu-architecture" => self.architecture = Some(value()),
             "-code" | "--gpu-code" => self.code = Some(value()),
             "-x" | "--x" => self.language_is_cuda |= value() == "cu",
-            _ if COMPILING.contains(&argument) => self.compiles = true,
+            _ if NOT_COMPILING.contains(&argument) => self.only_asks = true,
             _ if WITH_VALUE.contains(&argument) => drop(rest.next()),
             _ => {}
         }
@@ -147,6 +160,7 @@ impl<'a> Reader<'a> {
             let (virtual_arch, codes) = parts(gencode);
             for code in codes.unwrap_or_else(|| virtual_arch.into_iter().collect()) {
                 add(&mut targets, code, gencode)?;
+                compiled_as_named(virtual_arch, code, gencode)?;
             }
         }
         match (self.architecture, self.code) {
@@ -154,9 +168,10 @@ impl<'a> Reader<'a> {
                 let flag = format!("-arch={flag}");
                 return Err(FlagError::LeftToNvcc { flag });
             }
-            (_, Some(codes)) => {
+            (arch, Some(codes)) => {
                 for code in list(codes) {
                     add(&mut targets, code, codes)?;
+                    compiled_as_named(arch, code, codes)?;
                 }
             }
             // `-arch=sm_90` is short for machine code and PTX of that arch.
@@ -182,6 +197,22 @@ fn parts(gencode: &str) -> (Option<&str>, Option<Vec<&str>>) {
     };
     let arch = head.trim_matches(',').strip_prefix("arch=");
     (arch, codes)
+}
+
+/// Refuses `code` when `arch` is the virtual arch of another number: `__CUDA_ARCH__` is that one's.
+fn compiled_as_named(arch: Option<&str>, code: &str, flag: &str) -> Result<(), FlagError> {
+    let number = |text: &'_ str| {
+        let digits = text.rsplit('_').next().unwrap_or_default();
+        digits.trim_end_matches(['a', 'f']).to_owned()
+    };
+    match arch {
+        Some(arch) if number(arch) != number(code) => Err(FlagError::OtherArch {
+            flag: flag.to_owned(),
+            code: code.to_owned(),
+            arch: arch.to_owned(),
+        }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn list(codes: &str) -> Vec<&str> {
@@ -212,8 +243,9 @@ fn add(targets: &mut Targets, code: &str, flag: &str) -> Result<(), FlagError> {
 }
 
 /// nvcc goes by the end of the name, and knows this spelling only.
-fn is_cuda_source(path: &str) -> bool {
-    path.rsplit_once('.').is_some_and(|(_, end)| end == "cu")
+fn is_source(path: &str, language_is_cuda: bool) -> bool {
+    let end = path.rsplit_once('.').map(|(_, end)| end);
+    end == Some("cu") || (language_is_cuda && end.is_some_and(|end| SOURCE_ENDS.contains(&end)))
 }
 
 /// `path` from `cwd`, without `.` and `..`.
@@ -266,16 +298,16 @@ mod tests {
             "12.0f+PTX",
         );
         check(
-            "-x cu -c a.cpp --generate-code arch=compute_80,code=\"sm_80,sm_86\"",
-            "8.0 8.6",
+            "-x cu -c a.cpp --diag-suppress 550 --generate-code arch=compute_80,code=\"sm_80,compute_80\"",
+            "8.0+PTX",
         );
         check("-c a.cu -gencode arch=compute_80", "PTX 8.0");
         check("-c a.cu -arch=sm_90", "9.0+PTX");
         check("-c a.cu -arch sm_90 -code=sm_90", "9.0");
         check("-c a.cu -arch=compute_75", "PTX 7.5");
         check(
-            "-c a.cu -arch=compute_80 -code=sm_80,sm_89,compute_80",
-            "8.0+PTX 8.9",
+            "-shared -o a.so a.cu -arch=compute_80 -code=sm_80,compute_80",
+            "8.0+PTX",
         );
     }
 
@@ -288,6 +320,14 @@ mod tests {
         check(
             "-c a.cu -arch=native",
             "`-arch=native` leaves the archs to nvcc",
+        );
+        check(
+            "-c a.cu -gencode arch=compute_80,code=sm_90",
+            "`arch=compute_80,code=sm_90` compiles `sm_90` from the code of `compute_80`",
+        );
+        check(
+            "-c a.cu -arch=compute_90 -code=sm_90,sm_120",
+            "`sm_90,sm_120` compiles `sm_120` from the code of `compute_90`",
         );
         check(
             "-c a.cu -gencode arch=compute_1.,code=sm_1.",
@@ -308,7 +348,14 @@ mod tests {
 
     #[test]
     fn what_compiles_no_cuda_is_no_invocation() {
-        for line in ["--version", "-V", "-c a.cpp", "-dlink a.o -o b.o", "a.cu"] {
+        for line in [
+            "--version",
+            "-V",
+            "-c a.cpp",
+            "-dlink a.o -o b.o",
+            "-E a.cu",
+            "-v --dryrun a.cu",
+        ] {
             assert_eq!(read(line), None, "{line}");
         }
     }

@@ -111,6 +111,8 @@ struct Identity<'a> {
     archs: Option<String>,
     dockerfile: String,
     build_script: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpu_shim: Option<&'static str>,
     output: &'a str,
     local_version: String,
     source_date_epoch_s: u64,
@@ -147,6 +149,7 @@ impl Job {
             archs: job.archs.as_ref().map(ArchList::torch_list),
             dockerfile: render::recipe(&job)?,
             build_script: render::BUILD_SCRIPT,
+            gpu_shim: job.release.build.gpu_shim.then_some(render::GPU_SHIM),
             output: job.release.build.output.as_str(),
             local_version: job.local_version(),
             source_date_epoch_s: job.source_date_epoch_s,

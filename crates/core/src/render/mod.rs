@@ -21,7 +21,7 @@ pub const BUILD_SCRIPT: &str = include_str!("../../../../dockerfiles/build.sh");
 const NVCC_RECORDER: &str = include_str!("../../../../dockerfiles/nvcc_recorder.py");
 
 /// What shows a `setup.py` the GPUs that are asked for, inside the container.
-const GPU_SHIM: &str = include_str!("../../../../dockerfiles/gpu_shim.py");
+pub(crate) const GPU_SHIM: &str = include_str!("../../../../dockerfiles/gpu_shim.py");
 
 /// The folder of a container where the patched source lies.
 pub const SOURCE_FOLDER: &str = "/build/source";

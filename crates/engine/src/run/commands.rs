@@ -33,6 +33,8 @@ enum CommandsError {
     Engine(#[from] EngineError),
     #[error("failed to read nvcc's command lines")]
     Read(#[from] io::Error),
+    #[error("nvcc's command lines have more than {MAX_BYTES} bytes")]
+    TooLong,
     #[error(transparent)]
     Record(#[from] RecordError),
 }
@@ -115,6 +117,9 @@ async fn read<E: Engine>(container: &OwnedContainer<E>) -> Result<String, Comman
     let bytes = tokio::task::spawn_blocking(move || first_file(SyncIoBridge::new(archive)))
         .await
         .expect("reading a text does not panic")?;
+    if bytes.len() > usize::try_from(MAX_BYTES).unwrap_or(usize::MAX) {
+        return Err(CommandsError::TooLong);
+    }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -123,10 +128,6 @@ fn first_file(archive: impl Read) -> io::Result<Vec<u8>> {
     let mut archive = tar::Archive::new(archive);
     if let Some(entry) = archive.entries()?.next() {
         entry?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    }
-    if bytes.len() > usize::try_from(MAX_BYTES).unwrap_or(usize::MAX) {
-        let message = format!("nvcc's command lines have more than {MAX_BYTES} bytes");
-        return Err(io::Error::other(message));
     }
     Ok(bytes)
 }
@@ -137,7 +138,7 @@ fn commands_halt(error: &CommandsError) -> Halt {
         CommandsError::Read(_) => {
             Halt::failed(Stage::Compile, FailureKind::Infrastructure, chain(error))
         }
-        CommandsError::Record(_) => {
+        CommandsError::TooLong | CommandsError::Record(_) => {
             Halt::failed(Stage::Compile, FailureKind::Rejected, chain(error))
         }
     }

@@ -152,9 +152,14 @@ impl<E: Engine> JobContext<E> {
         };
         let res = running.stages(&staged).await;
         super::image::remove_builder(&running).await;
+        let is_built = matches!(res, Ok(Done::Built { .. }));
+        let summary = running.end(staged, res);
+        if is_built && summary.outcome == Outcome::Built {
+            self.remove_kept(&job, None).await;
+        }
         JobSummary {
             elapsed: started.elapsed(),
-            ..running.end(staged, res)
+            ..summary
         }
     }
 
@@ -169,6 +174,30 @@ impl<E: Engine> JobContext<E> {
         let memory_bytes = resources.memory.bytes().min(budget / slots);
         let milli_cpus = (u64::from(self.facts.cpus) * 1000 / slots).max(1000);
         (memory_bytes, milli_cpus)
+    }
+
+    fn kept_labels(&self, job: &Job) -> Labels {
+        Labels::default()
+            .with(container::labels::KEPT, &self.label())
+            .with(container::labels::JOB, job.id().as_str())
+    }
+
+    /// Removes what is kept of a job's builds, but for one volume. One that cannot be removed now is
+    /// tried again by the job's next build.
+    async fn remove_kept(&self, job: &Job, except: Option<&str>) {
+        let kept = match self.engine.owned(&self.kept_labels(job)).await {
+            Ok(kept) => kept.volumes,
+            Err(error) => {
+                tracing::warn!(job = %job.id(), %error, "kept volumes not listed");
+                return;
+            }
+        };
+        let others = kept.iter().filter(|name| Some(name.as_str()) != except);
+        for volume in others {
+            if let Err(error) = self.engine.remove_volume(volume).await {
+                tracing::warn!(job = %job.id(), %error, "kept volume not removed");
+            }
+        }
     }
 
     async fn say(&self, event: Event) {
@@ -362,7 +391,8 @@ impl<E: Engine> RunningJob<'_, E> {
         let res = self
             .compile_and_collect(&mut container, staged, begun)
             .await;
-        if res.is_err() && self.keeps_objects() {
+        // Until the wheel is on record: a disk may be full by then.
+        if self.keeps_objects() {
             container.keep_volumes();
         }
         if let Err(error) = container.remove().await {
@@ -454,9 +484,17 @@ impl<E: Engine> RunningJob<'_, E> {
 
     async fn compile_container(&mut self, image: &BuilderImage) -> Result<OwnedContainer<E>, Halt> {
         let spec = self.compile_spec(image).await;
-        OwnedContainer::create(Arc::clone(&self.cx.engine), spec)
-            .await
-            .map_err(|error| Halt::engine(Stage::Compile, &error))
+        if self.keeps_objects() {
+            // What was kept of the job under another digest is of no use any more.
+            let own = spec.volumes.first().map(|volume| volume.name.as_str());
+            self.cx.remove_kept(self.job, own).await;
+        }
+        let created = OwnedContainer::create(Arc::clone(&self.cx.engine), spec).await;
+        if created.is_err() {
+            // A volume that was filled in part looks like one that was gone on from.
+            self.cx.remove_kept(self.job, None).await;
+        }
+        created.map_err(|error| Halt::engine(Stage::Compile, &error))
     }
 
     async fn compile_spec(&mut self, image: &BuilderImage) -> ContainerSpec {
@@ -532,9 +570,9 @@ impl<E: Engine> RunningJob<'_, E> {
         Volume {
             name: format!("wheelfarm-kept-{}-{}", self.job.id(), self.key()),
             path,
-            labels: Labels::default()
-                .with(container::labels::KEPT, &self.cx.label())
-                .with(container::labels::JOB, self.job.id().as_str())
+            labels: self
+                .cx
+                .kept_labels(self.job)
                 .with(container::labels::DIGEST, &self.job.digest().to_string()),
         }
     }

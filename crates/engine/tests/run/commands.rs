@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use wheelfarm_core::outcome::{FailureKind, Outcome, Stage};
-use wheelfarm_engine::container::ScriptedRun;
+use wheelfarm_engine::container::{EngineErrorKind, Operation, ScriptedRun};
 use wheelfarm_engine::run::{BuildMode, Objects};
 
 use crate::farm::{Farm, archive, ends, good_run};
@@ -54,6 +54,33 @@ async fn a_build_of_hours_ends_at_its_first_wrong_command_line() {
     assert_eq!(failure.kind, FailureKind::Rejected);
     let want = "every module: `a.cu` compiled for 8.0; the contract wants 9.0";
     assert!(failure.detail.ends_with(want), "{}", failure.detail);
+    farm.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_under_another_digest_goes_when_the_job_is_built_again() {
+    let mut farm = farm();
+    farm.objects = Objects::Keep;
+    farm.engine.script_next(compiled_with(CUT));
+    assert_eq!(ends(&farm.build().await), ["rejected"]);
+    let first = farm.engine.left_behind();
+    assert_eq!(first.len(), 1, "{first:?}");
+
+    farm.write("sources/a/other.py", "");
+    farm.engine.script_next(compiled_with(CUT));
+    assert_eq!(ends(&farm.build().await), ["rejected"]);
+    let second = farm.engine.left_behind();
+    assert_eq!(second.len(), 1, "{second:?}");
+    assert_ne!(first, second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_may_be_filled_in_part_is_not_gone_on_from() {
+    let mut farm = Farm::new(&["a"]);
+    farm.objects = Objects::Keep;
+    farm.engine
+        .fail_next(Operation::Create, EngineErrorKind::DiskFull);
+    assert_eq!(ends(&farm.build().await), ["disk-full"]);
     farm.assert_clean();
 }
 

@@ -118,7 +118,12 @@ fn propose(base: &mut PatchStack, target: &mut PatchStack, patch: &Patch) -> Pro
     let there = target.tree().clone();
     let fit = target.push(patch).verdict;
     match fit {
-        FitVerdict::AlreadyThere => return Proposal::Drop,
+        // A merge of three sides knows more than the text of one.
+        FitVerdict::AlreadyThere => match merge(&before, base.tree(), &there) {
+            Ok(tree) if tree == there => return Proposal::Drop,
+            Ok(tree) => target.replace(tree),
+            Err(conflicts) => return Proposal::Conflict { conflicts },
+        },
         FitVerdict::NotChecked { reason } => return Proposal::NotChecked { reason },
         FitVerdict::Fits { .. } if fit.moved().is_none() => {
             let patch = patch.clone();

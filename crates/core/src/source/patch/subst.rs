@@ -150,7 +150,8 @@ fn is_made(substitution: &Substitution, bytes: &[u8]) -> bool {
         substitution.find.as_bytes(),
         substitution.replace.as_bytes(),
     );
-    if replace.is_empty() {
+    // What a removal leaves stands where nothing was removed too.
+    if replace.is_empty() || !places(find, replace).is_empty() {
         return false;
     }
     let made = places(bytes, replace);
@@ -269,6 +270,14 @@ mod tests {
     use super::*;
 
     const HEADER: &str = "why: a\nupstream: b\ndrop-when: c\n";
+
+    #[test]
+    fn what_a_removal_leaves_does_not_say_that_it_was_made() {
+        let removal = substitution("\"-O3\", \"-std=c++17\", ", "\"-O3\", ", 1);
+        assert!(!is_made(&removal, b"args = [\"-O3\", \"-std=c++20\", x]"));
+        let change = substitution("c++17", "c++20", 1);
+        assert!(is_made(&change, b"-std=c++20"));
+    }
 
     fn substitution(find: &str, replace: &str, count: usize) -> Substitution {
         Substitution {
