@@ -310,7 +310,7 @@ mod tests {
         let flag = substitution("-O2", "-O3", 1);
         let bytes = apply("1.subst.yaml", 1, &flag, b"-O2\n-O3\n").unwrap();
         assert_eq!(bytes, b"-O3\n-O3\n");
-        // A shorter text that is part of the old one.
+        // A shorter text that is part of the old one: there, it says nothing of whether it was made.
         let cut = substitution("-O3 -g", "-O3", 1);
         let bytes = apply("1.subst.yaml", 1, &cut, b"-O3 -g\n").unwrap();
         assert_eq!(bytes, b"-O3\n");
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "substitution 1 of patch `1.subst.yaml` wants `-O3 -g` once in `setup.py` and finds it \
-             nowhere; what it would make is there already, at line 1"
+             nowhere; line 1 is like it: `-O3`"
         );
     }
 
