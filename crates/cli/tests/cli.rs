@@ -1,6 +1,7 @@
 //! The program as scripts use it: data on standard output, talk on standard error, exit codes.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -500,4 +501,94 @@ fn a_receipt_that_was_changed_by_hand_is_refused() {
             .join("gpu-receipt.json")
             .exists()
     );
+}
+
+#[test]
+fn a_pass_that_is_earlier_than_a_failure_is_not_imported() {
+    let record = with_record();
+    let out = record.path().to_str().unwrap();
+    let place = |name: &str| record.path().join(name).to_str().unwrap().to_owned();
+    let (failed, passed) = (place("failed.json"), place("passed.json"));
+    let mut receipt = receipt();
+    fs_err::write(&passed, receipt.to_text()).unwrap();
+    let check = Check::new("numbers on the GPU", CheckResult::Fail, "off by 3");
+    receipt.runs = vec![Run::new(
+        RunMode::AsBuilt,
+        vec![check],
+        GpuPresence::Present,
+    )];
+    (receipt.state, receipt.reason) = verdict(&receipt.runs);
+    receipt.proved_at = "2026-11-22T00:00:00Z".to_owned();
+    fs_err::write(&failed, receipt.to_text()).unwrap();
+
+    data(&["prove", "--import", &failed, "--out", out]);
+    let stderr = refusal(&["prove", "--import", &passed, "--out", out], 2);
+    assert_eq!(
+        stderr,
+        format!(
+            "error: `{passed}` cannot take the place of the receipt of `{DEMO}`\n  \
+             caused by: what is there is of 2026-11-22T00:00:00Z, and this is of 2026-11-21T00:00:00Z, \
+             which is earlier\n\
+             hint: leave it out: what is on record says more, or is later\n"
+        )
+    );
+    let kept = record
+        .path()
+        .join("jobs")
+        .join(DEMO)
+        .join("gpu-receipt.json");
+    assert_eq!(fs_err::read_to_string(kept).unwrap(), receipt.to_text());
+}
+
+/// A program in the place of this one, which tells what it was given and what it can read of its parent.
+const TELLS: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+echo "$*" >> "$here/told"
+tr '\0' '\n' < "/proc/$PPID/environ" >> "$here/environ"
+"#;
+
+#[test]
+fn the_script_for_lent_machines_holds_no_secret_and_writes_no_receipt_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let read = |name| fs_err::read_to_string(path(name)).unwrap_or_default();
+    fs_err::write(path("wheelfarm"), TELLS).unwrap();
+    fs_err::set_permissions(path("wheelfarm"), PermissionsExt::from_mode(0o755)).unwrap();
+    let run = |wheels: &[&str]| {
+        Command::new(repository().join("scripts/gpu-receipts"))
+            .args(wheels)
+            .current_dir(folder.path())
+            .env("WHEELFARM", "./wheelfarm")
+            .env("PYTHON", "a python")
+            .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+            .env("HF_TOKEN", "planted")
+            .output()
+            .unwrap()
+    };
+    let output = run(&["one/x-1+a-py3-none-any.whl", "two/x-1_a-py3-none-any.whl"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    let want = "two wheels would have the receipt gpu-receipts/x-1_a-py3-none-any.gpu-receipt.json";
+    assert!(stderr.contains(want), "{stderr}");
+    assert_eq!(read("told"), "", "nothing was run");
+
+    let output = run(&[
+        "one/x-1+a-py3-none-any.whl",
+        "with a space/y-1-py3-none-any.whl",
+    ]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    let told = read("told");
+    assert_eq!(told.lines().count(), 2, "each once: {told}");
+    let want = "prove with a space/y-1-py3-none-any.whl --package ";
+    assert!(
+        told.contains(want) && told.contains("--python a python"),
+        "{told}"
+    );
+    let environ = read("environ");
+    assert!(
+        environ.contains("CUDA_DEVICE_ORDER=PCI_BUS_ID"),
+        "{environ}"
+    );
+    assert!(!environ.contains("HF_TOKEN"), "{environ}");
 }

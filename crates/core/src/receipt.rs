@@ -315,6 +315,12 @@ pub enum ReceiptError {
         /// The state of its checks.
         found: &'static str,
     },
+    /// Nobody could tell whether it is the later of two.
+    #[error("`proved_at` is `{said}`, and not a time in UTC such as `2026-11-21T09:30:00Z`")]
+    NoTime {
+        /// What stands there.
+        said: String,
+    },
 }
 
 /// What runs come to: a failure of any is one; else the run as users run it decides.
@@ -343,6 +349,10 @@ impl MachineReceipt {
         }
         let receipt: Self = serde_json::from_value(value).map_err(ReceiptError::Malformed)?;
         receipt.hold_against_its_checks()?;
+        if !is_utc(&receipt.proved_at) {
+            let said = receipt.proved_at;
+            return Err(ReceiptError::NoTime { said });
+        }
         Ok(receipt)
     }
 
@@ -378,6 +388,20 @@ impl MachineReceipt {
     }
 }
 
+/// Whether `text` is an RFC 3339 time with `Z`, whose order is that of its text but for the `Z`: with or
+/// without a fraction, and nothing else.
+fn is_utc(text: &str) -> bool {
+    let Some((whole, fraction)) = text
+        .strip_suffix('Z')
+        .map(|time| time.split_once('.').unwrap_or((time, "0")))
+    else {
+        return false;
+    };
+    let is_digit = |character: char| character.is_ascii_digit();
+    let shape = whole.replace(is_digit, "0");
+    shape == "0000-00-00T00:00:00" && !fraction.is_empty() && fraction.chars().all(is_digit)
+}
+
 /// The receipt beside a wheel, as its manifest knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptFile {
@@ -400,8 +424,46 @@ pub struct GpuRunRecord {
     pub driver: Option<String>,
     /// What the run with PTX alone came to, if it was asked for.
     pub ptx_jit: Option<RunState>,
+    /// When it was, RFC 3339 in UTC; `None` without a run, and absent in a record from before this was
+    /// kept.
+    #[serde(default)]
+    pub proved_at: Option<String>,
     /// The receipt; `None` when there is none.
     pub receipt: Option<ReceiptFile>,
+}
+
+/// Why a receipt does not take the place of another.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Stays {
+    /// What is there ran on a GPU.
+    #[error("what is there ran on a GPU, and this did not")]
+    SaysLess,
+    /// What is there is later.
+    #[error("what is there is of {there}, and this is of {given}, which is earlier")]
+    Older {
+        /// The time of what is there.
+        there: String,
+        /// The time of the other.
+        given: String,
+    },
+    /// What is there failed elsewhere, and nothing else than a run there can say that it no longer does.
+    #[error("what is there failed on {there}, and this ran on {given}")]
+    OtherDevice {
+        /// The GPU of what is there.
+        there: String,
+        /// The GPU of the other.
+        given: String,
+    },
+}
+
+impl Stays {
+    /// Whether what is kept back says something of the wheel that the record does not.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::SaysLess => false,
+            Self::Older { .. } | Self::OtherDevice { .. } => true,
+        }
+    }
 }
 
 impl GpuRunRecord {
@@ -413,6 +475,7 @@ impl GpuRunRecord {
             device: None,
             driver: None,
             ptx_jit: None,
+            proved_at: None,
             receipt: None,
         }
     }
@@ -428,6 +491,7 @@ impl GpuRunRecord {
             device: device.map(|device| device.name.clone()),
             driver: device.and_then(|device| device.driver.clone()),
             ptx_jit: receipt.ptx_jit().map(|run| run.state),
+            proved_at: Some(receipt.proved_at.clone()),
             receipt: Some(ReceiptFile {
                 file_name: FILE_NAME.to_owned(),
                 sha256: Sha256Digest::of(text.as_bytes()),
@@ -435,10 +499,38 @@ impl GpuRunRecord {
         }
     }
 
-    /// Whether it goes on record in the place of `old`: what nothing was run for on a GPU has nothing to
-    /// say against a run on one.
-    pub fn replaces(&self, old: Option<&Self>) -> bool {
-        self.is_of_a_gpu() || !old.is_some_and(Self::is_of_a_gpu)
+    /// Whether it goes on record in the place of `old`, or why not: what nothing was run for on a GPU has
+    /// nothing to say against a run on one, what is earlier nothing against what is later, and what did
+    /// not fail nothing against a failure on another GPU. A time that was not kept counts as earlier.
+    pub fn replaces(&self, old: Option<&Self>) -> Result<(), Stays> {
+        let Some(old) = old else {
+            return Ok(());
+        };
+        if old.is_of_a_gpu() && !self.is_of_a_gpu() {
+            return Err(Stays::SaysLess);
+        }
+        if old.state == RunState::NotRun && self.state != RunState::NotRun {
+            return Ok(());
+        }
+        if let (Some(there), Some(given)) = (&old.proved_at, &self.proved_at)
+            && order_of(given) < order_of(there)
+        {
+            let (there, given) = (there.clone(), given.clone());
+            return Err(Stays::Older { there, given });
+        }
+        let refutes = self.state == RunState::Failed || self.device == old.device;
+        if old.state == RunState::Failed && !refutes {
+            let (there, given) = (old.place(), self.place());
+            return Err(Stays::OtherDevice { there, given });
+        }
+        Ok(())
+    }
+
+    fn place(&self) -> String {
+        match &self.device {
+            Some(name) => format!("`{name}`"),
+            None => "a machine without a GPU".to_owned(),
+        }
     }
 
     fn is_of_a_gpu(&self) -> bool {
@@ -459,6 +551,11 @@ impl GpuRunRecord {
         }
         parts.join(", ")
     }
+}
+
+/// A text that sorts as its time does: `00Z` is before `00.5Z`, and the letter comes after the point.
+fn order_of(time: &str) -> &str {
+    time.strip_suffix('Z').unwrap_or(time)
 }
 
 #[cfg(test)]
@@ -666,8 +763,6 @@ mod tests {
         receipt.reason = Some("numbers: off by 3\n  in line 4".to_owned());
         receipt.runs.truncate(1);
         let failed = record(&receipt);
-        receipt.device = None;
-        let failed_elsewhere = record(&receipt);
         let not_run = GpuRunRecord::not_run();
         insta::assert_snapshot!(
             [&passed, &failed, &not_run].map(GpuRunRecord::line).join("\n"),
@@ -677,10 +772,127 @@ mod tests {
         not run (no GPU was lent since it was built)
         "
         );
-        assert!(failed.replaces(Some(&passed)) && passed.replaces(Some(&failed)));
-        assert!(!not_run.replaces(Some(&passed)) && !not_run.replaces(Some(&failed)));
-        assert!(!failed_elsewhere.replaces(Some(&passed)));
-        assert!(failed_elsewhere.replaces(Some(&not_run)));
-        assert!(not_run.replaces(Some(&not_run)) && not_run.replaces(None));
+    }
+
+    /// A record of a run at `09:SECONDS` on a GPU, or none with an empty name.
+    fn record(state: RunState, device: &str, seconds: &str) -> GpuRunRecord {
+        GpuRunRecord {
+            state,
+            device: (!device.is_empty()).then(|| device.to_owned()),
+            proved_at: Some(format!("2026-11-21T09:00:{seconds}Z")),
+            ..GpuRunRecord::not_run()
+        }
+    }
+
+    #[track_caller]
+    fn takes_the_place(new: &GpuRunRecord, old: &GpuRunRecord, want: &str) {
+        let told = match new.replaces(Some(old)) {
+            Ok(()) => "it does".to_owned(),
+            Err(stays) => stays.to_string(),
+        };
+        assert_eq!(told, want);
+    }
+
+    #[test]
+    fn what_was_not_run_on_a_gpu_says_less_than_what_was() {
+        use RunState::{Failed, NotRun, Passed};
+        let less = "what is there ran on a GPU, and this did not";
+        let never = GpuRunRecord::not_run();
+        assert_eq!(never.replaces(None), Ok(()));
+        for state in [Passed, Failed] {
+            let there = record(state, "H200", "00");
+            takes_the_place(&never, &there, less);
+            takes_the_place(&record(NotRun, "", "01"), &there, less);
+            takes_the_place(&record(NotRun, "H200", "01"), &there, less);
+            takes_the_place(&record(Failed, "", "01"), &there, less);
+            for there in [&never, &record(NotRun, "", "01")] {
+                takes_the_place(&record(state, "H200", "00"), there, "it does");
+                takes_the_place(&record(Failed, "", "00"), there, "it does");
+            }
+        }
+        takes_the_place(&never, &never, "it does");
+    }
+
+    #[test]
+    fn what_is_earlier_takes_no_place() {
+        use RunState::{Failed, NotRun, Passed};
+        let runs = [
+            (Failed, Passed, "H200"),
+            (Passed, Failed, "H200"),
+            (Passed, Passed, "H200"),
+            (NotRun, NotRun, ""),
+        ];
+        for (old, new, device) in runs {
+            // A text that is not cut before its `Z` would have the fraction first.
+            for (early, late) in [("00", "00.5"), ("00.25", "00.5"), ("09.9", "10")] {
+                let (early, late) = (record(new, device, early), record(old, device, late));
+                let told = early.replaces(Some(&late)).unwrap_err();
+                assert!(matches!(told, Stays::Older { .. }), "{told}");
+                takes_the_place(&late, &early, "it does");
+            }
+            let (again, there) = (record(new, device, "00"), record(old, device, "00"));
+            takes_the_place(&again, &there, "it does");
+        }
+        takes_the_place(
+            &record(Passed, "H200", "00"),
+            &record(Failed, "H200", "30"),
+            "what is there is of 2026-11-21T09:00:30Z, and this is of 2026-11-21T09:00:00Z, which is \
+             earlier",
+        );
+        let undated = GpuRunRecord {
+            proved_at: None,
+            ..record(Failed, "H200", "00")
+        };
+        takes_the_place(&record(Passed, "H200", "00"), &undated, "it does");
+    }
+
+    #[test]
+    fn a_failure_on_another_gpu_stays() {
+        use RunState::{Failed, NotRun, Passed};
+        let failed = record(Failed, "L4", "00");
+        let stays = "what is there failed on `L4`, and this ran on `H200`";
+        takes_the_place(&record(Passed, "H200", "01"), &failed, stays);
+        takes_the_place(&record(Passed, "L4", "01"), &failed, "it does");
+        takes_the_place(&record(Failed, "H200", "01"), &failed, "it does");
+        let passed = record(Passed, "L4", "00");
+        takes_the_place(&record(Passed, "H200", "01"), &passed, "it does");
+
+        let failed = record(Failed, "", "00");
+        let stays = "what is there failed on a machine without a GPU, and this ran on `H200`";
+        for state in [Passed, NotRun] {
+            takes_the_place(&record(state, "H200", "01"), &failed, stays);
+        }
+        takes_the_place(&record(NotRun, "", "01"), &failed, "it does");
+    }
+
+    #[test]
+    fn a_record_from_before_its_time_was_kept_can_be_read() {
+        let mut old = serde_json::to_value(record(RunState::Failed, "L4", "00")).unwrap();
+        old.as_object_mut().unwrap().remove("proved_at");
+        let read: GpuRunRecord = serde_json::from_value(old).unwrap();
+        assert_eq!((read.device.as_deref(), read.proved_at), (Some("L4"), None));
+    }
+
+    #[test]
+    fn a_receipt_without_a_time_in_utc_is_refused() {
+        for (time, is_taken) in [
+            ("2026-11-21T09:30:00Z", true),
+            ("2026-11-21T09:30:00.012Z", true),
+            ("2026-11-21T09:30:00.Z", false),
+            ("2026-11-21T09:30:00", false),
+            ("2026-11-21T09:30:00+02:00", false),
+            ("2026-11-21 09:30:00Z", false),
+            ("12026-11-21T09:30:00Z", false),
+            ("yesterday", false),
+            ("", false),
+        ] {
+            let text = MachineReceipt {
+                proved_at: time.to_owned(),
+                ..receipt()
+            }
+            .to_text();
+            let res = MachineReceipt::parse(&text);
+            assert_eq!(res.is_ok(), is_taken, "{time}: {res:?}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use wheelfarm_core::gate::{judge, report};
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::manifest::{self, Manifest};
 use wheelfarm_core::plan::Job;
-use wheelfarm_core::receipt::{self, ReceiptFile};
+use wheelfarm_core::receipt;
 use wheelfarm_core::release::channel::Channel;
 use wheelfarm_core::release::wheel_page;
 use wheelfarm_core::release::{Release, ReleaseError, ReleasedWheel};
@@ -191,8 +191,10 @@ pub fn publish_to_folder(
     };
     let mut wheels = Vec::new();
     let mut released = Vec::new();
+    let mut receipts = Vec::new();
     for (place, manifest) in records {
         let (published, wheel) = check_record(place, manifest)?;
+        receipts.push(check_receipt(place, manifest)?);
         wheels.push(published);
         released.push(wheel);
     }
@@ -207,8 +209,10 @@ pub fn publish_to_folder(
     }
     let release = Release::new(&released).map_err(PublishError::Release)?;
     let mut unchanged = 0;
-    for (published, (place, manifest)) in wheels.iter().zip(records) {
-        unchanged += usize::from(put_wheel(&folder, place, manifest, published)?);
+    for ((published, (place, manifest)), receipt) in wheels.iter().zip(records).zip(&receipts) {
+        let is_there = put_wheel(&folder, place, published)?;
+        put_beside(&folder, (place, manifest), published, receipt.as_deref())?;
+        unchanged += usize::from(is_there);
     }
     // Pages after the files they name, and the pages that name other pages last of all.
     let mut generated: Vec<_> = release.files().iter().collect();
@@ -298,18 +302,14 @@ fn released(published: &PublishedWheel, metadata: Vec<u8>) -> ReleasedWheel {
     }
 }
 
-/// Puts a wheel, its manifest, its report, its receipt and its page into the folder. Whether the wheel was there
-/// already.
+/// Puts a wheel into the folder. Whether it was there already.
 fn put_wheel(
     folder: &Utf8Path,
     record: &Utf8Path,
-    manifest: &Manifest,
     published: &PublishedWheel,
 ) -> Result<bool, PublishError> {
-    let name = published.file_name.to_string();
-    let path = folder.join(published.channel.to_string()).join(&name);
-    let is_there = path.exists();
-    if is_there {
+    let path = published_path(folder, published);
+    if path.exists() {
         let (there, _) = digest(&path)?;
         if there != published.sha256 {
             return Err(PublishError::OtherBytes {
@@ -318,12 +318,23 @@ fn put_wheel(
                 new: published.sha256,
             });
         }
-    } else {
-        let source = record.join(&name);
-        files::create_folder(path.parent().unwrap_or(folder))?;
-        files::copy_atomic(&source, &path)?;
+        return Ok(true);
     }
-    let beside = |suffix: &str| path.with_file_name(format!("{name}{suffix}"));
+    let source = record.join(published.file_name.to_string());
+    files::create_folder(path.parent().unwrap_or(folder))?;
+    files::copy_atomic(&source, &path)?;
+    Ok(false)
+}
+
+/// Puts a wheel's manifest, its report, its receipt and its page beside it.
+fn put_beside(
+    folder: &Utf8Path,
+    (record, manifest): (&Utf8Path, &Manifest),
+    published: &PublishedWheel,
+    receipt: Option<&[u8]>,
+) -> Result<(), PublishError> {
+    let path = published_path(folder, published);
+    let beside = |suffix: &str| Utf8PathBuf::from(format!("{path}{suffix}"));
     for kept in [manifest::FILE_NAME, REPORT_FILE] {
         match fs::read(record.join(kept)) {
             Ok(text) => write(&beside(&format!(".{kept}")), &text)?,
@@ -332,33 +343,48 @@ fn put_wheel(
             Err(error) => return Err(error.into()),
         }
     }
-    if let Some(receipt) = manifest
-        .gpu_run
-        .as_ref()
-        .and_then(|run| run.receipt.as_ref())
-    {
-        let text = check_receipt(record, receipt)?;
-        write(&beside(&format!(".{}", receipt::FILE_NAME)), &text)?;
+    let place = beside(&format!(".{}", receipt::FILE_NAME));
+    match receipt {
+        Some(text) => write(&place, text)?,
+        // The wheel was built again to the same bytes, and what ran is no longer on record.
+        None => remove_if_there(&place)?,
     }
     let page = wheel_page::wheel_page(manifest);
-    write(&beside(wheel_page::SUFFIX), page.as_bytes())?;
-    Ok(is_there)
+    write(&beside(wheel_page::SUFFIX), page.as_bytes())
 }
 
-/// The receipt that a manifest names, whose word is all that the published page says of it.
-fn check_receipt(record: &Utf8Path, named: &ReceiptFile) -> Result<Vec<u8>, PublishError> {
+fn published_path(folder: &Utf8Path, published: &PublishedWheel) -> Utf8PathBuf {
+    let channel = folder.join(published.channel.to_string());
+    channel.join(published.file_name.to_string())
+}
+
+/// The receipt that a manifest names, if it names one. Its word is all that the published page says of it.
+fn check_receipt(record: &Utf8Path, manifest: &Manifest) -> Result<Option<Vec<u8>>, PublishError> {
+    let run = manifest.gpu_run.as_ref();
+    let Some(named) = run.and_then(|run| run.receipt.as_ref()) else {
+        return Ok(None);
+    };
     // The name is this program's, not the manifest's: nothing else is published by it.
     let path = record.join(receipt::FILE_NAME);
     let text = fs::read(&path)?;
     let (found, wanted) = (Sha256Digest::of(&text), named.sha256);
     if found == wanted {
-        return Ok(text);
+        return Ok(Some(text));
     }
     Err(PublishError::OtherReceipt {
         path,
         found,
         wanted,
     })
+}
+
+fn remove_if_there(path: &Utf8Path) -> Result<(), PublishError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::new("remove", path, error).into())
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn read_list(folder: &Utf8Path) -> Result<Vec<PublishedWheel>, PublishError> {

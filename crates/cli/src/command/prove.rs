@@ -4,10 +4,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use wheelfarm_core::ident::PackageName;
 use wheelfarm_core::receipt::{FILE_NAME, MachineReceipt, RunState};
 use wheelfarm_engine::farm_folder::{self, PackageFolder};
-use wheelfarm_engine::files::write_atomic;
 use wheelfarm_engine::prove::error::MachineProofError;
 use wheelfarm_engine::prove::machine::{LIMIT, MachineProver, MachineSubject, PtxRun, wheel_name};
-use wheelfarm_engine::prove::receipt::{self, KeepError};
+use wheelfarm_engine::prove::receipt::{self, KeepError, Kept, Received};
 use wheelfarm_engine::run::StopSignal;
 
 use super::listen;
@@ -42,7 +41,7 @@ fn exit_code(args: &ProveArgs, shown: &[Shown]) -> ExitCode {
     let has = |state| shown.iter().any(|shown| shown.receipt.state == state);
     if !args.import.is_empty() {
         ExitCode::Done
-    } else if has(RunState::Failed) {
+    } else if has(RunState::Failed) || shown.iter().any(is_refused) {
         ExitCode::JobFailed
     } else if has(RunState::NotRun) {
         ExitCode::NotChecked
@@ -51,39 +50,35 @@ fn exit_code(args: &ProveArgs, shown: &[Shown]) -> ExitCode {
     }
 }
 
-fn import(args: &ProveArgs) -> Result<Vec<Shown>, Failure> {
-    // All are read before one is kept.
-    let read = args.import.iter().map(|path| {
-        let (receipt, text) = receipt::read(path).map_err(keep_failure)?;
-        Ok((path.clone(), receipt, text))
-    });
-    let read: Vec<_> = read.collect::<Result<_, Failure>>()?;
-    let mut all = Vec::new();
-    for (file, receipt, text) in read {
-        refuse_unknown(args, &file, &receipt)?;
-        all.push(keep(args, file, receipt, &text)?);
-    }
-    Ok(all)
+/// The record that was asked for does not say what this run came to.
+fn is_refused(shown: &Shown) -> bool {
+    shown.kept.as_ref().is_some_and(Kept::is_refused)
 }
 
-/// To keep it is all that is asked for.
-fn refuse_unknown(
-    args: &ProveArgs,
-    file: &Utf8Path,
-    receipt: &MachineReceipt,
-) -> Result<(), Failure> {
-    let Some(out) = &args.out else {
-        return Ok(());
-    };
-    let jobs = receipt::jobs_of(out, receipt.wheel.sha256).map_err(keep_failure)?;
-    if !jobs.is_empty() {
-        return Ok(());
-    }
-    let error = anyhow::anyhow!(
-        "`{file}` is of `{}`, and no wheel on record in `{out}` has its digest",
-        receipt.wheel.file_name
-    );
-    Err(Failure::bad_input(error).with_hint("a wheel that was built again has to be run again"))
+fn import(args: &ProveArgs) -> Result<Vec<Shown>, Failure> {
+    let out = args.out.as_ref();
+    let out = out.expect("--import is refused without --out");
+    let read = args.import.iter().map(|path| {
+        let (receipt, text) = receipt::read(path)?;
+        Ok(Received {
+            path: path.clone(),
+            receipt,
+            text,
+        })
+    });
+    let read: Vec<_> = read.collect::<Result<_, _>>().map_err(keep_failure)?;
+    let kept = receipt::import(out, &read).map_err(keep_failure)?;
+    let all = read.into_iter().zip(kept).map(|(received, kept)| {
+        show(
+            args,
+            Shown {
+                file: received.path,
+                receipt: received.receipt,
+                kept: Some(kept),
+            },
+        )
+    });
+    all.collect()
 }
 
 fn prove_all(args: &ProveArgs) -> Result<Vec<Shown>, Failure> {
@@ -94,21 +89,44 @@ fn prove_all(args: &ProveArgs) -> Result<Vec<Shown>, Failure> {
     }
     let subjects = args.wheels.iter().map(|wheel| subject(args, wheel));
     let subjects: Vec<_> = subjects.collect::<Result<_, _>>()?;
+    let places = places(args, &subjects)?;
     let mut all = Vec::new();
-    for subject in &subjects {
+    for (file, subject) in places {
         render::prove::warning(subject);
         let mut receipt = prove(args, subject)?;
         if let Some(out) = &args.out {
             receipt.jobs = receipt::jobs_of(out, receipt.wheel.sha256).map_err(keep_failure)?;
         }
         let text = receipt.to_text();
-        let file = args.receipt.clone().unwrap_or_else(|| {
-            Utf8PathBuf::from(format!("{}.{FILE_NAME}", receipt.wheel.file_name))
-        });
-        write_atomic(&file, text.as_bytes()).map_err(Failure::infrastructure)?;
+        receipt::write(&file, &receipt, &text).map_err(keep_failure)?;
         all.push(keep(args, file, receipt, &text)?);
     }
     Ok(all)
+}
+
+/// Where the receipt of each wheel goes. What is in the way is told before anything is run, for a run can
+/// take an hour.
+fn places<'a>(
+    args: &ProveArgs,
+    subjects: &'a [MachineSubject],
+) -> Result<Vec<(Utf8PathBuf, &'a MachineSubject)>, Failure> {
+    let mut places: Vec<(Utf8PathBuf, &MachineSubject)> = Vec::new();
+    for subject in subjects {
+        let file = match &args.receipt {
+            Some(given) => given.clone(),
+            None => Utf8PathBuf::from(format!("{}.{FILE_NAME}", subject.name)),
+        };
+        if let Some((_, other)) = places.iter().find(|(place, _)| *place == file) {
+            let (one, two) = (&other.wheel, &subject.wheel);
+            let error =
+                anyhow::anyhow!("the receipts of `{one}` and `{two}` would both be `{file}`");
+            return Err(Failure::bad_input(error)
+                .with_hint("prove them one at a time, each with its own --receipt"));
+        }
+        receipt::check_place(&file, &subject.wheel).map_err(keep_failure)?;
+        places.push((file, subject));
+    }
+    Ok(places)
 }
 
 /// Keeps a receipt, if a folder for that is named, and shows it.
@@ -122,11 +140,17 @@ fn keep(
         Some(out) => Some(receipt::keep(out, &receipt, text).map_err(keep_failure)?),
         None => None,
     };
-    let shown = Shown {
-        file,
-        receipt,
-        kept,
-    };
+    show(
+        args,
+        Shown {
+            file,
+            receipt,
+            kept,
+        },
+    )
+}
+
+fn show(args: &ProveArgs, shown: Shown) -> Result<Shown, Failure> {
     if args.format == Format::Human {
         render::prove::human(&shown)?;
     }
@@ -206,14 +230,21 @@ fn proof_failure(error: MachineProofError) -> Failure {
 }
 
 fn keep_failure(error: KeepError) -> Failure {
-    match error {
-        KeepError::Out(error) => error.into(),
-        KeepError::Record(error) => error.into(),
-        KeepError::NoOut(_) => Failure::bad_input(error).with_hint(
-            "name the folder that `wheelfarm build --out` was given, or run without --out",
-        ),
-        KeepError::Receipt { .. } => Failure::bad_input(error)
-            .with_hint("import a file that `wheelfarm prove` has written, as it was written"),
+    let hint = error.hint();
+    let failure = match error {
+        KeepError::Out(error) => return error.into(),
+        KeepError::Record(error) => return error.into(),
+        KeepError::NoOut(_)
+        | KeepError::Receipt { .. }
+        | KeepError::Unknown { .. }
+        | KeepError::Refused { .. }
+        | KeepError::Occupied { .. }
+        | KeepError::OfOtherWheel { .. }
+        | KeepError::NotReplaced { .. } => Failure::bad_input(error),
         KeepError::File(_) => Failure::infrastructure(error),
+    };
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
     }
 }

@@ -33,21 +33,15 @@ pub(crate) fn warning(subject: &MachineSubject) {
 pub(crate) fn human(shown: &Shown) -> Result<(), OutputError> {
     data(&text(&shown.receipt))?;
     data(&format!("receipt: {}", shown.file))?;
-    match &shown.kept {
-        None => {}
-        Some(Kept::Recorded(jobs)) => {
-            for job in jobs {
-                data(&format!("on record: {job}"))?;
-            }
+    if let Some(kept) = &shown.kept {
+        for job in &kept.recorded {
+            data(&format!("on record: {job}"))?;
         }
-        Some(Kept::SaysLess(jobs)) => {
-            for job in jobs {
-                talk(&format!(
-                    "note: `{job}` has a receipt of a run on a GPU, which stays: nothing was run on one for this"
-                ));
-            }
+        for (job, why) in &kept.stays {
+            let kind = if why.is_refusal() { "warning" } else { "note" };
+            talk(&format!("{kind}: the receipt of `{job}` stays: {why}"));
         }
-        Some(Kept::NoSuchWheel) => {
+        if *kept == Kept::default() {
             talk("note: no wheel on record has this digest, so the receipt is kept nowhere else");
         }
     }
@@ -94,11 +88,14 @@ fn ptx_text(run: &Run) -> String {
 /// Schema 1.
 pub(crate) fn json(all: &[Shown]) -> Result<(), OutputError> {
     let proofs = all.iter().map(|shown| {
-        let on_record = match &shown.kept {
-            Some(Kept::Recorded(jobs)) => jobs.as_slice(),
-            Some(Kept::SaysLess(_) | Kept::NoSuchWheel) | None => &[],
-        };
-        json!({ "file": shown.file, "on_record": on_record, "receipt": shown.receipt })
+        let kept = shown.kept.clone().unwrap_or_default();
+        let stays = kept.stays.iter();
+        let stays: Vec<_> = stays
+            .map(|(job, why)| json!({ "job": job, "reason": why.to_string() }))
+            .collect();
+        json!({
+            "file": shown.file, "on_record": kept.recorded, "receipt": shown.receipt, "stays": stays,
+        })
     });
     let proofs: Vec<_> = proofs.collect();
     data(&format!("{:#}", json!({ "schema": 1, "proofs": proofs })))

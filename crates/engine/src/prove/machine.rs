@@ -20,7 +20,7 @@ use wheelfarm_core::gate::judge;
 use wheelfarm_core::gate::ptx::ptx_mode;
 use wheelfarm_core::gate::report::finding_line;
 use wheelfarm_core::gate::rule::Rule;
-use wheelfarm_core::gpu::machine::MachineGpu;
+use wheelfarm_core::gpu::machine::{self, MachineGpu, parse_machine_gpus};
 use wheelfarm_core::ident::PackageName;
 use wheelfarm_core::receipt::{
     self, Check, CheckResult, Device, GpuPresence, HostFacts, MachineReceipt, Run, RunMode,
@@ -34,7 +34,7 @@ use super::workshop::Workshop;
 use super::{no_report, no_test};
 use crate::container::sanitise_line;
 use crate::files::FileError;
-use crate::inspect::{inspect_file, machine_gpus};
+use crate::inspect::inspect_file;
 use crate::run::StopSignal;
 
 /// Runs kernels of torch and of cuBLAS, and nothing of the wheel: whether a run with PTX alone can say
@@ -47,6 +47,10 @@ pub const LIMIT: Duration = Duration::from_mins(30);
 
 /// The longest that torch may take to be imported, and pip to unpack a wheel.
 const OVERHEAD_LIMIT: Duration = Duration::from_mins(10);
+
+/// The longest that the driver may take to tell what it drives: a GPU that has fallen off the bus can keep
+/// `nvidia-smi` for ever.
+const DRIVER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Whether the test runs a second time with PTX alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,13 +164,9 @@ impl MachineProver {
         on_line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<MachineReceipt, MachineProofError> {
         let read = read_wheel(subject.wheel.clone()).await?;
-        let gpus = tokio::task::spawn_blocking(machine_gpus)
-            .await
-            .expect("asking for GPUs does not panic")
-            .unwrap_or_default();
         let workshop = Workshop::open()?;
         let res = self
-            .prove_in(&workshop, subject, (&read.0, read.1), &gpus, on_line)
+            .prove_in(&workshop, subject, (&read.0, read.1), on_line)
             .await;
         workshop.remove();
         res
@@ -177,12 +177,14 @@ impl MachineProver {
         workshop: &Workshop,
         subject: &MachineSubject,
         (report, sha256): (&WheelReport, Sha256Digest),
-        gpus: &[MachineGpu],
         on_line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<MachineReceipt, MachineProofError> {
         let before = self.facts(workshop, subject, report, Installed::No).await?;
         let torch = self.check_python(&before, subject)?;
-        let device = torch.devices.first().map(|seen| device(seen, gpus));
+        let device = match torch.devices.first() {
+            Some(seen) => Some(device(seen, &self.gpus(workshop).await?)),
+            None => None,
+        };
         let gpu = match device {
             Some(_) => GpuPresence::Present,
             None => GpuPresence::Absent,
@@ -191,10 +193,8 @@ impl MachineProver {
         let mut checks = vec![self.install(workshop, subject, on_line).await?];
         let is_installed = checks.iter().all(|check| check.result == CheckResult::Pass);
         if is_installed {
-            let after = self
-                .facts(workshop, subject, report, Installed::Yes)
-                .await?;
-            checks.push(torch_is_left_alone(&before, &after));
+            let after = self.facts(workshop, subject, report, Installed::Yes).await;
+            checks.push(torch_is_left_alone(&before, after)?);
             let test = self.test(workshop, subject, &[], on_line).await?;
             checks.extend(test);
         }
@@ -291,8 +291,42 @@ impl MachineProver {
             .await?;
         serde_json::from_str(&said.output).map_err(|_| MachineProofError::StrangePython {
             python: self.python.clone(),
-            said: said.last,
+            said: match said.fault(OVERHEAD_LIMIT) {
+                Some(fault) => said.with_last(fault),
+                None => said.last,
+            },
         })
+    }
+
+    /// The GPUs as the driver tells them; none when it tells nothing, for then torch's word is all there is.
+    async fn gpus(&self, workshop: &Workshop) -> Result<Vec<MachineGpu>, MachineProofError> {
+        let home = workshop.home();
+        let program = Program {
+            name: Utf8Path::new("nvidia-smi"),
+            args: machine::ARGUMENTS.to_vec(),
+            environment: self.environment(workshop),
+            folder: &home,
+        };
+        let mut text = String::new();
+        let mut heard = |stream, line: &[u8]| {
+            if stream == Stream::Output {
+                text.push_str(&String::from_utf8_lossy(line));
+                text.push('\n');
+            }
+        };
+        let res = process::run(&program, DRIVER_LIMIT, &self.stop.stop, &mut heard).await;
+        let fault = match res {
+            Ok(Ending::Stopped) => return Err(MachineProofError::Stopped),
+            Ok(Ending::Exited(status)) if status.success() => match parse_machine_gpus(&text) {
+                Ok(gpus) => return Ok(gpus),
+                Err(error) => chain(&error),
+            },
+            Ok(Ending::Exited(status)) => status.to_string(),
+            Ok(Ending::TimedOut) => format!("no answer in {}s", DRIVER_LIMIT.as_secs()),
+            Err(error) => error.to_string(),
+        };
+        tracing::debug!(error = %fault, "no driver told");
+        Ok(Vec::new())
     }
 
     async fn install(
@@ -531,20 +565,46 @@ fn device(seen: &TorchDevice, gpus: &[MachineGpu]) -> Device {
     }
 }
 
-fn torch_is_left_alone(before: &PythonFacts, after: &PythonFacts) -> Check {
+/// Whether the Python and its torch are with the wheel what they were without. That they no longer tell is
+/// the wheel's doing, for they did before.
+fn torch_is_left_alone(
+    before: &PythonFacts,
+    after: Result<PythonFacts, MachineProofError>,
+) -> Result<Check, MachineProofError> {
+    let name = "torch is left alone";
     let told = |facts: &PythonFacts| match &facts.torch {
         Some(torch) => format!("torch {}", torch.version),
         None => facts.torch_error.clone().unwrap_or_default(),
+    };
+    let after = match after {
+        Ok(after) => after,
+        Err(MachineProofError::StrangePython { said, .. }) => {
+            let said = if said.is_empty() {
+                "nothing is said"
+            } else {
+                &said
+            };
+            let detail = format!(
+                "it was {}, and Python does not tell with the wheel on its path: {said}",
+                told(before)
+            );
+            return Ok(Check::new(name, CheckResult::Fail, detail));
+        }
+        Err(error) => return Err(error),
     };
     let same = after.torch == before.torch && after.torch_file == before.torch_file;
     let (result, detail) = if same {
         (CheckResult::Pass, told(before))
     } else {
         let place = after.torch_file.as_deref().unwrap_or("nowhere");
-        let detail = format!("it was {} and is {}, in {place}", told(before), told(after));
+        let detail = format!(
+            "it was {} and is {}, in {place}",
+            told(before),
+            told(&after)
+        );
         (CheckResult::Fail, detail)
     };
-    Check::new("torch is left alone", result, detail)
+    Ok(Check::new(name, result, detail))
 }
 
 /// How the second run goes, or why there is none.

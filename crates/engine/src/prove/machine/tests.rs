@@ -44,13 +44,7 @@ impl Machine {
             ptx: PtxRun::Unwanted,
             limit: Duration::from_mins(1),
         };
-        let python = machine.path("python");
-        fs_err::write(&python, PYTHON).unwrap();
-        let chmod = std::process::Command::new("chmod")
-            .arg("+x")
-            .arg(&python)
-            .status();
-        assert!(chmod.unwrap().success());
+        machine.program("python", PYTHON);
         machine.tell("facts", &Self::facts(capability));
         machine
     }
@@ -86,8 +80,29 @@ impl Machine {
         facts.to_string()
     }
 
+    /// A program that stands before those of this machine.
+    fn program(&self, name: &str, text: &str) {
+        self.tell(name, text);
+        let chmod = std::process::Command::new("chmod")
+            .arg("+x")
+            .arg(self.path(name))
+            .status();
+        assert!(chmod.unwrap().success());
+    }
+
     async fn proves(&self, test: Option<&str>) -> Result<MachineReceipt, MachineProofError> {
-        let kept = ["PATH"].map(|name| (name.into(), std::env::var_os(name).unwrap()));
+        self.proves_until(test, StopSignal::default()).await
+    }
+
+    async fn proves_until(
+        &self,
+        test: Option<&str>,
+        stop: StopSignal,
+    ) -> Result<MachineReceipt, MachineProofError> {
+        let mut path = OsString::from(self.folder.path());
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap());
+        let kept = [("PATH".into(), path)];
         let planted =
             ["HF_TOKEN", "AWS_SECRET_ACCESS_KEY"].map(|name| (name.into(), "planted".into()));
         let prover = MachineProver {
@@ -95,7 +110,7 @@ impl Machine {
             inherited: kept.into_iter().chain(planted).collect(),
             ptx: self.ptx,
             limit: self.limit,
-            stop: StopSignal::default(),
+            stop,
         };
         let wheel = Utf8PathBuf::from(WHEEL);
         let subject = MachineSubject {
@@ -321,6 +336,82 @@ async fn what_installing_does_is_checked() {
     AsBuilt: failed Some("pip install: exit code 1: ERROR: no such thing")
       Fail pip install: exit code 1: ERROR: no such thing (gpu false)
     "#);
+}
+
+#[tokio::test]
+async fn a_wheel_that_breaks_python_is_a_failure() {
+    let machine = Machine::new("12.0");
+    let mut lines = Vec::new();
+    for after in [
+        machine
+            .change("torch", serde_json::Value::Null)
+            .replace(
+                "\"torch_error\":null",
+                "\"torch_error\":\"OSError: libc10.so\"",
+            )
+            .replace("\"/venv/torch/__init__.py\"", "null"),
+        "Segmentation fault".to_owned(),
+        String::new(),
+    ] {
+        machine.tell("after", &after);
+        lines.push(told(&machine.receipt(PASSES).await));
+    }
+    insta::assert_snapshot!(lines.join("\n\n"), @r#"
+    failed Some("torch is left alone: it was torch 2.11.0+cu130 and is OSError: libc10.so, in nowhere")
+    AsBuilt: failed Some("torch is left alone: it was torch 2.11.0+cu130 and is OSError: libc10.so, in nowhere")
+      Pass pip install: demo-gpu 1.0 (gpu false)
+      Fail torch is left alone: it was torch 2.11.0+cu130 and is OSError: libc10.so, in nowhere (gpu false)
+      Pass gpu: jit 0 cache 0 token none home home (gpu true)
+
+    failed Some("torch is left alone: it was torch 2.11.0+cu130, and Python does not tell with the wheel on its path: Segmentation fault")
+    AsBuilt: failed Some("torch is left alone: it was torch 2.11.0+cu130, and Python does not tell with the wheel on its path: Segmentation fault")
+      Pass pip install: demo-gpu 1.0 (gpu false)
+      Fail torch is left alone: it was torch 2.11.0+cu130, and Python does not tell with the wheel on its path: Segmentation fault (gpu false)
+      Pass gpu: jit 0 cache 0 token none home home (gpu true)
+
+    failed Some("torch is left alone: it was torch 2.11.0+cu130, and Python does not tell with the wheel on its path: nothing is said")
+    AsBuilt: failed Some("torch is left alone: it was torch 2.11.0+cu130, and Python does not tell with the wheel on its path: nothing is said")
+      Pass pip install: demo-gpu 1.0 (gpu false)
+      Fail torch is left alone: it was torch 2.11.0+cu130, and Python does not tell with the wheel on its path: nothing is said (gpu false)
+      Pass gpu: jit 0 cache 0 token none home home (gpu true)
+    "#);
+}
+
+#[tokio::test]
+async fn the_driver_is_told_if_it_answers() {
+    let machine = Machine::new("12.0");
+    let driver = async || {
+        let receipt = machine.receipt(PASSES).await;
+        let device = receipt.device.unwrap();
+        (device.driver, device.memory_bytes)
+    };
+    machine.program(
+        "nvidia-smi",
+        "#!/bin/sh\necho why >&2\necho 'A GPU, 12.0, 580.159.03, 2048 MiB'\n",
+    );
+    assert_eq!(driver().await, (Some("580.159.03".to_owned()), 2 << 30));
+    for other in ["echo nonsense", "exit 9", "kill -9 $$"] {
+        machine.program("nvidia-smi", &format!("#!/bin/sh\n{other}\n"));
+        assert_eq!(driver().await, (None, 1 << 30), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn a_driver_that_hangs_can_be_stopped() {
+    let machine = Machine::new("12.0");
+    machine.program(
+        "nvidia-smi",
+        "#!/bin/sh\necho asked > \"$(dirname \"$0\")/smi\"\nexec sleep 600\n",
+    );
+    let stop = StopSignal::default();
+    let asked = async {
+        while !machine.path("smi").exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stop.stop.cancel();
+    };
+    let (res, ()) = tokio::join!(machine.proves_until(Some(PASSES), stop.clone()), asked);
+    assert!(matches!(res, Err(MachineProofError::Stopped)), "{res:?}");
 }
 
 #[tokio::test]
