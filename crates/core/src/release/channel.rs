@@ -33,7 +33,8 @@ impl Channel {
     /// The channel of a CUDA tag, such as `cu130` or `cpu`, and a torch.
     pub fn new(cuda: &str, torch: TorchAbi) -> Result<Self, ChannelError> {
         let digits = cuda.strip_prefix("cu").unwrap_or_default();
-        let is_cuda = matches!(digits.len(), 2..=4) && digits.bytes().all(|b| b.is_ascii_digit());
+        // Major and minor, of one to three digits each: what a CUDA version can be.
+        let is_cuda = matches!(digits.len(), 2..=6) && digits.bytes().all(|b| b.is_ascii_digit());
         if !is_cuda && cuda != "cpu" {
             return Err(ChannelError {
                 text: format!("{cuda}/torch{torch}"),
@@ -128,6 +129,7 @@ impl From<Channel> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::version::CudaVersion;
 
     #[test]
     fn channels_round_trip() {
@@ -163,6 +165,15 @@ mod tests {
         assert_eq!(channel.local_version().as_str(), "cu130torch2.11");
         assert!(channel.admits(None) && admits("cu130") && admits("cu130torch2.11"));
         assert!(!admits("cu130torch2.1") && !admits("cu128torch2.11") && !admits("cu13"));
+    }
+
+    #[test]
+    fn every_cuda_version_that_can_be_written_names_a_channel() {
+        for text in ["1.0", "13.0", "12.10", "255.255"] {
+            let cuda: CudaVersion = text.parse().unwrap();
+            let channel = Channel::new(&cuda.tag(), "2.11".parse().unwrap()).unwrap();
+            assert_eq!(channel.to_string().parse::<Channel>().unwrap(), channel);
+        }
     }
 
     #[test]
