@@ -5,6 +5,7 @@
 
 mod collect;
 mod commands;
+mod compile;
 mod gate;
 mod image;
 mod job;
