@@ -17,5 +17,6 @@ pub mod publish;
 pub mod remote;
 pub mod run;
 pub mod scaffold;
+pub mod shelf;
 pub mod upstream;
 pub mod watch;

@@ -20,9 +20,11 @@
 //! a content address would give for free, is checked instead: here within a release, and by the
 //! publisher against what is out already.
 
+pub mod catalog;
 pub mod channel;
 mod index;
 pub mod install;
+pub mod links;
 mod lists;
 pub mod wheel_page;
 

@@ -1,0 +1,431 @@
+//! The catalog: everything a release says of its wheels, in one file at its root.
+//!
+//! Every page, list and line of a release is made from its catalog alone, and so is every answer of
+//! `wheelfarm resolve`. Whatever happens to a shelf after its first publication (a yank, a promotion,
+//! a return to an earlier release) is another catalog.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256Digest;
+use crate::ident::{JobId, PackageName};
+use crate::manifest::{CheckState, Manifest, ModuleArchs};
+use crate::receipt::RunState;
+use crate::release::ReleaseError;
+use crate::release::channel::Channel;
+use crate::wheel::name::WheelName;
+
+/// The schema that this program writes, and the only one that it reads. Readers accept keys that
+/// they do not know.
+pub const SCHEMA: u32 = 2;
+
+/// The file's name at the root of a release.
+pub const FILE_NAME: &str = "manifest.json";
+
+/// All wheels of a shelf at one time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Catalog {
+    /// Always [`SCHEMA`].
+    pub schema: u32,
+    /// How many releases there have been, this one included; 0 before the first.
+    pub release: u64,
+    /// When it was made: RFC 3339 in UTC.
+    pub published_at: String,
+    /// Its wheels, by file name: a name never means two contents.
+    #[serde(with = "entries")]
+    pub wheels: BTreeMap<WheelName, CatalogWheel>,
+}
+
+/// One wheel of a shelf.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogWheel {
+    /// Its file name.
+    pub file_name: WheelName,
+    /// The digest of the file.
+    pub sha256: Sha256Digest,
+    /// Its length.
+    pub size_bytes: u64,
+    /// The digest of its METADATA, which stands beside it as `<file name>.metadata`.
+    pub metadata_sha256: Sha256Digest,
+    /// Its `Requires-Python`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires_python: Option<String>,
+    /// Its `Requires-Dist`, in order.
+    pub requires_dist: Vec<String>,
+    /// The channel it is listed in.
+    pub channel: Channel,
+    /// The tracks it is listed on; none is left when it was taken off all of them.
+    pub tracks: BTreeSet<Track>,
+    /// The job that made it.
+    pub job: JobId,
+    /// The package.
+    pub package: PackageName,
+    /// What it was built against.
+    pub built_against: BuiltAgainst,
+    /// The archs that were asked for; absent for a package that compiles on the user's GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archs: Option<String>,
+    /// Whether it works with the torch minor version of its channel alone.
+    pub uses_torch_cxx_abi: bool,
+    /// The GPU code of each module, in containers.
+    pub module_archs: BTreeMap<String, ModuleArchs>,
+    /// What it does on every kind of GPU, by compute capability (`12.0`); empty where the gate has
+    /// not looked.
+    pub runs_on: BTreeMap<String, OnGpu>,
+    /// Whether the gate looked at all of it.
+    pub gate: CheckState,
+    /// Whether it has run on a GPU.
+    pub gpu_run: RunState,
+    /// When it came into the shelf: RFC 3339 in UTC.
+    pub published_at: String,
+    /// Why nobody should install it any more (PEP 592).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yanked: Option<String>,
+    /// The commit that links to the file are pinned to, on a shelf that has commits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+}
+
+/// What a wheel was built against.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuiltAgainst {
+    /// CUDA's version: `13.0`.
+    pub cuda: String,
+    /// torch's version: `2.11.0`.
+    pub torch: String,
+    /// Python's version: `3.11`.
+    pub python: String,
+}
+
+/// What a wheel does on one kind of GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnGpu {
+    /// `native`, `jit`, `partly`, `fails`, `unknown` or `no-device-code`.
+    pub verdict: String,
+    /// The least driver, where it is known and something runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_driver: Option<String>,
+}
+
+/// How far a wheel has come: what a night brings stands apart until somebody promotes it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Track {
+    /// For everybody.
+    #[default]
+    Stable,
+    /// For those who ask for it.
+    Nightly,
+}
+
+impl Track {
+    /// Every track.
+    pub const ALL: [Self; 2] = [Self::Stable, Self::Nightly];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::Nightly => "nightly",
+        }
+    }
+}
+
+impl fmt::Display for Track {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A catalog cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CatalogError {
+    /// The text is not a catalog.
+    #[error("failed to read the catalog")]
+    Malformed(#[source] serde_json::Error),
+    /// It was written by another version of this program.
+    #[error("the catalog has schema {found}, and this program reads {SCHEMA}")]
+    OtherSchema {
+        /// What it says.
+        found: u64,
+    },
+}
+
+impl Catalog {
+    /// The catalog of a shelf that nothing has been published to.
+    pub fn empty() -> Self {
+        Self {
+            schema: SCHEMA,
+            release: 0,
+            published_at: String::new(),
+            wheels: BTreeMap::new(),
+        }
+    }
+
+    /// Reads a catalog.
+    pub fn parse(text: &str) -> Result<Self, CatalogError> {
+        #[derive(Deserialize)]
+        struct Head {
+            schema: Option<u64>,
+        }
+        let head: Head = serde_json::from_str(text).map_err(CatalogError::Malformed)?;
+        if head.schema != Some(u64::from(SCHEMA)) {
+            let found = head.schema.unwrap_or(0);
+            return Err(CatalogError::OtherSchema { found });
+        }
+        serde_json::from_str(text).map_err(CatalogError::Malformed)
+    }
+
+    /// Writes a catalog: sorted keys, a line for each wheel, so that one more wheel is one more line.
+    pub fn to_text(&self) -> String {
+        // Through a Value, whose maps are sorted, so that the order of the fields above is free.
+        let line = |wheel: &CatalogWheel| {
+            serde_json::to_value(wheel)
+                .expect("plain texts and numbers serialise")
+                .to_string()
+        };
+        let wheels: Vec<String> = self.wheels.values().map(line).collect();
+        format!(
+            "{{\n\"published_at\": {},\n\"release\": {},\n\"schema\": {},\n\"wheels\": [\n{}\n]\n}}\n",
+            serde_json::Value::from(self.published_at.as_str()),
+            self.release,
+            self.schema,
+            wheels.join(",\n")
+        )
+    }
+
+    /// The release after this one, with `wheels` on `track` as well, made at `now` (RFC 3339).
+    ///
+    /// A wheel that is there with the same bytes keeps its commit, the day that it came, and its yank;
+    /// what is known of it is as the new record has it. One that is there with other bytes is refused.
+    pub fn with(
+        &self,
+        wheels: impl IntoIterator<Item = CatalogWheel>,
+        track: Track,
+        now: &str,
+    ) -> Result<Self, ReleaseError> {
+        let mut next = self.next(now);
+        for mut wheel in wheels {
+            wheel.tracks.insert(track);
+            if let Some(old) = next.wheels.get(&wheel.file_name) {
+                if old.sha256 != wheel.sha256 {
+                    return Err(ReleaseError::OtherBytes {
+                        name: wheel.file_name.to_string(),
+                        first: old.sha256,
+                        second: wheel.sha256,
+                    });
+                }
+                wheel.tracks.extend(&old.tracks);
+                wheel.commit = wheel.commit.or_else(|| old.commit.clone());
+                wheel.yanked.clone_from(&old.yanked);
+                wheel.published_at.clone_from(&old.published_at);
+            }
+            if !wheel.channel.admits(wheel.file_name.local_version()) {
+                return Err(ReleaseError::WrongChannel {
+                    name: wheel.file_name.to_string(),
+                    channel: wheel.channel,
+                });
+            }
+            next.wheels.insert(wheel.file_name.clone(), wheel);
+        }
+        Ok(next)
+    }
+
+    /// The release after this one, with the same wheels, made at `now` (RFC 3339).
+    #[must_use]
+    pub fn next(&self, now: &str) -> Self {
+        Self {
+            release: self.release + 1,
+            published_at: now.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The wheels that are listed on a track.
+    pub fn on(&self, track: Track) -> impl Iterator<Item = &CatalogWheel> {
+        self.wheels
+            .values()
+            .filter(move |wheel| wheel.tracks.contains(&track))
+    }
+}
+
+impl CatalogWheel {
+    /// What `manifest` knows of the wheel `file_name`, as it goes out at `now` (RFC 3339).
+    pub fn new(file_name: WheelName, manifest: &Manifest, now: &str) -> Self {
+        let wheel = &manifest.wheel;
+        let environment = &manifest.environment;
+        let on_gpu = |gpu: &crate::manifest::RunsOn| {
+            let answer = OnGpu {
+                verdict: gpu.verdict.clone(),
+                least_driver: gpu.least_driver.clone(),
+            };
+            (gpu.capability.clone(), answer)
+        };
+        Self {
+            file_name,
+            sha256: wheel.sha256,
+            size_bytes: wheel.size_bytes,
+            metadata_sha256: wheel.metadata_sha256,
+            requires_python: wheel.requires_python.clone(),
+            requires_dist: wheel.requires_dist.clone(),
+            channel: environment.channel.clone(),
+            tracks: BTreeSet::new(),
+            job: manifest.job.clone(),
+            package: manifest.package.clone(),
+            built_against: BuiltAgainst {
+                cuda: environment.cuda.clone(),
+                torch: environment.torch.clone(),
+                python: environment.python.clone(),
+            },
+            archs: manifest.archs.clone(),
+            uses_torch_cxx_abi: wheel.uses_torch_cxx_abi,
+            module_archs: wheel.module_archs.clone(),
+            runs_on: manifest.runs_on.iter().map(on_gpu).collect(),
+            gate: manifest.gate,
+            gpu_run: manifest
+                .gpu_run
+                .as_ref()
+                .map_or(RunState::NotRun, |run| run.state),
+            published_at: now.to_owned(),
+            yanked: None,
+            commit: None,
+        }
+    }
+
+    /// Where the file lies, seen from the root of the release:
+    /// `files/0f/0f81…/torch_spline_conv-….whl`. By content, so that no other file can ever lie there.
+    pub fn path(&self) -> String {
+        file_path(&self.file_name, self.sha256)
+    }
+}
+
+/// Where the wheel of that name and content lies, seen from the root of a release.
+pub fn file_path(name: &WheelName, sha256: Sha256Digest) -> String {
+    let digest = sha256.to_string();
+    format!("files/{}/{digest}/{name}", &digest[..2])
+}
+
+/// The wheels as a list: each says its name itself.
+mod entries {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use super::CatalogWheel;
+    use crate::wheel::name::WheelName;
+
+    pub(super) fn serialize<S: Serializer>(
+        wheels: &BTreeMap<WheelName, CatalogWheel>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(wheels.values())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<WheelName, CatalogWheel>, D::Error> {
+        let list = Vec::<CatalogWheel>::deserialize(deserializer)?;
+        let mut wheels = BTreeMap::new();
+        for wheel in list {
+            let name = wheel.file_name.clone();
+            if wheels.insert(name.clone(), wheel).is_some() {
+                return Err(de::Error::custom(format!("`{name}` is there twice")));
+            }
+        }
+        Ok(wheels)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::manifest::tests::SAMPLE;
+
+    const NOW: &str = "2026-11-21T03:00:00Z";
+
+    /// The wheel of the sample manifest.
+    pub(crate) fn sample() -> CatalogWheel {
+        let manifest = Manifest::parse(SAMPLE).unwrap();
+        let name = manifest.wheel.file_name.parse().unwrap();
+        CatalogWheel::new(name, &manifest, NOW)
+    }
+
+    #[test]
+    fn a_catalog_comes_back_as_it_was_written() {
+        let catalog = Catalog::empty()
+            .with([sample()], Track::Nightly, NOW)
+            .unwrap();
+        let text = catalog.to_text();
+        assert_eq!(Catalog::parse(&text).unwrap(), catalog);
+        assert_eq!(text.lines().count(), 8, "{text}");
+        assert_eq!(catalog.on(Track::Nightly).count(), 1);
+        assert_eq!(catalog.on(Track::Stable).count(), 0);
+        assert_eq!(
+            Catalog::parse(&Catalog::empty().to_text()).unwrap(),
+            Catalog::empty()
+        );
+    }
+
+    #[test]
+    fn another_schema_and_a_name_that_is_there_twice_are_refused() {
+        let text = Catalog::empty().to_text();
+        let error = Catalog::parse(&text.replace("\"schema\": 2", "\"schema\": 1")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the catalog has schema 1, and this program reads 2"
+        );
+        let catalog = Catalog::empty()
+            .with([sample()], Track::Stable, NOW)
+            .unwrap();
+        let text = catalog.to_text();
+        let line = text.lines().nth(5).unwrap();
+        let twice = text.replace(line, &format!("{line},\n{line}"));
+        let error = Catalog::parse(&twice).unwrap_err();
+        assert!(matches!(error, CatalogError::Malformed(_)), "{error:?}");
+    }
+
+    #[test]
+    fn what_is_out_keeps_its_bytes_its_day_and_its_commit() {
+        let mut first = sample();
+        first.commit = Some("0123456789abcdef0123456789abcdef01234567".to_owned());
+        first.yanked = Some("wrong results".to_owned());
+        let catalog = Catalog::empty()
+            .with([first.clone()], Track::Nightly, NOW)
+            .unwrap();
+        let again = catalog
+            .with([sample()], Track::Stable, "2026-11-22T03:00:00Z")
+            .unwrap();
+        let wheel = &again.wheels[&first.file_name];
+        assert_eq!(again.release, 2);
+        assert_eq!(wheel.tracks, BTreeSet::from(Track::ALL));
+        assert_eq!(
+            (&wheel.commit, &wheel.published_at, &wheel.yanked),
+            (&first.commit, &first.published_at, &first.yanked)
+        );
+        let mut other = sample();
+        other.sha256 = Sha256Digest::of(b"other");
+        let error = again.with([other], Track::Stable, NOW).unwrap_err();
+        assert!(
+            matches!(error, ReleaseError::OtherBytes { .. }),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn a_wheel_of_another_channel_is_refused() {
+        let mut wheel = sample();
+        wheel.channel = "cu128/torch2.8".parse().unwrap();
+        let error = Catalog::empty()
+            .with([wheel], Track::Stable, NOW)
+            .unwrap_err();
+        assert!(
+            matches!(error, ReleaseError::WrongChannel { .. }),
+            "{error:?}"
+        );
+    }
+}

@@ -1,0 +1,78 @@
+//! How the pages of a release point at its files.
+
+use crate::release::catalog::CatalogWheel;
+
+/// How pages and lines point at files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Links {
+    /// From page to file: for a folder that is opened from a disk or served anywhere.
+    Relative,
+    /// Through the address that the root of the release is served at.
+    Absolute {
+        /// That address, without a slash at its end: `https://wheels.example.org`.
+        base: String,
+    },
+    /// Through a repository on a Hub, each file at the commit that brought it.
+    Hub {
+        /// The Hub: `https://huggingface.co`.
+        endpoint: String,
+        /// The repository as addresses have it: `owner/name`, `datasets/owner/name`.
+        repository: String,
+    },
+}
+
+impl Links {
+    /// The address of `wheel` for a page that lies `depth` folders below the root of the release.
+    ///
+    /// On a Hub it is pinned to the wheel's commit, and to `main` while it has none. A `+` is written
+    /// out (`%2B`), since object stores may read a raw one as a space.
+    pub fn wheel(&self, wheel: &CatalogWheel, depth: usize) -> String {
+        let commit = wheel.commit.as_deref().unwrap_or("main");
+        self.file(&wheel.path(), commit, depth)
+    }
+
+    /// The address of the file at `path`, seen from the root of the release; `commit` counts on a Hub
+    /// alone.
+    pub fn file(&self, path: &str, commit: &str, depth: usize) -> String {
+        let path = path.replace('+', "%2B");
+        match self {
+            Self::Relative => "../".repeat(depth) + &path,
+            Self::Absolute { base } => format!("{base}/{path}"),
+            Self::Hub {
+                endpoint,
+                repository,
+            } => format!("{endpoint}/{repository}/resolve/{commit}/{path}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::catalog::tests::sample;
+
+    #[test]
+    fn a_wheel_is_found_from_a_page_a_host_and_a_hub() {
+        let mut wheel = sample();
+        let path = wheel.path().replace('+', "%2B");
+        assert!(path.starts_with("files/") && path.contains("%2B"), "{path}");
+        assert_eq!(Links::Relative.wheel(&wheel, 2), format!("../../{path}"));
+        let host = Links::Absolute {
+            base: "https://wheels.example.org".to_owned(),
+        };
+        assert_eq!(
+            host.wheel(&wheel, 5),
+            format!("https://wheels.example.org/{path}")
+        );
+        let hub = Links::Hub {
+            endpoint: "https://huggingface.co".to_owned(),
+            repository: "datasets/me/wheels".to_owned(),
+        };
+        let at = |commit: &str| {
+            format!("https://huggingface.co/datasets/me/wheels/resolve/{commit}/{path}")
+        };
+        assert_eq!(hub.wheel(&wheel, 5), at("main"));
+        wheel.commit = Some("0123456789abcdef".to_owned());
+        assert_eq!(hub.wheel(&wheel, 5), at("0123456789abcdef"));
+    }
+}
