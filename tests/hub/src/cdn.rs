@@ -94,7 +94,7 @@ pub(crate) fn check_signature(hub: &Hub, uri: &Uri) -> Result<(), Refusal> {
             "AccessDenied: wrong signature",
         ));
     }
-    if now().as_secs() > expires {
+    if now().as_secs() >= expires {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "AccessDenied: Request has expired",
