@@ -1,6 +1,7 @@
 //! The smallest client: one request, no redirects, no retries.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -126,4 +127,16 @@ pub(crate) async fn commit_lfs(
         "value": { "path": path, "algo": "sha256", "oid": oid, "size": bytes.len() },
     });
     commit(hub, repo, &[header("LFS"), pointer]).await
+}
+
+/// Waits until something of the Hub, which works on threads of its own, has happened.
+pub(crate) async fn until(happened: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !happened() {
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "it did not happen"
+        );
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }

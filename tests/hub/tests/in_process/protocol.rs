@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use test_hub::{Limits, Mode, Options, READ_TOKEN, STRANGER_TOKEN, TestHub, WRITE_TOKEN};
 
-use crate::client::{bearer, commit, commit_lfs, digest, file, get, header, send};
+use crate::client::{bearer, commit, commit_lfs, digest, file, get, header, send, until};
 
 const REPO: &str = "farm/wheels";
 
@@ -72,7 +72,7 @@ async fn a_commit_is_refused_for_each_of_its_reasons() {
 #[tokio::test]
 async fn one_commit_at_a_time() {
     let options = Options {
-        commit_time: Duration::from_millis(300),
+        commit_time: Duration::from_secs(1),
         ..Options::mode(Mode::Lfs)
     };
     let hub = TestHub::start(options).await.unwrap();
@@ -81,10 +81,12 @@ async fn one_commit_at_a_time() {
         [header("one"), file("a", "a")],
         [header("two"), file("b", "b")],
     );
-    let (one, two) = tokio::join!(commit(&hub, REPO, &one), commit(&hub, REPO, &two));
-    let mut statuses = [one.unwrap().status, two.unwrap().status];
-    statuses.sort_unstable();
-    assert_eq!(statuses, [200, 409]);
+    let second = async {
+        until(|| hub.requests().iter().any(|request| request.body_bytes > 0)).await;
+        commit(&hub, REPO, &two).await
+    };
+    let (one, two) = tokio::join!(commit(&hub, REPO, &one), second);
+    assert_eq!((one.unwrap().status, two.unwrap().status), (200, 409));
     // The lock is gone with the commit that had it.
     assert_eq!(
         status_of(&hub, &[header("three"), file("c", "c")]).await.0,
