@@ -12,9 +12,10 @@ use crate::wheel::archive::{ArchiveError, LocalHeaders, WheelArchive, WheelCaps}
 use crate::wheel::elf::ModuleFacts;
 use crate::wheel::metadata::MetadataError;
 use crate::wheel::name::{WheelName, WheelNameError};
+use crate::wheel::normal_form::dos_time;
 use crate::wheel::platform::{PlatformError, platform_tag};
 use crate::wheel::requirement::RequirementError;
-use crate::wheel::rewrite::{self, Upstream, WriteError};
+use crate::wheel::rewrite::{self, Upstream};
 use crate::wheel::survey::{self, SurveyError};
 use crate::wheel::version::{LocalVersion, PublicVersion, TorchAbi};
 use crate::wheel::wheel_file::WheelFileError;
@@ -164,14 +165,9 @@ where
     let platform = platform_tag(&survey.modules)?;
     let finished = upstream.finished(name, &survey.modules, &platform, request)?;
     let metadata = finished.metadata.to_bytes();
-    let (sha256, size_bytes) = rewrite::write(&mut archive, &survey, &finished, request, output)
-        .map_err(|error| match error {
-            WriteError::Archive(error) => WheelError::Archive(error),
-            WriteError::Output(source) => WheelError::Write {
-                name: finished.name.to_string(),
-                source,
-            },
-        })?;
+    let time = dos_time(request.source_date_epoch_s);
+    let (sha256, size_bytes) = rewrite::write(&mut archive, &survey, &finished, time, output)
+        .map_err(|error| error.of(finished.name.to_string()))?;
     Ok(FinishedWheel {
         sha256,
         size_bytes,

@@ -10,16 +10,19 @@ pub mod finish;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod headers;
+pub mod label;
 mod member;
 pub mod metadata;
 pub mod name;
 mod normal_form;
 pub mod platform;
 pub mod record;
+pub(crate) mod rename;
 pub mod requirement;
 mod rewrite;
 pub(crate) mod stable_abi;
 mod survey;
+pub mod variant_name;
 pub mod version;
 pub(crate) mod wheel_file;
 
