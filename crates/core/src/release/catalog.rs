@@ -16,6 +16,7 @@ use crate::receipt::RunState;
 use crate::release::ReleaseError;
 use crate::release::channel::Channel;
 use crate::wheel::name::WheelName;
+use crate::wheel::variant_name::VariantWheelName;
 
 /// The schema that this program writes, and the only one that it reads. Readers accept keys that
 /// they do not know.
@@ -33,9 +34,21 @@ pub struct Catalog {
     pub release: u64,
     /// When it was made: RFC 3339 in UTC.
     pub published_at: String,
+    /// What the tree of wheel variants holds besides them; none where there is no such tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variants: Option<VariantTree>,
     /// Its wheels, by file name: a name never means two contents.
     #[serde(with = "entries")]
     pub wheels: BTreeMap<WheelName, CatalogWheel>,
+}
+
+/// What a maintainer decides of the tree of wheel variants.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VariantTree {
+    /// Channels whose wheels stand in it as the plain ones of their torch. Of a torch that has none
+    /// here, the wheels of the newest CUDA do.
+    #[serde(default)]
+    pub plain: BTreeSet<Channel>,
 }
 
 /// One wheel of a shelf.
@@ -80,9 +93,28 @@ pub struct CatalogWheel {
     pub gpu_run: RunState,
     /// When it came into the shelf: RFC 3339 in UTC.
     pub published_at: String,
+    /// The same wheel as a variant, which every word here is true of as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<CatalogVariant>,
     /// Why nobody should install it any more (PEP 592).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yanked: Option<String>,
+    /// The commit that links to the file are pinned to, on a shelf that has commits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+}
+
+/// A wheel as a variant: the same code under a name that says which machines it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogVariant {
+    /// Its file name; the label in it says all its properties.
+    pub file_name: VariantWheelName,
+    /// The digest of the file.
+    pub sha256: Sha256Digest,
+    /// Its length.
+    pub size_bytes: u64,
+    /// The digest of its METADATA, which stands beside it as `<file name>.metadata`.
+    pub metadata_sha256: Sha256Digest,
     /// The commit that links to the file are pinned to, on a shelf that has commits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
@@ -163,6 +195,7 @@ impl Catalog {
             schema: SCHEMA,
             release: 0,
             published_at: String::new(),
+            variants: None,
             wheels: BTreeMap::new(),
         }
     }
@@ -190,8 +223,12 @@ impl Catalog {
                 .to_string()
         };
         let wheels: Vec<String> = self.wheels.values().map(line).collect();
+        let variants = self.variants.as_ref().map_or_else(String::new, |variants| {
+            let variants = serde_json::to_value(variants).expect("plain texts serialise");
+            format!("\"variants\": {variants},\n")
+        });
         format!(
-            "{{\n\"published_at\": {},\n\"release\": {},\n\"schema\": {},\n\"wheels\": [\n{}\n]\n}}\n",
+            "{{\n\"published_at\": {},\n\"release\": {},\n\"schema\": {},\n{variants}\"wheels\": [\n{}\n]\n}}\n",
             serde_json::Value::from(self.published_at.as_str()),
             self.release,
             self.schema,
@@ -202,7 +239,8 @@ impl Catalog {
     /// The release after this one, with `wheels` on `track` as well, made at `now` (RFC 3339).
     ///
     /// A wheel that is there with the same bytes keeps its commit, the day that it came, and its yank;
-    /// what is known of it is as the new record has it. One that is there with other bytes is refused.
+    /// what is known of it is as the new record has it. A variant that is out stays as it is. One that
+    /// is there with other bytes is refused.
     pub fn with(
         &self,
         wheels: impl IntoIterator<Item = CatalogWheel>,
@@ -222,6 +260,7 @@ impl Catalog {
                 }
                 wheel.tracks.extend(&old.tracks);
                 wheel.commit = wheel.commit.or_else(|| old.commit.clone());
+                wheel.variant = old.variant.clone().or(wheel.variant);
                 wheel.yanked.clone_from(&old.yanked);
                 wheel.published_at.clone_from(&old.published_at);
             }
@@ -292,6 +331,7 @@ impl CatalogWheel {
                 .as_ref()
                 .map_or(RunState::NotRun, |run| run.state),
             published_at: now.to_owned(),
+            variant: None,
             yanked: None,
             commit: None,
         }
@@ -304,8 +344,15 @@ impl CatalogWheel {
     }
 }
 
+impl CatalogVariant {
+    /// Where the file lies, seen from the root of the release, by content as all wheels.
+    pub fn path(&self) -> String {
+        file_path(&self.file_name, self.sha256)
+    }
+}
+
 /// Where the wheel of that name and content lies, seen from the root of a release.
-pub fn file_path(name: &WheelName, sha256: Sha256Digest) -> String {
+pub fn file_path(name: &impl fmt::Display, sha256: Sha256Digest) -> String {
     let digest = sha256.to_string();
     format!("files/{}/{digest}/{name}", &digest[..2])
 }

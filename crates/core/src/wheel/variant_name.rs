@@ -112,8 +112,14 @@ mod tests {
     #[test]
     fn a_variants_name_is_a_wheels_with_a_label_and_no_wheels() {
         for (text, build) in [
-            ("demo-1.0+torch2.11-cp312-cp312-linux_x86_64-cu130_sm90.whl", None),
-            ("demo-1.0-2-py39-none-linux_x86_64-cu130_sm90_ptx90.whl", Some("2")),
+            (
+                "demo-1.0+torch2.11-cp312-cp312-linux_x86_64-cu130_sm90.whl",
+                None,
+            ),
+            (
+                "demo-1.0-2-py39-none-linux_x86_64-cu130_sm90_ptx90.whl",
+                Some("2"),
+            ),
         ] {
             let name: VariantWheelName = text.parse().unwrap();
             assert_eq!(name.to_string(), text);
