@@ -275,7 +275,7 @@ mod tests {
         check(&["sm_103f sm_120f"], "cu130_sm103_sm120");
         // Orin (8.7) is no machine of x86_64, and 8.9 does not run what is for Orin.
         check(&["sm_80"], "cu130_sm80");
-        check(&["sm_75 sm_87"], "cu130_sm75");
+        check(&["sm_87 sm_90"], "cu130_sm90");
     }
 
     #[test]
