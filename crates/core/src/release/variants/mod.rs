@@ -14,6 +14,7 @@
 
 mod claim;
 mod json;
+mod page;
 mod tree;
 
 use std::collections::BTreeMap;
