@@ -108,26 +108,31 @@ const PLAIN: &[Row] = &[
     row("13.0", "9.0", &["demo==1.0"], "1.0+cu130torch2.11 plain"),
 ];
 
-/// Runs the rows and gives a line for each that came out otherwise.
-fn wrong(installer: &Installer, rows: &[Row], server: &Server, into: &Path) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for row in rows {
+/// What came of a row.
+struct Outcome {
+    line: String,
+    is_wrong: bool,
+}
+
+/// Runs the rows.
+fn outcomes(installer: &Installer, rows: &[Row], server: &Server, into: &Path) -> Vec<Outcome> {
+    let outcome = |row: &Row| {
         let found = installer.install(row.asked, row.machine, server, into);
         let found = found.unwrap_or_else(|error| error);
-        println!(
-            "{installer} {} {} -> {found}",
-            row.machine,
-            row.asked.join(" ")
-        );
-        if found != row.want {
-            let asked = row.asked.join(" ");
-            wrong.push(format!(
-                "{installer}, {}, {asked}: {found}, and not {}",
-                row.machine, row.want
-            ));
+        let asked = row.asked.join(" ");
+        let mut line = format!("{installer}, {}, {asked}: {found}", row.machine);
+        let is_wrong = found != row.want;
+        if is_wrong {
+            line = format!("{line}, and not {}", row.want);
         }
-    }
-    wrong
+        Outcome { line, is_wrong }
+    };
+    rows.iter().map(outcome).collect()
+}
+
+fn wrong(outcomes: &[Outcome]) -> Vec<&str> {
+    let wrong = outcomes.iter().filter(|outcome| outcome.is_wrong);
+    wrong.map(|outcome| outcome.line.as_str()).collect()
 }
 
 #[test]
@@ -140,19 +145,22 @@ fn conformance_small_variants_are_taken_by_driver_and_gpu() {
         Installer::Pip(Venv::of("pip-23.2.1", &["pip==23.2.1"])),
         Installer::Pip(Venv::of("pip-26.3", &["pip==26.3"])),
     ];
-    let mut faults = Vec::new();
+    let mut all = Vec::new();
     for pages in [Pages::Html, Pages::Json] {
         if pages == Pages::Json {
             let html = site.root.join("whl/variants/simple/demo/index.html");
             std::fs::remove_file(html).unwrap();
         }
         let server = Server::start(&site.root, pages);
-        faults.extend(wrong(&Installer::UvWithVariants, TABLE, &server, &into));
+        all.extend(outcomes(&Installer::UvWithVariants, TABLE, &server, &into));
         for installer in &installers {
-            faults.extend(wrong(installer, PLAIN, &server, &into));
+            all.extend(outcomes(installer, PLAIN, &server, &into));
         }
     }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    for outcome in &all {
+        println!("{}", outcome.line);
+    }
+    assert_eq!(wrong(&all), [""; 0]);
 }
 
 #[test]
@@ -162,8 +170,8 @@ fn conformance_small_variants_beside_the_plain_wheels_that_the_maintainer_names(
     let server = Server::start(&site.root, Pages::Html);
     let rows = [row("13.0", "9.0", DEMO, "1.0+cu128torch2.11 plain")];
     let into = folder.path().join("into");
-    let faults = wrong(&Installer::Uv, &rows, &server, &into);
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let all = outcomes(&Installer::Uv, &rows, &server, &into);
+    assert_eq!(wrong(&all), [""; 0]);
 }
 
 /// Why the file and the pages that link to it go out in one change.

@@ -82,14 +82,14 @@ impl Site {
 
     /// torch is of another index, as PyPI's is; these have no code.
     fn put_torches(&self) {
-        let mut page = String::new();
-        for version in ["2.8.0", "2.11.0"] {
+        let links = ["2.8.0", "2.11.0"].map(|version| {
             let name = format!("torch-{version}-py3-none-any.whl");
             let wheel = Built::new(&name, &[], "");
             self.write_file(&format!("others/simple/torch/{name}"), &wheel.bytes);
-            page += &format!("<a href=\"{name}\">{name}</a><br>\n");
-        }
-        let page = format!("<!DOCTYPE html>\n<html>\n<body>\n{page}</body>\n</html>\n");
+            format!("<a href=\"{name}\">{name}</a><br>\n")
+        });
+        let links = links.concat();
+        let page = format!("<!DOCTYPE html>\n<html>\n<body>\n{links}</body>\n</html>\n");
         self.write_file("others/simple/torch/index.html", page.as_bytes());
     }
 }
@@ -118,10 +118,11 @@ fn built() -> Vec<Built> {
 impl Built {
     fn new(name: &str, requires: &[&str], images: &str) -> Self {
         let name: WheelName = name.parse().unwrap();
-        let requires: String = requires
+        let requires: Vec<String> = requires
             .iter()
             .map(|requirement| format!("Requires-Dist: {requirement}\n"))
             .collect();
+        let requires = requires.concat();
         let metadata = format!(
             "Metadata-Version: 2.1\nName: {}\nVersion: {}\n{requires}",
             name.project(),
@@ -150,16 +151,16 @@ impl Built {
 fn zipped(files: &[(String, String)], record: &str) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default();
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     for (path, content) in files {
         zip.start_file(path.as_str(), options).unwrap();
         zip.write_all(content.as_bytes()).unwrap();
         let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(content));
-        lines += &format!("{path},sha256={digest},{}\n", content.len());
+        lines.push(format!("{path},sha256={digest},{}\n", content.len()));
     }
+    lines.push(format!("{record},,\n"));
     zip.start_file(record, options).unwrap();
-    zip.write_all(format!("{lines}{record},,\n").as_bytes())
-        .unwrap();
+    zip.write_all(lines.concat().as_bytes()).unwrap();
     zip.finish().unwrap().into_inner()
 }
 

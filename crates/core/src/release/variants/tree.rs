@@ -234,3 +234,213 @@ fn overview(projects: &Projects<'_>, links: &Links) -> String {
         escaped(address)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::ModuleArchs;
+    use crate::release::catalog::tests::sample;
+    use crate::release::variants::variant_name;
+
+    const NOW: &str = "2026-11-21T03:00:00Z";
+
+    /// A wheel of a channel with code for these archs, and its variant if it can have one.
+    fn wheel(version: &str, channel: &str, python: &str, images: &str) -> CatalogWheel {
+        let channel: Channel = channel.parse().unwrap();
+        let local = channel.local_version();
+        let name =
+            format!("flash_attn-{version}+{local}-{python}-{python}-manylinux_2_28_x86_64.whl");
+        let cuda = CudaVersion::from_tag(channel.cuda()).unwrap();
+        let images = images.split(' ').map(|image| (image.to_owned(), 1));
+        let mut wheel = sample();
+        wheel.built_against.cuda = cuda.to_string();
+        wheel.channel = channel;
+        wheel.sha256 = Sha256Digest::of(name.as_bytes());
+        wheel.file_name = name.parse().unwrap();
+        wheel.runs_on.clear();
+        wheel
+            .runs_on
+            .insert("7.5".to_owned(), sample().runs_on["8.6"].clone());
+        wheel.module_archs = BTreeMap::from([(
+            "flash_attn/_C.so".to_owned(),
+            ModuleArchs {
+                containers: 1,
+                images: images.collect(),
+            },
+        )]);
+        wheel.variant = variant_name(&wheel).ok().map(|name| CatalogVariant {
+            sha256: Sha256Digest::of(name.to_string().as_bytes()),
+            size_bytes: 1234,
+            metadata_sha256: Sha256Digest::of(b"Name: flash-attn"),
+            commit: None,
+            file_name: name,
+        });
+        wheel
+    }
+
+    fn wheels() -> Vec<CatalogWheel> {
+        let mut yanked = wheel("2.8.4", "cu130/torch2.11", "cp312", "sm_90");
+        yanked.yanked = Some("<wrong> results".to_owned());
+        let mut pure = wheel("1.0", "cu130/torch2.11", "cp312", "sm_90");
+        pure.file_name = "tools-0.1-py3-none-any.whl".parse().unwrap();
+        pure.variant = None;
+        vec![
+            wheel("2.8.3", "cu130/torch2.11", "cp312", "sm_90a"),
+            wheel("2.8.3", "cu130/torch2.11-sm120", "cp312", "sm_120f"),
+            wheel("2.8.3", "cu128/torch2.11", "cp312", "sm_80 sm_90"),
+            wheel("2.8.3", "cu128/torch2.11", "cp313", "sm_80 sm_90"),
+            wheel("2.8.3", "cu128/torch2.8", "cp312", "sm_90 compute_90"),
+            wheel("2.8.3", "cu130/torch2.16.dev20261120", "cp312", "sm_90"),
+            wheel("2.8.3", "cu130/torch2.11-avx512", "cp312", "sm_90"),
+            yanked,
+            pure,
+        ]
+    }
+
+    fn catalog(wheels: Vec<CatalogWheel>, plain: &[&str]) -> Catalog {
+        let catalog = Catalog::empty().with(wheels, Track::Stable, NOW).unwrap();
+        let plain = plain.iter().map(|channel| channel.parse().unwrap());
+        Catalog {
+            variants: Some(VariantTree {
+                plain: plain.collect(),
+            }),
+            ..catalog
+        }
+    }
+
+    fn page(catalog: &Catalog, path: &str) -> String {
+        let files = tree(catalog, &Links::Relative);
+        String::from_utf8(files[path].clone()).unwrap()
+    }
+
+    #[test]
+    fn there_is_no_tree_until_it_is_asked_for() {
+        let catalog = Catalog::empty().with(wheels(), Track::Stable, NOW).unwrap();
+        assert_eq!(tree(&catalog, &Links::Relative), BTreeMap::new());
+        let catalog = Catalog {
+            variants: Some(VariantTree::default()),
+            ..Catalog::empty()
+        };
+        assert_eq!(tree(&catalog, &Links::Relative).len(), 3);
+    }
+
+    #[test]
+    fn a_project_lists_its_variants_what_they_mean_and_one_plain_wheel_of_a_torch() {
+        let catalog = catalog(wheels(), &[]);
+        let files: Vec<String> = tree(&catalog, &Links::Relative).into_keys().collect();
+        insta::assert_snapshot!(files.join("\n"), @"
+        whl/variants/index.html
+        whl/variants/simple/flash-attn/flash_attn-2.8.3+torch2.11-variants.json
+        whl/variants/simple/flash-attn/flash_attn-2.8.3+torch2.8-variants.json
+        whl/variants/simple/flash-attn/flash_attn-2.8.4+torch2.11-variants.json
+        whl/variants/simple/flash-attn/index.html
+        whl/variants/simple/flash-attn/index.json
+        whl/variants/simple/index.html
+        whl/variants/simple/index.json
+        whl/variants/simple/tools/index.html
+        whl/variants/simple/tools/index.json
+        ");
+        insta::assert_snapshot!(page(&catalog, "whl/variants/index.html"));
+        let folder = "whl/variants/simple/flash-attn";
+        insta::assert_snapshot!(page(&catalog, &format!("{folder}/index.html")));
+        insta::assert_snapshot!(page(&catalog, &format!("{folder}/index.json")));
+    }
+
+    #[test]
+    fn the_file_of_a_version_has_all_its_labels_once_and_the_digest_that_the_page_says() {
+        let catalog = catalog(wheels(), &[]);
+        let folder = "whl/variants/simple/flash-attn";
+        let text = page(
+            &catalog,
+            &format!("{folder}/flash_attn-2.8.3+torch2.11-variants.json"),
+        );
+        let labels = ["cu128_sm80_sm90", "cu130_sm120", "cu130_sm90"];
+        let labels = labels.map(|label| label.parse::<VariantLabel>().unwrap());
+        assert_eq!(text, json::text(&labels));
+        let digest = Sha256Digest::of(text.as_bytes()).to_string();
+        assert!(page(&catalog, &format!("{folder}/index.html")).contains(&digest));
+        assert!(page(&catalog, &format!("{folder}/index.json")).contains(&digest));
+    }
+
+    /// The local versions of the plain wheels for torch 2.11 and a Python.
+    #[track_caller]
+    fn check_plain(wheels: Vec<CatalogWheel>, plain: &[&str], python: &str, want: &[&str]) {
+        let catalog = catalog(wheels, plain);
+        let listed = plain_wheels(&catalog, catalog.variants.as_ref().unwrap());
+        let of_torch = listed.into_iter().filter(|wheel| {
+            wheel.channel.torch().to_string() == "2.11"
+                && wheel.file_name.python_tags() == [python.to_owned()]
+                && wheel.file_name.public_version().as_str() == "2.8.3"
+        });
+        let found: Vec<String> = of_torch
+            .filter_map(|wheel| wheel.file_name.local_version().map(ToString::to_string))
+            .collect();
+        assert_eq!(found, want);
+    }
+
+    #[test]
+    fn the_plain_wheel_is_of_the_cuda_that_is_named_or_else_of_the_newest() {
+        check_plain(wheels(), &[], "cp312", &["cu130torch2.11"]);
+        check_plain(wheels(), &["cu128/torch2.11"], "cp312", &["cu128torch2.11"]);
+        check_plain(wheels(), &["cu128/torch2.8"], "cp312", &["cu130torch2.11"]);
+        // There is no other for this Python.
+        check_plain(wheels(), &[], "cp313", &["cu128torch2.11"]);
+        let mut withdrawn = wheels();
+        withdrawn[0].yanked = Some("broken".to_owned());
+        check_plain(withdrawn, &[], "cp312", &["cu128torch2.11"]);
+        let mut newer = wheels();
+        newer.push(wheel("2.8.3", "cu99/torch2.11", "cp312", "sm_90"));
+        check_plain(newer, &[], "cp312", &["cu130torch2.11"]);
+    }
+
+    #[test]
+    fn what_is_not_stable_is_not_listed() {
+        let catalog = Catalog {
+            variants: Some(VariantTree::default()),
+            ..Catalog::empty()
+                .with(wheels(), Track::Nightly, NOW)
+                .unwrap()
+        };
+        assert_eq!(tree(&catalog, &Links::Relative).len(), 3);
+    }
+
+    #[test]
+    fn on_a_hub_a_variant_is_linked_at_its_own_commit_and_its_meaning_beside_the_page() {
+        let mut wheels = wheels();
+        wheels.truncate(1);
+        wheels[0].commit = Some("aaaa".to_owned());
+        wheels[0].variant.as_mut().unwrap().commit = Some("bbbb".to_owned());
+        let links = Links::Hub {
+            endpoint: "https://huggingface.co".to_owned(),
+            repository: "me/wheels".to_owned(),
+        };
+        let files = tree(&catalog(wheels, &[]), &links);
+        let page = &files["whl/variants/simple/flash-attn/index.html"];
+        let page = str::from_utf8(page).unwrap();
+        let links: Vec<&str> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("<a href=\"")?.split('#').next())
+            .collect();
+        assert_eq!(links.len(), 3);
+        assert!(links[0].contains("/resolve/aaaa/files/"), "{links:?}");
+        assert_eq!(links[1], "flash_attn-2.8.3%2Btorch2.11-variants.json");
+        assert!(links[2].contains("/resolve/bbbb/files/"), "{links:?}");
+    }
+
+    #[test]
+    fn the_order_of_publication_does_not_matter() {
+        let mut reversed = wheels();
+        reversed.reverse();
+        let mut one_by_one = Catalog::empty();
+        for wheel in reversed {
+            one_by_one = one_by_one.with([wheel], Track::Stable, NOW).unwrap();
+        }
+        one_by_one.variants = Some(VariantTree::default());
+        assert_eq!(
+            tree(&one_by_one, &Links::Relative),
+            tree(&catalog(wheels(), &[]), &Links::Relative)
+        );
+        let text = one_by_one.to_text();
+        assert_eq!(Catalog::parse(&text).unwrap(), one_by_one);
+    }
+}
