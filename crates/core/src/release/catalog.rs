@@ -15,6 +15,7 @@ use crate::manifest::{CheckState, Manifest, ModuleArchs};
 use crate::receipt::RunState;
 use crate::release::ReleaseError;
 use crate::release::channel::Channel;
+use crate::release::links::Links;
 use crate::wheel::name::WheelName;
 use crate::wheel::variant_name::VariantWheelName;
 
@@ -34,6 +35,9 @@ pub struct Catalog {
     pub release: u64,
     /// When it was made: RFC 3339 in UTC.
     pub published_at: String,
+    /// How the pages beside it were made; none before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pages: Option<Pages>,
     /// What the tree of wheel variants holds besides them; none where there is no such tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variants: Option<VariantTree>,
@@ -49,6 +53,19 @@ pub struct VariantTree {
     /// here, the wheels of the newest CUDA do.
     #[serde(default)]
     pub plain: BTreeSet<Channel>,
+}
+
+/// How the pages of a release were made: a page is written again when this has changed, even if what
+/// it is about has not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pages {
+    /// The number of the generator's format.
+    pub format: u32,
+    /// How they point at files.
+    pub links: Links,
+    /// Where the folder `whl/` is served as true HTML pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index_url: Option<String>,
 }
 
 /// One wheel of a shelf.
@@ -69,6 +86,10 @@ pub struct CatalogWheel {
     pub requires_dist: Vec<String>,
     /// The channel it is listed in.
     pub channel: Channel,
+    /// The other jobs that made the very same file, and what they are for: pure wheels come out of
+    /// every environment alike. It is listed in their channels too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub also: BTreeMap<JobId, Origin>,
     /// The tracks it is listed on; none is left when it was taken off all of them.
     pub tracks: BTreeSet<Track>,
     /// The job that made it.
@@ -128,6 +149,15 @@ pub struct BuiltAgainst {
     /// torch's version: `2.11.0`.
     pub torch: String,
     /// Python's version: `3.11`.
+    pub python: String,
+}
+
+/// What a job that made a wheel was for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The channel that the wheel is listed in for it.
+    pub channel: Channel,
+    /// Its Python: `3.11`.
     pub python: String,
 }
 
@@ -195,6 +225,7 @@ impl Catalog {
             schema: SCHEMA,
             release: 0,
             published_at: String::new(),
+            pages: None,
             variants: None,
             wheels: BTreeMap::new(),
         }
@@ -216,19 +247,28 @@ impl Catalog {
 
     /// Writes a catalog: sorted keys, a line for each wheel, so that one more wheel is one more line.
     pub fn to_text(&self) -> String {
+        self.to_text_with(self.pages.as_ref())
+    }
+
+    /// Writes it as the one that stands beside other pages.
+    pub(crate) fn to_text_with(&self, pages: Option<&Pages>) -> String {
         // Through a Value, whose maps are sorted, so that the order of the fields above is free.
         let line = |wheel: &CatalogWheel| {
             serde_json::to_value(wheel)
                 .expect("plain texts and numbers serialise")
                 .to_string()
         };
+        let pages = pages.map_or_else(String::new, |pages| {
+            let pages = serde_json::to_value(pages).expect("plain texts and numbers serialise");
+            format!("\"pages\": {pages},\n")
+        });
         let wheels: Vec<String> = self.wheels.values().map(line).collect();
         let variants = self.variants.as_ref().map_or_else(String::new, |variants| {
             let variants = serde_json::to_value(variants).expect("plain texts serialise");
             format!("\"variants\": {variants},\n")
         });
         format!(
-            "{{\n\"published_at\": {},\n\"release\": {},\n\"schema\": {},\n{variants}\"wheels\": [\n{}\n]\n}}\n",
+            "{{\n{pages}\"published_at\": {},\n\"release\": {},\n\"schema\": {},\n{variants}\"wheels\": [\n{}\n]\n}}\n",
             serde_json::Value::from(self.published_at.as_str()),
             self.release,
             self.schema,
@@ -241,6 +281,8 @@ impl Catalog {
     /// A wheel that is there with the same bytes keeps its commit, the day that it came, and its yank;
     /// what is known of it is as the new record has it. A variant that is out stays as it is. One that
     /// is there with other bytes is refused.
+    /// When several jobs made the same file, what is told of it is by the first of them in the order
+    /// of their names, and the others are told in [`CatalogWheel::also`]: in whatever order they come.
     pub fn with(
         &self,
         wheels: impl IntoIterator<Item = CatalogWheel>,
@@ -250,6 +292,12 @@ impl Catalog {
         let mut next = self.next(now);
         for mut wheel in wheels {
             wheel.tracks.insert(track);
+            if !wheel.channel.admits(wheel.file_name.local_version()) {
+                return Err(ReleaseError::WrongChannel {
+                    name: wheel.file_name.to_string(),
+                    channel: wheel.channel,
+                });
+            }
             if let Some(old) = next.wheels.get(&wheel.file_name) {
                 if old.sha256 != wheel.sha256 {
                     return Err(ReleaseError::OtherBytes {
@@ -263,12 +311,7 @@ impl Catalog {
                 wheel.variant = old.variant.clone().or(wheel.variant);
                 wheel.yanked.clone_from(&old.yanked);
                 wheel.published_at.clone_from(&old.published_at);
-            }
-            if !wheel.channel.admits(wheel.file_name.local_version()) {
-                return Err(ReleaseError::WrongChannel {
-                    name: wheel.file_name.to_string(),
-                    channel: wheel.channel,
-                });
+                wheel = wheel.beside(old);
             }
             next.wheels.insert(wheel.file_name.clone(), wheel);
         }
@@ -313,6 +356,7 @@ impl CatalogWheel {
             requires_python: wheel.requires_python.clone(),
             requires_dist: wheel.requires_dist.clone(),
             channel: environment.channel.clone(),
+            also: BTreeMap::new(),
             tracks: BTreeSet::new(),
             job: manifest.job.clone(),
             package: manifest.package.clone(),
@@ -335,6 +379,46 @@ impl CatalogWheel {
             yanked: None,
             commit: None,
         }
+    }
+
+    /// Itself, told by the first of the jobs that made it or `old`, which is the same file.
+    fn beside(mut self, old: &Self) -> Self {
+        let mut told = if old.job < self.job {
+            let mut told = old.clone();
+            told.tracks = std::mem::take(&mut self.tracks);
+            told.commit = self.commit.take();
+            told.variant = self.variant.take();
+            told
+        } else {
+            self.clone()
+        };
+        for wheel in [old, &self] {
+            let own = (wheel.job.clone(), wheel.origin());
+            told.also.extend(wheel.also.clone());
+            told.also.extend([own]);
+        }
+        told.also.remove(&told.job);
+        told
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            channel: self.channel.clone(),
+            python: self.built_against.python.clone(),
+        }
+    }
+
+    /// Every job that made it, with the channel that it is listed in for the job and the job's Python.
+    pub fn jobs(&self) -> impl Iterator<Item = (&JobId, &Channel, &str)> {
+        let own = (&self.job, &self.channel, self.built_against.python.as_str());
+        let also = self.also.iter();
+        let also = also.map(|(job, origin)| (job, &origin.channel, origin.python.as_str()));
+        std::iter::once(own).chain(also)
+    }
+
+    /// The channels that it is listed in.
+    pub fn channels(&self) -> BTreeSet<&Channel> {
+        self.jobs().map(|(_, channel, _)| channel).collect()
     }
 
     /// Where the file lies, seen from the root of the release:
@@ -461,6 +545,36 @@ pub(crate) mod tests {
             matches!(error, ReleaseError::OtherBytes { .. }),
             "{error:?}"
         );
+    }
+
+    #[test]
+    fn a_pure_wheel_of_several_jobs_is_one_file_in_their_channels() {
+        let pure = |job: &str, channel: &str, python: &str| {
+            let mut wheel = sample();
+            wheel.file_name = "tools-0.1-py3-none-any.whl".parse().unwrap();
+            wheel.job = job.parse().unwrap();
+            wheel.channel = channel.parse().unwrap();
+            wheel.built_against.python = python.to_owned();
+            wheel
+        };
+        let jobs = [
+            pure("tools-0.1-cu128-torch2.8-cp312", "cu128/torch2.8", "3.12"),
+            pure("tools-0.1-cu130-torch2.11-cp311", "cu130/torch2.11", "3.11"),
+            pure("tools-0.1-cu130-torch2.11-cp312", "cu130/torch2.11", "3.12"),
+        ];
+        let at_once = Catalog::empty()
+            .with(jobs.clone(), Track::Stable, NOW)
+            .unwrap();
+        let mut one_by_one = Catalog::empty();
+        for wheel in jobs.into_iter().rev() {
+            one_by_one = one_by_one.with([wheel], Track::Stable, NOW).unwrap();
+        }
+        assert_eq!(one_by_one.wheels, at_once.wheels);
+        let wheel = at_once.wheels.values().next().unwrap();
+        assert_eq!(wheel.job.as_str(), "tools-0.1-cu128-torch2.8-cp312");
+        assert_eq!(wheel.channels().len(), 2);
+        assert_eq!(wheel.jobs().count(), 3);
+        assert_eq!(Catalog::parse(&at_once.to_text()).unwrap(), at_once);
     }
 
     #[test]

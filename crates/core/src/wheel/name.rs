@@ -7,6 +7,7 @@ use pep440_rs::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::ident::PackageName;
+use crate::version::PythonVersion;
 use crate::wheel::version::{LocalVersion, PublicVersion};
 
 /// A wheel's file name, taken apart; it prints as it was written.
@@ -110,6 +111,25 @@ impl WheelName {
         &self.platform
     }
 
+    /// Whether that Python takes it, as far as its Python and ABI tags say: what `packaging.tags` lists
+    /// (<https://packaging.python.org/specifications/platform-compatibility-tags/>).
+    pub fn fits(&self, python: PythonVersion) -> bool {
+        let wanted = python.tag();
+        self.python.iter().any(|python| {
+            let mut abis = self.abi.iter();
+            abis.any(|abi| installs(&wanted, python, abi))
+        })
+    }
+
+    /// What installers compare when two wheels have one version: the number that the build number
+    /// begins with, then the rest of it as text; a wheel without one comes first.
+    pub fn build_rank(&self) -> Option<(u64, &str)> {
+        let build = self.build.as_deref()?;
+        let end = build.find(|c: char| !c.is_ascii_digit());
+        let (number, rest) = build.split_at(end.unwrap_or(build.len()));
+        Some((number.parse().unwrap_or(u64::MAX), rest))
+    }
+
     /// Every single tag that the name stands for, as the WHEEL file lists them.
     pub fn expanded_tags(&self) -> Vec<String> {
         let mut tags = Vec::new();
@@ -177,6 +197,22 @@ impl FromStr for WheelName {
             abi: tags(abi)?,
             platform: tags(platform)?,
         })
+    }
+}
+
+/// Whether the Python whose ABI is `wanted` takes a wheel of these tags.
+fn installs(wanted: &str, python: &str, abi: &str) -> bool {
+    // The free-threaded build has an ABI of its own, and no stable one: `cp313-cp313t`.
+    let own = wanted.trim_end_matches('t');
+    let is_no_newer = |prefix: &str| {
+        let minor = |tag: &str, prefix| tag.strip_prefix(prefix)?.parse::<u32>().ok();
+        let least = minor(python, prefix).zip(minor(own, "cp3"));
+        least.is_some_and(|(least, minor)| least <= minor)
+    };
+    match abi {
+        "abi3" => wanted == own && is_no_newer("cp3"),
+        "none" => python == own || python == "py3" || is_no_newer("py3"),
+        abi => python == own && abi == wanted,
     }
 }
 
@@ -341,6 +377,37 @@ mod tests {
             "six-1.0-py3.py3-none-any.whl",
             "`py3.py3` in `six-1.0-py3.py3-none-any.whl` is not a set of tags",
         );
+    }
+
+    #[test]
+    fn tags_are_those_that_the_python_takes() {
+        for (wanted, python, abi, is_taken) in [
+            ("cp311", "cp311", "cp311", true),
+            ("cp311", "cp38", "abi3", true),
+            ("cp311", "cp312", "abi3", false),
+            ("cp311", "cp310", "none", false),
+            ("cp311", "py310", "none", true),
+            ("cp311", "py312", "none", false),
+            ("cp311", "py2", "none", false),
+            ("cp313t", "cp313", "cp313t", true),
+            ("cp313t", "cp313", "cp313", false),
+            ("cp313t", "cp39", "abi3", false),
+            ("cp313", "cp313", "cp313t", false),
+        ] {
+            let res = installs(wanted, python, abi);
+            assert_eq!(res, is_taken, "{python}-{abi} on {wanted}");
+        }
+    }
+
+    #[test]
+    fn build_numbers_are_compared_as_installers_do() {
+        let rank = |build: &str| {
+            let name: WheelName = format!("a-1.0{build}-py3-none-any.whl").parse().unwrap();
+            name.build_rank()
+                .map(|(number, rest)| (number, rest.to_owned()))
+        };
+        assert!(rank("") < rank("-1") && rank("-2") < rank("-10"));
+        assert!(rank("-1") < rank("-1cu128") && rank("-1cu128") < rank("-2"));
     }
 
     #[test]

@@ -14,7 +14,6 @@
 
 mod claim;
 mod json;
-mod page;
 mod tree;
 
 use std::collections::BTreeMap;

@@ -6,14 +6,14 @@ use std::str::FromStr;
 
 use pep440_rs::Version;
 
-use super::page::{FileEntry, project_html, project_json, root_html, root_json};
 use super::{DRAFT, json};
 use crate::digest::Sha256Digest;
 use crate::ident::PackageName;
 use crate::release::catalog::{Catalog, CatalogVariant, CatalogWheel, Track, VariantTree};
 use crate::release::channel::Channel;
-use crate::release::index::escaped;
+use crate::release::index::{FileEntry, escaped, files_html, files_json, root_html, root_json};
 use crate::release::links::Links;
+use crate::release::listing::Age;
 use crate::version::CudaVersion;
 use crate::wheel::label::VariantLabel;
 use crate::wheel::version::{PublicVersion, TorchAbi};
@@ -40,11 +40,11 @@ pub fn tree(catalog: &Catalog, links: &Links) -> BTreeMap<String, Vec<u8>> {
     add("index.html".to_owned(), overview(&projects, links));
     add(
         "simple/index.html".to_owned(),
-        root_html(projects.keys().copied()),
+        root_html(projects.keys().copied(), Some(DRAFT)),
     );
     add(
         "simple/index.json".to_owned(),
-        root_json(projects.keys().copied()),
+        root_json(projects.keys().copied(), Some(DRAFT)),
     );
     for (name, project) in &projects {
         let mut entries = Vec::new();
@@ -66,11 +66,11 @@ pub fn tree(catalog: &Catalog, links: &Links) -> BTreeMap<String, Vec<u8>> {
         let versions = project.keys().map(|version| version.text.clone()).collect();
         add(
             format!("simple/{name}/index.html"),
-            project_html(name, &entries),
+            files_html(&format!("Links for {name}"), &entries, Some(DRAFT)),
         );
         add(
             format!("simple/{name}/index.json"),
-            project_json(name, entries, versions),
+            files_json(name, entries, versions, Some(DRAFT)),
         );
     }
     files
@@ -147,10 +147,13 @@ fn projects<'a>(catalog: &'a Catalog, decided: &VariantTree) -> Projects<'a> {
         });
     }
     for listed in projects.values_mut().flat_map(BTreeMap::values_mut) {
+        listed.variants.sort_by_cached_key(|(_, variant)| {
+            let name = &variant.file_name;
+            (Age::of(name.wheel()), name.label())
+        });
         listed
-            .variants
-            .sort_by_key(|(_, variant)| &variant.file_name);
-        listed.plain.sort_by_key(|wheel| &wheel.file_name);
+            .plain
+            .sort_by_cached_key(|wheel| Age::of(&wheel.file_name));
     }
     projects
 }
@@ -203,9 +206,11 @@ fn plain_wheels<'a>(catalog: &'a Catalog, decided: &VariantTree) -> Vec<&'a Cata
 
 /// The page for people.
 fn overview(projects: &Projects<'_>, links: &Links) -> String {
+    let index = format!("{FOLDER}/simple");
     let address = match links {
-        Links::Absolute { base } => base,
-        Links::Relative | Links::Hub { .. } => "ADDRESS",
+        Links::Relative | Links::Absolute { .. } => links.address(&index, ""),
+        // A Hub gives pages out as plain text: they are served from somewhere else.
+        Links::Hub { .. } => Links::Relative.address(&index, ""),
     };
     let mut rows = String::new();
     for (name, versions) in projects {
@@ -228,10 +233,10 @@ fn overview(projects: &Projects<'_>, links: &Links) -> String {
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <title>Wheel variants</title>\n</head>\n<body>\n<h1>Wheel variants</h1>\n<p>{DRAFT}</p>\n\
          <p>uv 0.13.6 or later takes the wheel for the driver and GPU of the machine. Say which torch:</p>\n\
-         <pre>uv pip install --preview-features wheel-variants PROJECT \"torch==X.Y.*\" --index {}/{FOLDER}/simple</pre>\n\
+         <pre>uv pip install --preview-features wheel-variants PROJECT \"torch==X.Y.*\" --index {}</pre>\n\
          <p>pip, and uv without the flag, take a plain wheel from there, whatever the machine has.</p>\n\
          <table>\n<tr><th>project</th><th>version</th><th>variants</th></tr>\n{rows}</table>\n</body>\n</html>\n",
-        escaped(address)
+        escaped(&address)
     )
 }
 
