@@ -108,12 +108,25 @@ impl ReleaseError {
     /// What the maintainer can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::OtherBytes { .. } => Some(
-                "a published name keeps its bytes; give the newer wheel a build number".to_owned(),
-            ),
+            Self::OtherBytes { name, .. } => Some(next_build(name)),
             Self::OtherMetadata { .. } | Self::WrongChannel { .. } => None,
         }
     }
+}
+
+/// How the wheel `name`, which is out with other bytes, gets a name of its own.
+fn next_build(name: &str) -> String {
+    let Ok(name) = name.parse::<WheelName>() else {
+        return "a published name keeps its bytes; give the newer wheel a build number".to_owned();
+    };
+    // Upstream's own build tags may be any number and text; the farm's are numbers.
+    let last = name.build().and_then(|build| build.parse::<u32>().ok());
+    let next = last.unwrap_or(1).max(1).saturating_add(1);
+    let (project, version) = (name.project(), name.public_version());
+    format!(
+        "a published name keeps its bytes: write `build-number: {next}` under release {version} in \
+         packages/{project}/package.yaml and build it again; pip and uv prefer the higher number"
+    )
 }
 
 impl Release {
