@@ -24,6 +24,7 @@ pub mod catalog;
 pub mod channel;
 mod index;
 pub mod install;
+pub mod life;
 pub mod links;
 mod lists;
 pub mod wheel_page;
