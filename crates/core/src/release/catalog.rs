@@ -44,6 +44,9 @@ pub struct Catalog {
     /// Its wheels, by file name: a name never means two contents.
     #[serde(with = "entries")]
     pub wheels: BTreeMap<WheelName, CatalogWheel>,
+    /// Wheels that were cleared out: their names mean those bytes for good.
+    #[serde(default)]
+    pub retired: BTreeMap<WheelName, Sha256Digest>,
 }
 
 /// What a maintainer decides of the tree of wheel variants.
@@ -120,6 +123,9 @@ pub struct CatalogWheel {
     /// Why nobody should install it any more (PEP 592).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yanked: Option<String>,
+    /// Why it must never be cleared out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
     /// The commit that links to the file are pinned to, on a shelf that has commits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
@@ -228,6 +234,7 @@ impl Catalog {
             pages: None,
             variants: None,
             wheels: BTreeMap::new(),
+            retired: BTreeMap::new(),
         }
     }
 
@@ -267,8 +274,17 @@ impl Catalog {
             let variants = serde_json::to_value(variants).expect("plain texts serialise");
             format!("\"variants\": {variants},\n")
         });
+        let retired = self.retired.iter();
+        let retired: Vec<String> = retired
+            .map(|(name, sha256)| format!("\"{name}\": \"{sha256}\""))
+            .collect();
+        let retired = if retired.is_empty() {
+            String::new()
+        } else {
+            format!("\"retired\": {{\n{}\n}},\n", retired.join(",\n"))
+        };
         format!(
-            "{{\n{pages}\"published_at\": {},\n\"release\": {},\n\"schema\": {},\n{variants}\"wheels\": [\n{}\n]\n}}\n",
+            "{{\n{pages}\"published_at\": {},\n\"release\": {},\n{retired}\"schema\": {},\n{variants}\"wheels\": [\n{}\n]\n}}\n",
             serde_json::Value::from(self.published_at.as_str()),
             self.release,
             self.schema,
@@ -278,11 +294,11 @@ impl Catalog {
 
     /// The release after this one, with `wheels` on `track` as well, made at `now` (RFC 3339).
     ///
-    /// A wheel that is there with the same bytes keeps its commit, the day that it came, and its yank;
-    /// what is known of it is as the new record has it. A variant that is out stays as it is. One that
-    /// is there with other bytes is refused.
-    /// When several jobs made the same file, what is told of it is by the first of them in the order
-    /// of their names, and the others are told in [`CatalogWheel::also`]: in whatever order they come.
+    /// A wheel that is there with the same bytes keeps its commit, the day that it came, its yank and
+    /// its hold; what is known of it is as the new record has it. One that is there with other bytes,
+    /// or was, is refused. A variant that is out stays as it is. When several jobs made the same file, what is told of it is by the first of
+    /// them in the order of their names, and the others are told in [`CatalogWheel::also`]: in whatever
+    /// order they come.
     pub fn with(
         &self,
         wheels: impl IntoIterator<Item = CatalogWheel>,
@@ -298,18 +314,22 @@ impl Catalog {
                     channel: wheel.channel,
                 });
             }
-            if let Some(old) = next.wheels.get(&wheel.file_name) {
-                if old.sha256 != wheel.sha256 {
-                    return Err(ReleaseError::OtherBytes {
-                        name: wheel.file_name.to_string(),
-                        first: old.sha256,
-                        second: wheel.sha256,
-                    });
-                }
+            let old = next.wheels.get(&wheel.file_name);
+            let known = old.map(|old| old.sha256);
+            let known = known.or_else(|| next.retired.remove(&wheel.file_name));
+            if let Some(first) = known.filter(|first| *first != wheel.sha256) {
+                return Err(ReleaseError::OtherBytes {
+                    name: wheel.file_name.to_string(),
+                    first,
+                    second: wheel.sha256,
+                });
+            }
+            if let Some(old) = old {
                 wheel.tracks.extend(&old.tracks);
                 wheel.commit = wheel.commit.or_else(|| old.commit.clone());
                 wheel.variant = old.variant.clone().or(wheel.variant);
                 wheel.yanked.clone_from(&old.yanked);
+                wheel.hold.clone_from(&old.hold);
                 wheel.published_at.clone_from(&old.published_at);
                 wheel = wheel.beside(old);
             }
@@ -377,6 +397,7 @@ impl CatalogWheel {
             published_at: now.to_owned(),
             variant: None,
             yanked: None,
+            hold: None,
             commit: None,
         }
     }
@@ -525,6 +546,7 @@ pub(crate) mod tests {
         let mut first = sample();
         first.commit = Some("0123456789abcdef0123456789abcdef01234567".to_owned());
         first.yanked = Some("wrong results".to_owned());
+        first.hold = Some("in the lock file of nightly tests".to_owned());
         let catalog = Catalog::empty()
             .with([first.clone()], Track::Nightly, NOW)
             .unwrap();
@@ -535,8 +557,18 @@ pub(crate) mod tests {
         assert_eq!(again.release, 2);
         assert_eq!(wheel.tracks, BTreeSet::from(Track::ALL));
         assert_eq!(
-            (&wheel.commit, &wheel.published_at, &wheel.yanked),
-            (&first.commit, &first.published_at, &first.yanked)
+            (
+                &wheel.commit,
+                &wheel.published_at,
+                &wheel.yanked,
+                &wheel.hold
+            ),
+            (
+                &first.commit,
+                &first.published_at,
+                &first.yanked,
+                &first.hold
+            )
         );
         let mut other = sample();
         other.sha256 = Sha256Digest::of(b"other");
@@ -575,6 +607,30 @@ pub(crate) mod tests {
         assert_eq!(wheel.channels().len(), 2);
         assert_eq!(wheel.jobs().count(), 3);
         assert_eq!(Catalog::parse(&at_once.to_text()).unwrap(), at_once);
+    }
+
+    #[test]
+    fn a_name_keeps_its_bytes_when_its_wheel_was_cleared_out() {
+        let wheel = sample();
+        let mut catalog = Catalog::empty();
+        let name = wheel.file_name.clone();
+        catalog.retired.insert(name.clone(), wheel.sha256);
+        let text = catalog.to_text();
+        assert_eq!(Catalog::parse(&text).unwrap(), catalog);
+        assert_eq!(
+            text.lines().nth(4).unwrap().split('"').nth(1),
+            Some(&*name.to_string())
+        );
+        let mut other = wheel.clone();
+        other.sha256 = Sha256Digest::of(b"other");
+        let error = catalog.with([other], Track::Stable, NOW).unwrap_err();
+        assert!(
+            matches!(error, ReleaseError::OtherBytes { .. }),
+            "{error:?}"
+        );
+        let back = catalog.with([wheel], Track::Stable, NOW).unwrap();
+        assert!(back.retired.is_empty());
+        assert!(back.wheels.contains_key(&name));
     }
 
     #[test]

@@ -109,6 +109,7 @@ mod tests {
             project: "demo-kernels".parse().unwrap(),
             version: "1.2.0".parse().unwrap(),
             local_version: "cu130torch2.11".parse().unwrap(),
+            build: None,
             torch: "2.11".parse().unwrap(),
             source_date_epoch_s: 1_700_000_000,
             caps: WheelCaps::default(),
