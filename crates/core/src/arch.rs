@@ -78,6 +78,18 @@ impl Arch {
         format!("{}{}{}", self.major, self.minor, self.suffix_text())
     }
 
+    /// The arch of such a number with its suffix, as [`Self::number`] writes it: `90a` is 9.0a.
+    pub(crate) fn from_code(text: &str) -> Option<Self> {
+        let (digits, suffix) = match text.as_bytes().last() {
+            Some(b'a') => (&text[..text.len() - 1], ArchSuffix::Specific),
+            Some(b'f') => (&text[..text.len() - 1], ArchSuffix::Family),
+            _ => (text, ArchSuffix::Portable),
+        };
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number = is_number.then(|| digits.parse().ok())??;
+        Self::from_number(number, suffix)
+    }
+
     fn suffix_text(self) -> &'static str {
         match self.suffix {
             ArchSuffix::Portable => "",
@@ -284,6 +296,16 @@ mod tests {
         }
         for bad in ["", "9", "9.00", "9.0b", "9.0+ptx", "09.0", "9.0+PTX+PTX"] {
             assert!(bad.parse::<ArchTarget>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_come_back_with_their_suffix() {
+        for text in ["75", "90a", "100f", "120"] {
+            assert_eq!(Arch::from_code(text).unwrap().number(), text);
+        }
+        for bad in ["", "a", "9", "+90", "90b", "90aa", "é"] {
+            assert_eq!(Arch::from_code(bad), None, "{bad}");
         }
     }
 

@@ -54,6 +54,17 @@ impl CudaVersion {
     pub fn major(self) -> u8 {
         self.major
     }
+
+    /// The CUDA of a tag as torch's indexes and local versions write it: `cu130`. The minor version
+    /// is one digit there.
+    pub fn from_tag(tag: &str) -> Option<Self> {
+        let digits = tag.strip_prefix("cu")?;
+        let (major, minor) = digits.split_at_checked(digits.len().checked_sub(1)?)?;
+        Some(Self {
+            major: plain_number(major)?,
+            minor: plain_number(minor)?,
+        })
+    }
 }
 
 impl FromStr for CudaVersion {

@@ -15,9 +15,10 @@ use wheelfarm_core::ident::JobId;
 use wheelfarm_core::manifest::{self, Manifest};
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::receipt;
+use wheelfarm_core::release::ReleaseError;
 use wheelfarm_core::release::channel::Channel;
+use wheelfarm_core::release::old::{Release, ReleasedWheel};
 use wheelfarm_core::release::wheel_page;
-use wheelfarm_core::release::{Release, ReleaseError, ReleasedWheel};
 use wheelfarm_core::wheel::name::WheelName;
 
 use crate::files::{self, FileError};

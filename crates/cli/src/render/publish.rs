@@ -7,7 +7,7 @@
 use serde_json::json;
 use wheelfarm_core::receipt::{Check, CheckResult};
 use wheelfarm_core::release::channel::Channel;
-use wheelfarm_core::release::install::{InstallTarget, install_lines};
+use wheelfarm_core::release::old::install::{InstallTarget, install_lines};
 use wheelfarm_engine::prove::container::Receipt;
 use wheelfarm_engine::publish::FolderReceipt;
 

@@ -1,7 +1,7 @@
 //! What a command line of nvcc compiles, and for which targets (CUDA Compiler Driver NVCC, "NVCC
 //! Command Options").
 
-use crate::arch::{Arch, ArchSuffix};
+use crate::arch::Arch;
 use crate::gate::contract::Targets;
 
 use super::Recorded;
@@ -231,14 +231,7 @@ fn add(targets: &mut Targets, code: &str, flag: &str) -> Result<(), FlagError> {
     } else {
         return Err(unknown());
     };
-    let (digits, suffix) = match number.as_bytes().last() {
-        Some(b'a') => (&number[..number.len() - 1], ArchSuffix::Specific),
-        Some(b'f') => (&number[..number.len() - 1], ArchSuffix::Family),
-        _ => (number, ArchSuffix::Portable),
-    };
-    let arch = digits.parse().ok();
-    let arch = arch.and_then(|number| Arch::from_number(number, suffix));
-    into.insert(arch.ok_or_else(unknown)?);
+    into.insert(Arch::from_code(number).ok_or_else(unknown)?);
     Ok(())
 }
 

@@ -45,6 +45,11 @@ impl Capability {
         self.minor
     }
 
+    /// NVIDIA's number: 12.0 is 120.
+    pub fn number(self) -> u32 {
+        u32::from(self.major) * 10 + u32::from(self.minor)
+    }
+
     /// From NVIDIA's number: 120 is 12.0.
     pub(crate) fn from_number(number: &str) -> Option<Self> {
         let split = number.len().checked_sub(1)?;

@@ -1,9 +1,18 @@
 //! How the pages of a release point at its files.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use crate::release::catalog::CatalogWheel;
 
+/// What stands for the address of a release that knows none: a variable that shells, and pip and uv in
+/// files of requirements, replace by its value.
+pub const ADDRESS_VARIABLE: &str = "WHEELS_URL";
+
 /// How pages and lines point at files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Links {
     /// From page to file: for a folder that is opened from a disk or served anywhere.
     Relative,
@@ -31,6 +40,21 @@ impl Links {
         self.file(&wheel.path(), commit, depth)
     }
 
+    /// The address of `wheel` for a line that somebody types, or a file that is read from anywhere:
+    /// never relative. Where the release knows no address it begins with `${WHEELS_URL}`.
+    pub fn wheel_address(&self, wheel: &CatalogWheel) -> String {
+        let commit = wheel.commit.as_deref().unwrap_or("main");
+        self.address(&wheel.path(), commit)
+    }
+
+    /// The same of the file at `path`; `commit` counts on a Hub alone.
+    pub fn address(&self, path: &str, commit: &str) -> String {
+        match self {
+            Self::Relative => format!("${{{ADDRESS_VARIABLE}}}/{}", self.file(path, commit, 0)),
+            Self::Absolute { .. } | Self::Hub { .. } => self.file(path, commit, 0),
+        }
+    }
+
     /// The address of the file at `path`, seen from the root of the release; `commit` counts on a Hub
     /// alone.
     pub fn file(&self, path: &str, commit: &str, depth: usize) -> String {
@@ -46,6 +70,20 @@ impl Links {
     }
 }
 
+/// For people: `relative`, or where they lead.
+impl fmt::Display for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Relative => f.write_str("relative"),
+            Self::Absolute { base } => f.write_str(base),
+            Self::Hub {
+                endpoint,
+                repository,
+            } => write!(f, "{endpoint}/{repository}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +95,10 @@ mod tests {
         let path = wheel.path().replace('+', "%2B");
         assert!(path.starts_with("files/") && path.contains("%2B"), "{path}");
         assert_eq!(Links::Relative.wheel(&wheel, 2), format!("../../{path}"));
+        assert_eq!(
+            Links::Relative.wheel_address(&wheel),
+            format!("${{WHEELS_URL}}/{path}")
+        );
         let host = Links::Absolute {
             base: "https://wheels.example.org".to_owned(),
         };

@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, Write};
 
 use zip::read::ZipFile;
 use zip::result::ZipError;
-use zip::{CompressionMethod, ZipArchive};
+use zip::{CompressionMethod, DateTime, ZipArchive};
 
 use crate::digest::{HashingWriter, Sha256Digest};
 use crate::fatbin::FatbinCaps;
@@ -233,6 +233,17 @@ impl<R: Read + Seek> WheelArchive<R> {
             1 => Ok(folders.into_iter().collect()),
             count => Err(ArchiveError::DistInfo { count }),
         }
+    }
+
+    /// The time that the archive has for the file at `path`; the format's first moment where it has
+    /// none.
+    pub(super) fn time_of(&self, path: &str) -> Result<DateTime, ArchiveError> {
+        let found = self.members.iter().find(|member| member.path == path);
+        let member = found.ok_or_else(|| ArchiveError::Missing {
+            member: path.to_owned(),
+        })?;
+        let entry = self.zip.by_index_data(member.index).map_err(unsound)?;
+        Ok(entry.last_modified().unwrap_or_default())
     }
 
     /// A small file as a whole.

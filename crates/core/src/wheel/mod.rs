@@ -5,21 +5,25 @@
 //! ELF file), `platform` (the tag that the ELF files allow) and `finish` (write the result).
 
 pub(crate) mod archive;
+pub mod build_number;
 pub mod elf;
 pub mod finish;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod headers;
+pub mod label;
 mod member;
 pub mod metadata;
 pub mod name;
 mod normal_form;
 pub mod platform;
 pub mod record;
+pub(crate) mod rename;
 pub mod requirement;
 mod rewrite;
 pub(crate) mod stable_abi;
 mod survey;
+pub mod variant_name;
 pub mod version;
 pub(crate) mod wheel_file;
 

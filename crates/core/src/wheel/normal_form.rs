@@ -43,11 +43,11 @@ pub(super) fn place<'a>(path: &'a str, dist_info: &str) -> (u8, &'a str) {
 }
 
 impl<W: Write + Seek> NormalForm<W> {
-    /// Starts a wheel whose files all have the time `source_date_epoch_s`.
-    pub(super) fn new(output: W, source_date_epoch_s: u64) -> Self {
+    /// Starts a wheel whose files all have one time.
+    pub(super) fn new(output: W, time: DateTime) -> Self {
         Self {
             zip: ZipWriter::new(output),
-            time: dos_time(source_date_epoch_s),
+            time,
         }
     }
 
@@ -101,7 +101,7 @@ fn fill(content: &mut dyn Read, chunk: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Seconds since 1970 as a zip file has them: from 1980 to 2107, in UTC.
-fn dos_time(seconds: u64) -> DateTime {
+pub(super) fn dos_time(seconds: u64) -> DateTime {
     let (year, month, day) = civil_date(seconds / 86_400);
     let of_day = seconds % 86_400;
     let part = |number: u64| u8::try_from(number).unwrap_or(0);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn write(content: &mut dyn Read) -> Vec<u8> {
-        let mut form = NormalForm::new(Cursor::new(Vec::new()), 1_700_000_001);
+        let mut form = NormalForm::new(Cursor::new(Vec::new()), dos_time(1_700_000_001));
         form.add("a/é.py", Mode::Plain, 800_000, content).unwrap();
         form.add("b.so", Mode::Executable, 0, &mut io::empty())
             .unwrap();

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, Write};
 
+use zip::DateTime;
+
 use crate::digest::Sha256Digest;
 use crate::wheel::archive::{ArchiveError, Member, Mode, WheelArchive};
 use crate::wheel::elf::ModuleFacts;
@@ -63,13 +65,21 @@ impl Upstream {
         platform: &PlatformTag,
         request: &FinishRequest,
     ) -> Result<Finished, WheelError> {
+        let name = match request.build {
+            Some(build) => name.with_build(build),
+            None => name.clone(),
+        };
+        if let Some(build) = name.build() {
+            self.wheel_file.set_build(build);
+        }
         if !modules.iter().any(ModuleFacts::is_host_code) {
             return Ok(Finished {
-                name: name.clone(),
+                name,
                 from_stem: self.stem(),
                 to_stem: self.stem(),
                 metadata: self.metadata,
                 wheel_file: self.wheel_file,
+                added: BTreeMap::new(),
             });
         }
         let name = name
@@ -88,6 +98,24 @@ impl Upstream {
             name,
             metadata: self.metadata,
             wheel_file: self.wheel_file,
+            added: BTreeMap::new(),
+        })
+    }
+
+    /// Gives the wheel another version and more files in its `.dist-info` folder; all else stays.
+    pub(super) fn renamed(
+        mut self,
+        name: &WheelName,
+        added: BTreeMap<String, Vec<u8>>,
+    ) -> Result<Finished, WheelError> {
+        self.metadata.set_version(&name.full_version())?;
+        Ok(Finished {
+            from_stem: self.stem(),
+            to_stem: name.folder_stem(),
+            name: name.clone(),
+            metadata: self.metadata,
+            wheel_file: self.wheel_file,
+            added,
         })
     }
 
@@ -119,6 +147,8 @@ pub(super) struct Finished {
     to_stem: String,
     pub(super) metadata: CoreMetadata,
     wheel_file: WheelFile,
+    /// More files of `.dist-info`, by name.
+    added: BTreeMap<String, Vec<u8>>,
 }
 
 impl Finished {
@@ -141,6 +171,16 @@ impl Finished {
 pub(super) enum WriteError {
     Archive(ArchiveError),
     Output(io::Error),
+}
+
+impl WriteError {
+    /// The same, of the wheel `name`.
+    pub(super) fn of(self, name: String) -> WheelError {
+        match self {
+            Self::Archive(error) => WheelError::Archive(error),
+            Self::Output(source) => WheelError::Write { name, source },
+        }
+    }
 }
 
 impl From<io::Error> for WriteError {
@@ -167,7 +207,7 @@ pub(super) fn write<R, W>(
     archive: &mut WheelArchive<R>,
     survey: &Survey,
     finished: &Finished,
-    request: &FinishRequest,
+    time: DateTime,
     output: W,
 ) -> Result<(Sha256Digest, u64), WriteError>
 where
@@ -180,7 +220,7 @@ where
     sources.insert(format!("{dist_info}/RECORD"), Source::Bytes(record));
     let mut sorted: Vec<(&String, &Source)> = sources.iter().collect();
     sorted.sort_by_key(|(path, _)| normal_form::place(path, &dist_info));
-    let mut form = NormalForm::new(output, request.source_date_epoch_s);
+    let mut form = NormalForm::new(output, time);
     for (path, source) in sorted {
         match source {
             Source::Bytes(bytes) => {
@@ -220,6 +260,15 @@ fn sources<R: Read + Seek>(
             Source::Member(member.clone())
         };
         if sources.insert(path.clone(), source).is_some() {
+            return Err(ArchiveError::Repeated { member: path });
+        }
+    }
+    for (name, bytes) in &finished.added {
+        let path = format!("{dist_info}/{name}");
+        if sources
+            .insert(path.clone(), Source::Bytes(bytes.clone()))
+            .is_some()
+        {
             return Err(ArchiveError::Repeated { member: path });
         }
     }
