@@ -10,6 +10,7 @@
 //! whl/cu130/torch2.11/constraints.txt        for -c
 //! req/cu130/torch2.11/cp311/<project>.txt    for -r: the address of the newest wheel
 //! whl/nightly/…, req/nightly/…               the same for the nightly track
+//! whl/variants/…                             wheel variants, where the catalog asks for them
 //! files/0f/0f81…/<wheel>                     the wheels and what stands beside them; not made here
 //! ```
 
@@ -18,7 +19,7 @@ use std::collections::BTreeMap;
 use crate::release::catalog::{self, Catalog, Pages};
 use crate::release::links::Links;
 use crate::release::listing::{Listing, listings};
-use crate::release::{card, index, lists};
+use crate::release::{card, index, lists, variants};
 
 /// The number of the format of all pages. Raise it with every change of what a page says: pages that
 /// stand on a shelf are written again then.
@@ -49,6 +50,7 @@ impl Layout<'_> {
             self.add_channel(listing, &mut files);
             self.add_requirements(listing, &mut files);
         }
+        files.0.extend(variants::tree(self.catalog, self.links));
         files.0
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::digest::Sha256Digest;
 use crate::ident::PackageName;
 use crate::release::catalog::{Catalog, CatalogWheel};
 use crate::release::install::direct_requirement;
@@ -13,9 +14,13 @@ use crate::wheel::platform::machine_of;
 
 /// `SHA256SUMS` of a release: `sha256sum -c` takes it at its root.
 pub(super) fn sha256sums(catalog: &Catalog) -> String {
-    let lines = catalog.wheels.values();
-    let mut lines: Vec<String> = lines
-        .map(|wheel| format!("{}  {}\n", wheel.sha256, wheel.path()))
+    let line = |sha256: Sha256Digest, path: String| format!("{sha256}  {path}\n");
+    let wheels = catalog.wheels.values();
+    let variants = wheels.clone().filter_map(|wheel| wheel.variant.as_ref());
+    let variants = variants.map(|variant| line(variant.sha256, variant.path()));
+    let mut lines: Vec<String> = wheels
+        .map(|wheel| line(wheel.sha256, wheel.path()))
+        .chain(variants)
         .collect();
     lines.sort_by(|left, right| left[64..].cmp(&right[64..]));
     lines.concat()
