@@ -103,6 +103,8 @@ pub struct Published {
     pub release: u64,
     /// Where it can be read.
     pub head: Head,
+    /// What it lists.
+    pub catalog: Catalog,
     /// What bringing took.
     pub brought: Brought,
     /// How many files were written, the wheels and their METADATA left out.
@@ -180,6 +182,11 @@ impl Draft {
             .collect()
     }
 
+    /// The track that they are listed on.
+    pub fn track(&self) -> Track {
+        self.track
+    }
+
     /// The number that the release would have.
     pub fn release(&self) -> u64 {
         self.catalog.release
@@ -188,6 +195,25 @@ impl Draft {
     /// What is brought, unless the shelf has it.
     pub fn blobs(&self) -> &[Blob] {
         &self.blobs
+    }
+
+    /// The paths of those blobs that the shelf does not have.
+    pub async fn missing<S: Shelf>(
+        &self,
+        shelf: &S,
+    ) -> Result<BTreeSet<String>, PublishError<S::Error>> {
+        let fail = |source| shelf_failed(shelf, "read", source);
+        let there = shelf.files(&self.read.head).await.map_err(fail)?;
+        let blobs = self.blobs.iter().map(|blob| &blob.path);
+        Ok(blobs
+            .filter(|path| !there.contains_key(*path))
+            .cloned()
+            .collect())
+    }
+
+    /// How lines that somebody types here point at the files of the release.
+    pub fn links(&self) -> &Links {
+        &self.links
     }
 
     /// Takes up what a proof of a wheel came to; it goes out beside the wheel.
@@ -245,6 +271,7 @@ impl Draft {
             return Ok(Published {
                 release: self.read.catalog.release,
                 head: self.read.head,
+                catalog: self.read.catalog,
                 brought: Brought {
                     unchanged: self.wheels.len(),
                     ..Brought::default()
@@ -268,6 +295,7 @@ impl Draft {
         Ok(Published {
             release: self.catalog.release,
             head,
+            catalog: self.catalog,
             written: change.put.len(),
             deleted: change.delete.len(),
             brought,

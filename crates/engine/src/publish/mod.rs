@@ -7,3 +7,10 @@ pub mod draft;
 pub mod records;
 #[cfg(test)]
 mod tests;
+
+/// The time as releases write it: RFC 3339 in UTC, to the second.
+pub fn now() -> String {
+    let now = jiff::Timestamp::now();
+    let now = now.round(jiff::Unit::Second).unwrap_or(now);
+    now.to_string()
+}

@@ -19,7 +19,7 @@ const SAMPLE: &str = include_str!("../../../core/src/manifest/sample.json");
 fn record(folder: &Folder, bytes: &[u8], receipt: Option<&str>) -> (Utf8PathBuf, Manifest) {
     let mut manifest = Manifest::parse(SAMPLE).unwrap();
     manifest.wheel.sha256 = Sha256Digest::of(bytes);
-    manifest.wheel.size_bytes = bytes.len() as u64;
+    manifest.wheel.size_bytes = u64::try_from(bytes.len()).unwrap();
     manifest.wheel.metadata_sha256 = Sha256Digest::of(b"Name: x\n");
     if let Some(text) = receipt {
         let mut run = GpuRunRecord::not_run();
