@@ -4,6 +4,9 @@
 //! nothing lists yet, and then everything that lists them changes at once. Publishing, yanking,
 //! promoting, returning to an earlier release and clearing out are all that, with another catalog.
 
+pub mod hub;
+pub mod place;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
