@@ -17,9 +17,6 @@ use crate::fetch::http::{Cause, Http, HttpError};
 /// The longest answer of the API that is read: a page of a large tree has a few hundred kB.
 const ANSWER_CAP_BYTES: u64 = 64 << 20;
 
-/// How long the Hub may think over a call, a commit left aside.
-const PATIENCE: Duration = Duration::from_mins(1);
-
 /// How much of what a Hub said an error keeps.
 const SAID_CHARS: usize = 300;
 
@@ -81,6 +78,7 @@ pub(super) struct Call {
     pub(super) headers: Vec<(String, String)>,
     pub(super) bearer: Option<Token>,
     pub(super) body: Option<(&'static str, Bytes)>,
+    /// How long the Hub may think, where that is longer than the usual limit on silence.
     pub(super) patience: Duration,
     pub(super) cap_bytes: u64,
     pub(super) says: Says,
@@ -96,7 +94,7 @@ impl Call {
             headers: Vec::new(),
             bearer: None,
             body: None,
-            patience: PATIENCE,
+            patience: Duration::ZERO,
             cap_bytes: ANSWER_CAP_BYTES,
             says: Says::Everything,
         }

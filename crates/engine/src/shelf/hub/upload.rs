@@ -292,10 +292,7 @@ impl HubShelf {
         }
         let objects = objects_of(entries.iter().filter(is_lfs));
         let title = format!("{} files", entries.len());
-        let way = match objects.is_empty() {
-            true => Way::Plain(Vec::new()),
-            false => self.api.way(WHEELS, &objects, Offer::All).await?,
-        };
+        let way = self.wheels_way(&objects).await?;
         match way {
             Way::Xet => {
                 let commit = XetCommit {
@@ -333,6 +330,24 @@ impl HubShelf {
                 };
                 self.api.commit(&draft).await
             }
+        }
+    }
+
+    /// How wheels come to the Hub.
+    async fn wheels_way(&self, objects: &[Object]) -> Result<Way, HubError> {
+        let nothing = Way::Plain(Vec::new());
+        if objects.is_empty() {
+            return Ok(nothing);
+        }
+        let way = self.api.way(WHEELS, objects, Offer::All).await?;
+        // A Hub that chooses Xet does not say what it has: a run that was cut before its commit would
+        // read all of them again.
+        match way {
+            Way::Xet => match self.api.way(WHEELS, objects, Offer::Plain).await? {
+                Way::Plain(todo) if todo.is_empty() => Ok(nothing),
+                Way::Plain(_) | Way::Xet => Ok(Way::Xet),
+            },
+            Way::Plain(todo) => Ok(Way::Plain(todo)),
         }
     }
 
