@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::error::Error;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::process::Command;
 
 use camino::Utf8Path;
 use fs_err as fs;
@@ -20,6 +19,7 @@ use wheelfarm_core::wheel::elf::ELF_MAGIC;
 
 use crate::files::FileError;
 use crate::remote::{RemoteClient, RemoteError, RemoteFile, RemoteProgress};
+use crate::secrets;
 
 /// Reads the wheel or module at `path`; which of the two it is, its first bytes tell.
 pub fn inspect_file(path: &Utf8Path, depth: Depth) -> Result<WheelReport, FileError> {
@@ -142,7 +142,7 @@ impl NoMachineGpu {
 
 /// The GPUs of this machine, as its driver tells them.
 pub fn machine_gpus() -> Result<Vec<MachineGpu>, NoMachineGpu> {
-    let output = Command::new("nvidia-smi")
+    let output = secrets::command("nvidia-smi")
         .args(ARGUMENTS)
         .output()
         .map_err(NoMachineGpu::Run)?;

@@ -17,6 +17,7 @@ pub mod publish;
 pub mod remote;
 pub mod run;
 pub mod scaffold;
+pub mod secrets;
 pub mod shelf;
 pub mod upstream;
 pub mod watch;

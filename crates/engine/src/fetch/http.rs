@@ -1,6 +1,7 @@
 //! HTTP requests with stall limits, caps and retries. The only part of the crate that names the
 //! HTTP library.
 
+pub(crate) mod exchange;
 pub(crate) mod range;
 
 use std::error::Error;
@@ -324,7 +325,7 @@ impl<'a> Attempts<'a> {
 }
 
 /// The error and what is at the bottom of it, in one line.
-fn with_cause(error: &HttpError) -> String {
+pub(crate) fn with_cause(error: &HttpError) -> String {
     let mut cause = error.source();
     while let Some(deeper) = cause.and_then(Error::source) {
         cause = Some(deeper);

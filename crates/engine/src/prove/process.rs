@@ -17,6 +17,7 @@ use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::container::Lines;
+use crate::secrets;
 
 /// What of this process's environment a program gets: where programs and libraries are, which GPUs
 /// it may see, and the compiler that Triton starts.
@@ -215,7 +216,7 @@ async fn kill_group(group: Option<u32>) {
 /// The shell's own `kill`, for the program may not be installed. It fails on a group that has ended,
 /// which is what is wanted.
 async fn kill_with_shell(id: u32) -> io::Result<ExitStatus> {
-    Command::new("sh")
+    Command::from(secrets::command("sh"))
         .args(["-c", "kill -s KILL -- \"-$1\"", "sh", &id.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -22,6 +22,7 @@ use crate::container::{
     Engine, EngineError, ImageBuild, ImageId, ImageRef, Labels, TarSource, labels,
 };
 use crate::files::FileError;
+use crate::secrets;
 
 /// How the base image of a Debian suite is made. A change of this text makes the image again.
 ///
@@ -229,7 +230,7 @@ async fn debootstrap<E: Engine>(
              or use a registry image as the environment's base",
         )
     };
-    let mut child = Command::new("sh")
+    let mut child = Command::from(secrets::command("sh"))
         .args(["-c", DEBOOTSTRAP_SCRIPT, "debootstrap", suite, mirror])
         .arg(folder)
         .stdin(Stdio::null())
@@ -277,7 +278,7 @@ async fn end_group(child: &mut Child) {
     let Some(id) = child.id() else {
         return;
     };
-    let asked = Command::new("kill")
+    let asked = Command::from(secrets::command("kill"))
         .args(["-TERM", "--", &format!("-{id}")])
         .status()
         .await;

@@ -8,6 +8,8 @@ pub mod change;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod folder;
+pub mod hub;
+pub mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
