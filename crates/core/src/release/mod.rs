@@ -15,6 +15,7 @@ pub mod links;
 pub mod listing;
 mod lists;
 pub mod old;
+pub mod table;
 pub mod wheel_page;
 
 use crate::digest::Sha256Digest;
