@@ -131,6 +131,26 @@ pub fn torch_bound<'a>(requirements: impl Iterator<Item = &'a str>) -> TorchBoun
     bound
 }
 
+/// Whether `requirements`, the values of `Requires-Dist`, admit that very torch; none where one holds under
+/// a condition, or cannot be read.
+pub fn admits_torch<'a>(
+    requirements: impl Iterator<Item = &'a str>,
+    torch: &Version,
+) -> Option<bool> {
+    let mut is_admitted = true;
+    for text in requirements {
+        let Some(requirement) = TorchRequirement::read(text).ok()? else {
+            continue;
+        };
+        if !requirement.marker.is_empty() {
+            return None;
+        }
+        let mut specifiers = requirement.specifiers.iter();
+        is_admitted &= specifiers.all(|specifier| specifier.contains(torch));
+    }
+    Some(is_admitted)
+}
+
 /// The torch that a specifier names: a nightly where it names the version of one, else a minor.
 fn named_abi(specifier: &VersionSpecifier) -> Option<TorchAbi> {
     let version = specifier.version();
