@@ -6,9 +6,9 @@
 
 pub mod freshness;
 pub mod holds;
-pub mod listing;
 pub mod moment;
 pub mod pick;
+pub mod steps;
 pub mod sweep;
 
 use std::fmt;
