@@ -55,7 +55,10 @@ impl<E: Fault> ReviseError<E> {
             Self::NoSuchRelease { .. } => {
                 Some("`wheelfarm status --from …` lists the releases that can come back".to_owned())
             }
-            Self::Past(..) | Self::LockFile(..) => None,
+            Self::LockFile(..) => {
+                Some("name a file that is there: nothing was cleared out".to_owned())
+            }
+            Self::Past(..) => None,
             Self::Life(error) => error.hint(),
             Self::Shelf(error) => error.hint(),
         }
