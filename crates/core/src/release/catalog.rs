@@ -69,6 +69,10 @@ pub struct CatalogWheel {
     pub size_bytes: u64,
     /// The digest of its METADATA, which stands beside it as `<file name>.metadata`.
     pub metadata_sha256: Sha256Digest,
+    /// The digest of its manifest, which stands beside it: what is known of a wheel may change, and
+    /// then that changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_sha256: Option<Sha256Digest>,
     /// Its `Requires-Python`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requires_python: Option<String>,
@@ -335,6 +339,7 @@ impl CatalogWheel {
             sha256: wheel.sha256,
             size_bytes: wheel.size_bytes,
             metadata_sha256: wheel.metadata_sha256,
+            manifest_sha256: None,
             requires_python: wheel.requires_python.clone(),
             requires_dist: wheel.requires_dist.clone(),
             channel: environment.channel.clone(),

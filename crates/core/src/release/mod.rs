@@ -15,7 +15,6 @@ pub mod life;
 pub mod links;
 pub mod listing;
 mod lists;
-pub mod old;
 pub mod wheel_page;
 
 use crate::digest::Sha256Digest;
@@ -36,12 +35,6 @@ pub enum ReleaseError {
         /// Another.
         second: Sha256Digest,
     },
-    /// One wheel is described in two ways.
-    #[error("wheel `{name}` comes twice with different metadata")]
-    OtherMetadata {
-        /// The file name.
-        name: String,
-    },
     /// The wheel says that it is for another CUDA or torch.
     #[error("wheel `{name}` does not belong into channel `{channel}`")]
     WrongChannel {
@@ -57,7 +50,7 @@ impl ReleaseError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::OtherBytes { name, .. } => Some(next_build(name)),
-            Self::OtherMetadata { .. } | Self::WrongChannel { .. } => None,
+            Self::WrongChannel { .. } => None,
         }
     }
 }
