@@ -10,6 +10,7 @@ pub(crate) mod fixture;
 pub mod folder;
 pub mod hub;
 pub mod place;
+pub mod revise;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
