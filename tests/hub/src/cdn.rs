@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use url::form_urlencoded;
 
 use crate::answer::{Answer, Asked, Refusal, bytes_answer, set};
-use crate::content::{Content, Wanted, send};
+use crate::content::{Content, Described, Wanted, send};
 use crate::hub::Hub;
 
 /// What the signature covers; links of another Hub, or of another content, do not work.
@@ -94,7 +94,7 @@ pub(crate) fn check_signature(hub: &Hub, uri: &Uri) -> Result<(), Refusal> {
             "AccessDenied: wrong signature",
         ));
     }
-    if now().as_secs() > expires {
+    if now().as_secs() >= expires {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
             "AccessDenied: Request has expired",
@@ -116,14 +116,13 @@ async fn download(hub: &Arc<Hub>, request: &Asked, sha256: &str) -> Result<Answe
     if let Some(disposition) = parameter(request.uri(), "response-content-disposition") {
         headers.push((CONTENT_DISPOSITION, disposition));
     }
-    send(
-        hub,
-        &Wanted::new(request.method(), request.headers()),
+    let described = Described {
         content,
-        &format!("\"{sha256}\""),
+        etag: format!("\"{sha256}\""),
         headers,
-    )
-    .await
+    };
+    let wanted = Wanted::new(request.method(), request.headers());
+    send(hub, &wanted, described).await
 }
 
 /// Where a content of this digest is: the plain storage, or Xet.

@@ -110,14 +110,26 @@ impl Wanted {
     }
 }
 
-/// Sends a content with its `ETag`, or the range of it that is asked for.
+/// A content with what is said of it.
+#[derive(Debug)]
+pub(crate) struct Described {
+    pub(crate) content: Content,
+    /// With its quotes.
+    pub(crate) etag: String,
+    pub(crate) headers: Vec<(HeaderName, String)>,
+}
+
+/// Sends a content, or the range of it that is asked for.
 pub(crate) async fn send(
     hub: &Arc<Hub>,
     wanted: &Wanted,
-    content: Content,
-    etag: &str,
-    headers: Vec<(HeaderName, String)>,
+    described: Described,
 ) -> Result<Answer, Refusal> {
+    let Described {
+        content,
+        etag,
+        headers,
+    } = described;
     let size = content.size();
     let range = match wanted.text(RANGE) {
         Some(range) if wanted.text(IF_RANGE).is_none_or(|known| known == etag) => {
@@ -127,7 +139,7 @@ pub(crate) async fn send(
     };
     let mut answer = Response::new(empty());
     let (from, to) = match range {
-        _ if wanted.has(etag) => {
+        _ if wanted.has(&etag) => {
             *answer.status_mut() = StatusCode::NOT_MODIFIED;
             (0, 0)
         }
@@ -151,7 +163,7 @@ pub(crate) async fn send(
     for (name, value) in headers {
         set(&mut answer, name, &value);
     }
-    set(&mut answer, ETAG, etag);
+    set(&mut answer, ETAG, &etag);
     set(&mut answer, ACCEPT_RANGES, "bytes");
     if answer.status() != StatusCode::NOT_MODIFIED {
         set(&mut answer, CONTENT_LENGTH, &(to - from).to_string());

@@ -34,7 +34,8 @@ pub struct Request {
     pub query: String,
     /// Whether it had an `Authorization` header. What stood in it is not kept.
     pub authorized: bool,
-    /// The status of the answer; none while there is no answer, and none where a fault let none out.
+    /// The status of the answer, whole or cut; none while there is none, and none where a fault lets no
+    /// byte of it out.
     pub status: Option<u16>,
     /// The fault that hit it.
     pub fault: Option<What>,

@@ -8,7 +8,7 @@ use hyper::{Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
 use crate::answer::{Answer, Asked, Refusal, bytes_answer, set};
-use crate::content::{Wanted, send};
+use crate::content::{Described, Wanted, send};
 use crate::hub::Hub;
 use crate::repo::{Kind, RepoName, has_folder};
 
@@ -51,15 +51,13 @@ async fn route(hub: &Arc<Hub>, request: &Asked) -> Result<Answer, Refusal> {
             (CONTENT_TYPE, content_type(&file).to_owned()),
             (CACHE_CONTROL, "no-cache".to_owned()),
         ];
-        let content = hub.content(entry).await?;
-        return send(
-            hub,
-            &Wanted::new(request.method(), request.headers()),
-            content,
-            &etag,
+        let described = Described {
+            content: hub.content(entry).await?,
+            etag,
             headers,
-        )
-        .await;
+        };
+        let wanted = Wanted::new(request.method(), request.headers());
+        return send(hub, &wanted, described).await;
     }
     if !inside.is_empty()
         && has_folder(&tree, inside)

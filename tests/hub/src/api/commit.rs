@@ -167,6 +167,8 @@ pub(super) async fn commit(
         name,
         revision,
         makes_pr: call.flag("create_pr"),
+        folder_entries: hub.options.limits.folder_entries,
+        url: format!("{}/{name}", hub.addresses.hub()),
     };
     hub.write(&call.caller, name, |_, _| Ok(()))?;
     let body = read_body(call.body).await?;
@@ -176,7 +178,7 @@ pub(super) async fn commit(
         tokio::time::sleep(hub.options.commit_time).await;
     }
     hub.write(&call.caller, name, |repo, user| {
-        apply(hub, repo, &target, user, wanted)
+        apply(repo, &target, user, wanted)
     })
 }
 
@@ -262,10 +264,13 @@ struct Target<'a> {
     name: &'a RepoName,
     revision: &'a str,
     makes_pr: bool,
+    /// Entries that a folder may have.
+    folder_entries: usize,
+    /// The page of the repo.
+    url: String,
 }
 
 fn apply(
-    hub: &Hub,
     repo: &mut Repo,
     target: &Target<'_>,
     user: String,
@@ -274,13 +279,14 @@ fn apply(
     let Target {
         name,
         revision,
-        makes_pr,
-    } = *target;
+        url,
+        ..
+    } = target;
     let commit = repo
         .resolve(revision)
         .ok_or_else(|| Refusal::no_revision(revision))?;
     let (parent, tree) = (commit.id.clone(), Arc::clone(&commit.tree));
-    let reference = if makes_pr {
+    let reference = if target.makes_pr {
         let number = repo
             .refs
             .keys()
@@ -289,7 +295,7 @@ fn apply(
             + 1;
         format!("refs/pr/{number}")
     } else {
-        [format!("refs/heads/{revision}"), revision.to_owned()]
+        [format!("refs/heads/{revision}"), (*revision).to_owned()]
             .into_iter()
             .find(|name| repo.refs.contains_key(name))
             .ok_or_else(|| Refusal::no_revision(revision))?
@@ -304,7 +310,7 @@ fn apply(
             "A commit has happened since. Please refresh and try again.",
         ));
     }
-    let tree = changed(&tree, wanted.changes, hub.options.limits.folder_entries)
+    let tree = changed(&tree, wanted.changes, target.folder_entries)
         .map_err(|error| refuse_change(&error, &parent))?;
     let saying = Saying {
         title: wanted.header.summary,
@@ -314,15 +320,14 @@ fn apply(
     let id = repo.record(Some(parent), saying, tree, &name.to_string());
     repo.refs.insert(reference.clone(), id.clone());
     repo.recent.push_back(Instant::now());
-    let base = format!("{}/{name}", hub.addresses.hub());
     let mut answer = json!({
         "success": true,
         "commitOid": id,
-        "commitUrl": format!("{base}/commit/{id}"),
+        "commitUrl": format!("{url}/commit/{id}"),
         "hookOutput": "",
     });
     if let Some(number) = reference.strip_prefix("refs/pr/") {
-        answer["pullRequestUrl"] = json!(format!("{base}/discussions/{number}"));
+        answer["pullRequestUrl"] = json!(format!("{url}/discussions/{number}"));
     }
     Ok(ok(&answer))
 }

@@ -30,50 +30,75 @@ struct Object {
     size: u64,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transfer {
+    Basic,
+    Multipart,
+    Xet,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Upload(Transfer),
+    Download,
+}
+
+impl Operation {
+    /// As in the answer of a batch.
+    fn transfer(self) -> &'static str {
+        match self {
+            Self::Upload(Transfer::Basic) | Self::Download => "basic",
+            Self::Upload(Transfer::Multipart) => "multipart",
+            Self::Upload(Transfer::Xet) => "xet",
+        }
+    }
+}
+
 fn sha256() -> String {
     "sha256".to_owned()
 }
 
 pub(super) async fn batch(hub: &Arc<Hub>, call: Call, name: &RepoName) -> Result<Answer, Refusal> {
     let batch: Batch = read_json(call.body).await?;
-    let uploads = match batch.operation.as_str() {
-        "upload" => {
-            hub.write(&call.caller, name, |_, _| Ok(()))?;
-            true
-        }
-        "download" => {
-            hub.read(&call.caller, name, |_| Ok(()))?;
-            false
-        }
-        other => return Err(Refusal::bad_request(format!("Invalid operation: {other}"))),
-    };
     if batch.hash_algo != "sha256" {
         return Err(Refusal::new(
             StatusCode::CONFLICT,
             "only sha256 is supported",
         ));
     }
-    let limit = hub.options.limits.multipart_from_bytes;
-    let offers = |transfer: &str| batch.transfers.iter().any(|offered| offered == transfer);
-    let transfer = if uploads && hub.cas.is_some() && offers("xet") {
-        "xet"
-    } else if uploads
-        && offers("multipart")
-        && batch.objects.iter().any(|object| object.size > limit)
-    {
-        "multipart"
-    } else {
-        "basic"
+    let operation = match batch.operation.as_str() {
+        "upload" => {
+            hub.write(&call.caller, name, |_, _| Ok(()))?;
+            Operation::Upload(transfer(hub, &batch))
+        }
+        "download" => {
+            hub.read(&call.caller, name, |_| Ok(()))?;
+            Operation::Download
+        }
+        other => return Err(Refusal::bad_request(format!("Invalid operation: {other}"))),
     };
     let mut objects = Vec::new();
     for object in &batch.objects {
-        objects.push(row(hub, name, object, transfer, uploads).await?);
+        objects.push(row(hub, name, object, operation).await?);
     }
     let mut answer =
-        ok(&json!({ "transfer": transfer, "objects": objects, "hash_algo": "sha256" }));
+        ok(&json!({ "transfer": operation.transfer(), "objects": objects, "hash_algo": "sha256" }));
     let vendor = HeaderValue::from_static("application/vnd.git-lfs+json; charset=utf-8");
     answer.headers_mut().insert(CONTENT_TYPE, vendor);
     Ok(answer)
+}
+
+/// How an upload goes. The real Hub takes Xet where the client offers it.
+fn transfer(hub: &Hub, batch: &Batch) -> Transfer {
+    let offers = |transfer: &str| batch.transfers.iter().any(|offered| offered == transfer);
+    let limit = hub.options.limits.multipart_from_bytes;
+    if hub.cas.is_some() && offers("xet") {
+        Transfer::Xet
+    } else if offers("multipart") && batch.objects.iter().any(|object| object.size > limit) {
+        Transfer::Multipart
+    } else {
+        Transfer::Basic
+    }
 }
 
 /// An object without `actions` is stored already; the client sends nothing then.
@@ -81,8 +106,7 @@ async fn row(
     hub: &Hub,
     name: &RepoName,
     object: &Object,
-    transfer: &str,
-    uploads: bool,
+    operation: Operation,
 ) -> Result<Value, Refusal> {
     let Object { oid, size } = object;
     if !is_sha256(oid) {
@@ -91,21 +115,21 @@ async fn row(
     }
     let is_stored = cdn::find(hub, oid).await?.is_some();
     let mut row = json!({ "oid": oid, "size": size, "authenticated": true });
-    let actions = match (uploads, is_stored) {
-        (true, true) => return Ok(row),
-        (true, false) if transfer == "xet" => return Ok(row),
-        (true, false) => json!({
+    let actions = match operation {
+        Operation::Upload(_) if is_stored => return Ok(row),
+        Operation::Upload(Transfer::Xet) => return Ok(row),
+        Operation::Upload(transfer) => json!({
             "upload": upload(hub, object, transfer),
             "verify": {
                 "href": format!("{}/{name}.git/info/lfs/objects/verify", hub.addresses.hub()),
                 "header": {},
             },
         }),
-        (false, true) => {
+        Operation::Download if is_stored => {
             let href = cdn::signed(hub, &hub.addresses.cdn(), &format!("/contents/{oid}"), &[]);
             json!({ "download": { "href": href } })
         }
-        (false, false) => {
+        Operation::Download => {
             let error = json!({ "code": 404, "message": "Object does not exist" });
             return Ok(json!({ "oid": oid, "size": size, "error": error }));
         }
@@ -114,11 +138,11 @@ async fn row(
     Ok(row)
 }
 
-fn upload(hub: &Hub, object: &Object, transfer: &str) -> Value {
+fn upload(hub: &Hub, object: &Object, transfer: Transfer) -> Value {
     let Object { oid, size } = object;
     let limits = &hub.options.limits;
     let cdn_base = hub.addresses.cdn();
-    if transfer != "multipart" || *size <= limits.multipart_from_bytes {
+    if transfer != Transfer::Multipart || *size <= limits.multipart_from_bytes {
         return json!({ "href": cdn::signed(hub, &cdn_base, &format!("/upload/{oid}"), &[]), "header": {} });
     }
     let part_bytes = limits.multipart_part_bytes.max(1);

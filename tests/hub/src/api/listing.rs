@@ -10,6 +10,7 @@ use sha1::{Digest as _, Sha1};
 use url::form_urlencoded;
 
 use super::Call;
+use super::resolve::Place;
 use crate::answer::{Answer, Refusal, ok, read_body, set, set_extra};
 use crate::hub::Hub;
 use crate::repo::{Commit, Entry, Repo, RepoName, Tree, ancestors, has_folder, is_inside, pointer};
@@ -101,15 +102,14 @@ fn folder_id(tree: &Tree, folder: &str) -> String {
     hex::encode(hash.finalize())
 }
 
-pub(super) fn tree(
-    hub: &Hub,
-    call: &Call,
-    name: &RepoName,
-    revision: &str,
-    folder: &str,
-) -> Result<Answer, Refusal> {
+pub(super) fn tree(hub: &Hub, call: &Call, place: &Place<'_>) -> Result<Answer, Refusal> {
+    let Place {
+        name,
+        revision,
+        path,
+    } = *place;
     let (recursive, expand) = (call.flag("recursive"), call.flag("expand"));
-    let folder = folder.trim_matches('/');
+    let folder = path.trim_matches('/');
     let from: usize = call.parameter("cursor").map_or(Ok(0), |cursor| {
         cursor
             .parse()

@@ -18,6 +18,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 use url::form_urlencoded;
 
+use self::resolve::Place;
 use crate::access::Caller;
 use crate::answer::{Answer, Asked, Counted, Refusal, ok, set_extra};
 use crate::hub::Hub;
@@ -136,14 +137,8 @@ async fn route(hub: &Arc<Hub>, request: Asked) -> Result<Answer, Refusal> {
             ["api", "resolve-cache", kind, owner, name, commit, path @ ..],
         ) => {
             let kind = Kind::from_plural(kind).ok_or_else(Refusal::no_route)?;
-            resolve::cached(
-                hub,
-                &call,
-                &repo_name(kind, owner, name),
-                commit,
-                &path.join("/"),
-            )
-            .await
+            let name = repo_name(kind, owner, name);
+            resolve::cached(hub, &call, &at(&name, commit, &path.join("/"))).await
         }
         (_, ["api", kind, owner, name, rest @ ..]) => {
             let kind = Kind::from_plural(kind).ok_or_else(Refusal::no_route)?;
@@ -186,7 +181,7 @@ async fn repo_route(
             xet::write_token(hub, &call, name, &revision.join("/"))
         }
         (&Method::GET, ["tree", revision, path @ ..]) => {
-            listing::tree(hub, &call, name, revision, &path.join("/"))
+            listing::tree(hub, &call, &at(name, revision, &path.join("/")))
         }
         (&Method::POST, ["paths-info", revision @ ..]) => {
             listing::paths_info(hub, call, name, &revision.join("/")).await
@@ -238,12 +233,20 @@ async fn file_route(
     let name = repo_name(kind, owner, name);
     match (&method, rest) {
         (&Method::GET | &Method::HEAD, ["resolve", revision, path @ ..]) => {
-            resolve::resolve(hub, &call, &name, revision, &path.join("/"))
+            resolve::resolve(hub, &call, &at(&name, revision, &path.join("/")))
         }
         (&Method::GET | &Method::HEAD, ["raw", revision, path @ ..]) => {
-            resolve::raw(hub, &call, &name, revision, &path.join("/")).await
+            resolve::raw(hub, &call, &at(&name, revision, &path.join("/"))).await
         }
         _ => Err(Refusal::no_route()),
+    }
+}
+
+fn at<'a>(name: &'a RepoName, revision: &'a str, path: &'a str) -> Place<'a> {
+    Place {
+        name,
+        revision,
+        path,
     }
 }
 

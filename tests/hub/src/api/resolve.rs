@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, LINK,
     LOCATION,
@@ -13,7 +14,7 @@ use url::form_urlencoded;
 use super::Call;
 use crate::answer::{Answer, Refusal, bytes_answer, empty, set, set_extra};
 use crate::cdn;
-use crate::content::{Content, Wanted, send};
+use crate::content::{Content, Described, Wanted, send};
 use crate::hub::Hub;
 use crate::repo::{Entry, RepoName, pointer};
 
@@ -29,13 +30,20 @@ const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC
 /// (hub.md section 5).
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-fn entry(
-    hub: &Hub,
-    call: &Call,
-    name: &RepoName,
-    revision: &str,
-    path: &str,
-) -> Result<(String, Entry), Refusal> {
+/// A path of a repo at a revision.
+pub(super) struct Place<'a> {
+    pub(super) name: &'a RepoName,
+    pub(super) revision: &'a str,
+    pub(super) path: &'a str,
+}
+
+/// What lies there, and the commit that the revision names.
+fn entry(hub: &Hub, call: &Call, place: &Place<'_>) -> Result<(String, Entry), Refusal> {
+    let Place {
+        name,
+        revision,
+        path,
+    } = *place;
     hub.read(&call.caller, name, |repo| {
         let commit = repo
             .resolve(revision)
@@ -47,17 +55,11 @@ fn entry(
     })
 }
 
-pub(super) fn resolve(
-    hub: &Hub,
-    call: &Call,
-    name: &RepoName,
-    revision: &str,
-    path: &str,
-) -> Result<Answer, Refusal> {
-    let (commit, entry) = entry(hub, call, name, revision, path)?;
+pub(super) fn resolve(hub: &Hub, call: &Call, place: &Place<'_>) -> Result<Answer, Refusal> {
+    let (commit, entry) = entry(hub, call, place)?;
     let wanted = Wanted::new(&call.head.method, &call.head.headers);
     Ok(match entry {
-        Entry::Regular { oid, .. } => to_cache(call, name, &commit, path, &oid),
+        Entry::Regular { oid, .. } => to_cache(call, place, &commit, &oid),
         Entry::Lfs {
             sha256,
             size,
@@ -65,17 +67,19 @@ pub(super) fn resolve(
             ..
         } => {
             let facts = LfsFacts {
+                commit: &commit,
                 sha256: &sha256,
                 size,
                 xet_hash: xet_hash.as_deref(),
             };
-            to_cdn(hub, &wanted, name, &commit, path, &facts)
+            to_cdn(hub, &wanted, place, &facts)
         }
     })
 }
 
 /// 307 with a relative link. The length is the redirect's, which hf-hub#191 took for the file's.
-fn to_cache(call: &Call, name: &RepoName, commit: &str, path: &str, oid: &str) -> Answer {
+fn to_cache(call: &Call, place: &Place<'_>, commit: &str, oid: &str) -> Answer {
+    let Place { name, path, .. } = *place;
     let asked =
         form_urlencoded::byte_serialize(call.head.uri.path().as_bytes()).collect::<String>();
     let location = format!(
@@ -92,20 +96,15 @@ fn to_cache(call: &Call, name: &RepoName, commit: &str, path: &str, oid: &str) -
 }
 
 struct LfsFacts<'a> {
+    commit: &'a str,
     sha256: &'a str,
     size: u64,
     xet_hash: Option<&'a str>,
 }
 
 /// 302 with a signed link to the CDN, and what a client must know of the file itself.
-fn to_cdn(
-    hub: &Hub,
-    wanted: &Wanted,
-    name: &RepoName,
-    commit: &str,
-    path: &str,
-    facts: &LfsFacts<'_>,
-) -> Answer {
+fn to_cdn(hub: &Hub, wanted: &Wanted, place: &Place<'_>, facts: &LfsFacts<'_>) -> Answer {
+    let Place { name, path, .. } = *place;
     let file = path.rsplit('/').next().unwrap_or(path);
     let disposition = format!(
         "inline; filename*=UTF-8''{}; filename=\"{file}\";",
@@ -128,7 +127,7 @@ fn to_cdn(
         set(&mut answer, LOCATION, &location);
         answer
     };
-    set_extra(&mut answer, "x-repo-commit", commit);
+    set_extra(&mut answer, "x-repo-commit", facts.commit);
     set_extra(&mut answer, "x-linked-size", &facts.size.to_string());
     set_extra(&mut answer, "x-linked-etag", &etag);
     set(&mut answer, ETAG, &etag);
@@ -142,7 +141,7 @@ fn to_cdn(
             name.kind.plural(),
             name.id()
         );
-        let link = format!("<{api}/xet-read-token/{commit}>; rel=\"xet-auth\"");
+        let link = format!("<{api}/xet-read-token/{}>; rel=\"xet-auth\"", facts.commit);
         set(&mut answer, LINK, &link);
     }
     answer
@@ -151,40 +150,31 @@ fn to_cdn(
 pub(super) async fn cached(
     hub: &Arc<Hub>,
     call: &Call,
-    name: &RepoName,
-    commit: &str,
-    path: &str,
+    place: &Place<'_>,
 ) -> Result<Answer, Refusal> {
-    let (commit, entry) = entry(hub, call, name, commit, path)?;
-    let Entry::Regular { bytes, oid } = entry else {
-        return Err(Refusal::no_entry(path, &commit));
-    };
-    plain(hub, call, &commit, Content::Bytes(bytes), &oid).await
+    let (commit, entry) = entry(hub, call, place)?;
+    match entry {
+        Entry::Regular { bytes, oid } => plain(hub, call, &commit, (bytes, &oid)).await,
+        Entry::Lfs { .. } => Err(Refusal::no_entry(place.path, &commit)),
+    }
 }
 
 /// The blob as it is in git: of an LFS file, its pointer.
-pub(super) async fn raw(
-    hub: &Arc<Hub>,
-    call: &Call,
-    name: &RepoName,
-    revision: &str,
-    path: &str,
-) -> Result<Answer, Refusal> {
-    let (commit, entry) = entry(hub, call, name, revision, path)?;
-    let oid = entry.oid().to_owned();
-    let content = match entry {
-        Entry::Regular { bytes, .. } => Content::Bytes(bytes),
-        Entry::Lfs { sha256, size, .. } => Content::Bytes(pointer(&sha256, size).into()),
-    };
-    plain(hub, call, &commit, content, &oid).await
+pub(super) async fn raw(hub: &Arc<Hub>, call: &Call, place: &Place<'_>) -> Result<Answer, Refusal> {
+    let (commit, entry) = entry(hub, call, place)?;
+    match entry {
+        Entry::Regular { bytes, oid } => plain(hub, call, &commit, (bytes, &oid)).await,
+        Entry::Lfs {
+            sha256, size, oid, ..
+        } => plain(hub, call, &commit, (pointer(&sha256, size).into(), &oid)).await,
+    }
 }
 
 async fn plain(
     hub: &Arc<Hub>,
     call: &Call,
     commit: &str,
-    content: Content,
-    oid: &str,
+    (bytes, oid): (Bytes, &str),
 ) -> Result<Answer, Refusal> {
     let headers: Vec<(HeaderName, String)> = vec![
         (CONTENT_TYPE, PLAIN.to_owned()),
@@ -195,5 +185,10 @@ async fn plain(
         (HeaderName::from_static("x-repo-commit"), commit.to_owned()),
     ];
     let wanted = Wanted::new(&call.head.method, &call.head.headers);
-    send(hub, &wanted, content, &format!("\"{oid}\""), headers).await
+    let described = Described {
+        content: Content::Bytes(bytes),
+        etag: format!("\"{oid}\""),
+        headers,
+    };
+    send(hub, &wanted, described).await
 }
