@@ -35,6 +35,11 @@ pub enum HubNotice {
         /// How long until then.
         wait: Duration,
     },
+    /// Files did not come through Xet, and are sent whole by the LFS protocol.
+    WithoutXet {
+        /// What failed and why.
+        reason: String,
+    },
 }
 
 /// Hears notices.
@@ -275,13 +280,18 @@ impl Calls {
         let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1));
         let wait = self.limits.first_wait.saturating_mul(doubled);
         let wait = asked.unwrap_or(wait).min(self.limits.longest_wait);
-        (self.listener.0)(&HubNotice::Waiting {
+        self.say(&HubNotice::Waiting {
             doing: doing.to_owned(),
             reason: reason.to_owned(),
             attempt: attempt + 1,
             wait,
         });
         tokio::time::sleep(wait).await;
+    }
+
+    /// Says something to who listens.
+    pub(super) fn say(&self, notice: &HubNotice) {
+        (self.listener.0)(notice);
     }
 
     /// Makes a call, once.

@@ -18,7 +18,7 @@ use super::commit::{Draft, Line};
 use super::error::HubError;
 use super::lfs::{Offer, Told, Way};
 use super::source::{Meter, Object, Source};
-use super::upload::{is_wheel, objects_of};
+use super::upload::{is_wheel, line_of, objects_of};
 use super::xet::Entry;
 use crate::fetch::FetchOptions;
 use crate::shelf::{Blob, Brought, Change, Head, PastRelease, Progress, Shelf, Snapshot};
@@ -248,17 +248,7 @@ impl HubShelf {
         if !large.is_empty() {
             self.upload_generated(&large).await?;
         }
-        let line = |entry: &Entry| match &entry.object.source {
-            Source::Bytes(bytes) if !is_large(&entry) => Line::File {
-                path: entry.path.clone(),
-                content: bytes.clone(),
-            },
-            Source::Bytes(_) | Source::File(_) => Line::Lfs {
-                path: entry.path.clone(),
-                sha256: entry.object.sha256,
-                size_bytes: entry.object.size_bytes,
-            },
-        };
+        let line = |entry: &Entry| line_of(entry, &modes);
         Ok(entries.iter().map(line).collect())
     }
 

@@ -9,12 +9,13 @@ use wheelfarm_core::digest::Sha256Digest;
 use super::api::{Branch, Mode, Offered, SAMPLE_BYTES};
 use super::attributes;
 use super::blob_id::Held;
+use super::calls::HubNotice;
 use super::commit::{Draft, Line};
 use super::error::HubError;
-use super::lfs::{Offer, Told, Way};
+use super::lfs::{Offer, Told, Upload, Way};
 use super::shelf::{HubShelf, MAIN, WHEELS};
 use super::source::{Meter, Object, Source};
-use super::xet::{Entry, XetCommit};
+use super::xet::{Entry, XetCommit, XetError};
 use crate::files::FileError;
 use crate::shelf::{Blob, Brought, Progress};
 
@@ -24,6 +25,14 @@ enum There {
     Same,
     /// Not at all, or a wheel in git, which is put right by bringing it as it should be.
     Missing,
+}
+
+/// What is sent at once, and the commit it makes.
+struct Parcel<'a> {
+    head: &'a str,
+    title: String,
+    objects: Vec<Object>,
+    lines: Vec<Line>,
 }
 
 impl HubShelf {
@@ -291,46 +300,61 @@ impl HubShelf {
             });
         }
         let objects = objects_of(entries.iter().filter(is_lfs));
-        let title = format!("{} files", entries.len());
-        let way = self.wheels_way(&objects).await?;
-        match way {
+        let parcel = Parcel {
+            head,
+            title: format!("{} files", entries.len()),
+            objects: objects_of(entries.iter().filter(is_lfs)),
+            lines: entries.iter().map(|entry| line_of(entry, &modes)).collect(),
+        };
+        let todo = match self.wheels_way(&parcel.objects).await? {
+            Way::Plain(todo) => todo,
             Way::Xet => {
                 let commit = XetCommit {
                     branch: WHEELS,
                     parent: head,
-                    title,
+                    title: parcel.title.clone(),
                     entries,
                 };
-                match self.api.xet_commit(commit, meter, told).await? {
-                    Some(commit) => Ok(commit),
-                    None => self.wheels_head().await,
+                match self.api.xet_commit(commit, meter, told).await {
+                    Ok(Some(commit)) => return Ok(commit),
+                    Ok(None) => return self.wheels_head().await,
+                    Err(XetError::InDoubt(error)) => return Err(error),
+                    Err(XetError::NotThere(error)) => {
+                        self.api.calls.say(&HubNotice::WithoutXet {
+                            reason: error.to_string(),
+                        });
+                        meter.set(0, meter.sent_bytes());
+                        match self.api.way(WHEELS, &parcel.objects, Offer::Plain).await? {
+                            Way::Plain(todo) => todo,
+                            Way::Xet => return Err(error),
+                        }
+                    }
                 }
             }
-            Way::Plain(todo) => {
-                let lines = entries.iter().map(|entry| match &entry.object.source {
-                    Source::Bytes(bytes) if !is_lfs(&entry) => Line::File {
-                        path: entry.path.clone(),
-                        content: bytes.clone(),
-                    },
-                    Source::Bytes(_) | Source::File(_) => Line::Lfs {
-                        path: entry.path.clone(),
-                        sha256: entry.object.sha256,
-                        size_bytes: entry.object.size_bytes,
-                    },
-                });
-                let lines: Vec<Line> = lines.collect();
-                self.api.upload(WHEELS, todo, meter, told).await?;
-                self.arrived(&objects).await?;
-                let draft = Draft {
-                    branch: WHEELS,
-                    parent: Some(head),
-                    title: &title,
-                    notes: "",
-                    lines: &lines,
-                };
-                self.api.commit(&draft).await
-            }
+        };
+        self.send_plainly(parcel, todo, meter, told).await
+    }
+
+    /// Uploads by the LFS protocol what the Hub wants, and commits.
+    async fn send_plainly(
+        &self,
+        parcel: Parcel<'_>,
+        todo: Vec<(Object, Upload)>,
+        meter: &Meter,
+        told: &Told<'_>,
+    ) -> Result<String, HubError> {
+        if !todo.is_empty() {
+            self.api.upload(WHEELS, todo, meter, told).await?;
+            self.arrived(&parcel.objects).await?;
         }
+        let draft = Draft {
+            branch: WHEELS,
+            parent: Some(parcel.head),
+            title: &parcel.title,
+            notes: "",
+            lines: &parcel.lines,
+        };
+        self.api.commit(&draft).await
     }
 
     /// How wheels come to the Hub.
@@ -405,6 +429,22 @@ impl HubShelf {
             there: format!("sha256 {found}"),
             new: format!("sha256 {}", blob.sha256),
         })
+    }
+}
+
+/// The line of a commit for a file that the Hub stores so.
+pub(super) fn line_of(entry: &Entry, modes: &BTreeMap<String, Mode>) -> Line {
+    let path = entry.path.clone();
+    match &entry.object.source {
+        Source::Bytes(bytes) if modes.get(&path) != Some(&Mode::Lfs) => Line::File {
+            path,
+            content: bytes.clone(),
+        },
+        Source::Bytes(_) | Source::File(_) => Line::Lfs {
+            path,
+            sha256: entry.object.sha256,
+            size_bytes: entry.object.size_bytes,
+        },
     }
 }
 

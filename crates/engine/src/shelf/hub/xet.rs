@@ -55,6 +55,18 @@ pub(super) struct XetCommit<'a> {
     pub(super) entries: Vec<Entry>,
 }
 
+/// How an upload through Xet failed.
+#[derive(Debug)]
+pub(super) enum XetError {
+    /// Files did not get into Xet's storage, whatever it said, and there is no commit. hf-xet takes any
+    /// answer of 200 to its question for a place as "is there already" (xet-client 1.8.0,
+    /// `remote_client.rs`, `request_xorb_upload_grant`), keeps that in its cache, and so would never
+    /// send what is missing.
+    NotThere(HubError),
+    /// Otherwise, which says nothing of whether the commit is there.
+    InDoubt(HubError),
+}
+
 struct Factory {
     path: Utf8PathBuf,
     object: Object,
@@ -96,14 +108,13 @@ impl ProgressHandler for Count {
 }
 
 impl Api {
-    /// Uploads files through Xet and commits them; gives the commit, where the Hub says it. How it
-    /// failed says nothing of whether the commit is there.
+    /// Uploads files through Xet and commits them; gives the commit, where the Hub says it.
     pub(super) async fn xet_commit(
         &self,
         commit: XetCommit<'_>,
         meter: &Arc<Meter>,
         told: &Told<'_>,
-    ) -> Result<Option<String>, HubError> {
+    ) -> Result<Option<String>, XetError> {
         let altered: Vec<(Object, Altered)> = commit
             .entries
             .iter()
@@ -142,7 +153,7 @@ impl Api {
             title: commit.title,
             meter: Arc::clone(meter),
         };
-        let mut done = work.started()?;
+        let mut done = work.started().map_err(XetError::InDoubt)?;
         let res = loop {
             tokio::select! {
                 biased;
@@ -160,21 +171,21 @@ impl Api {
             // The digest hf-hub took is of other bytes then, and is not asked for what it says.
             _ if altered.is_some() => {
                 let (object, found) = altered.expect("just looked at");
-                Err(object.altered(*found))
+                Err(XetError::InDoubt(object.altered(*found)))
             }
             Ok(Ok(commit)) => Ok(commit.filter(|commit| is_commit(commit))),
             Ok(Err(error)) => Err(self.of_library(&error)),
-            Err(_) => Err(HubError::Upload {
+            Err(_) => Err(XetError::InDoubt(HubError::Upload {
                 address: self.repository.to_string(),
                 reason: "the upload ended without a word".to_owned(),
-            }),
+            })),
         }
     }
 
     /// What hf-hub's error means. Its texts have addresses in them, and an answer's whole body.
-    fn of_library(&self, error: &HFError) -> HubError {
+    fn of_library(&self, library: &HFError) -> XetError {
         let doing = "upload";
-        let context = match error {
+        let context = match library {
             HFError::AuthRequired { context }
             | HFError::Forbidden { context }
             | HFError::Http { context }
@@ -191,7 +202,7 @@ impl Api {
             one_line(&text)
         };
         let status = context.map(|context| context.status.as_u16());
-        match (context, status) {
+        let error = match (context, status) {
             (Some(context), Some(status @ (400 | 401 | 403 | 404 | 413 | 422))) => {
                 let refusal = Refusal {
                     status,
@@ -203,9 +214,13 @@ impl Api {
             }
             _ => HubError::Upload {
                 address: self.repository.to_string(),
-                reason: said(&error.to_string()),
+                reason: said(&library.to_string()),
             },
+        };
+        if matches!(library, HFError::Xet { .. }) || status == Some(400) {
+            return XetError::NotThere(error);
         }
+        XetError::InDoubt(error)
     }
 }
 
