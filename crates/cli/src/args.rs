@@ -1,5 +1,6 @@
 //! The command line.
 
+mod hub;
 mod life;
 
 use camino::Utf8PathBuf;
@@ -7,9 +8,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wheelfarm_core::watch::NewsKind;
 
-pub(crate) use life::{
-    GcArgs, MarkArgs, PromoteArgs, RollbackArgs, ShelfArgs, StatusArgs, TrackArg,
-};
+pub(crate) use hub::HubArgs;
+pub(crate) use life::{GcArgs, MarkArgs, PromoteArgs, RollbackArgs, ShelfArgs, StatusArgs};
 
 /// A build farm for CUDA Python wheels: from one matrix to wheels that install and run.
 ///
@@ -157,12 +157,19 @@ pub(crate) struct BuildArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each flag, as clap has it"
+)]
 pub(crate) struct PublishArgs {
     #[command(flatten)]
     pub(crate) selection: Selection,
     /// Where to publish: a folder, or a repository on a Hub as `hf://OWNER/NAME`.
     #[arg(long, value_name = "PLACE")]
     pub(crate) to: String,
+    /// Where downloads are kept between runs: the installers that are asked.
+    #[arg(long, value_name = "FOLDER", env = "WHEELFARM_CACHE")]
+    pub(crate) cache: Option<Utf8PathBuf>,
     /// The track: what is on `nightly` has pages of its own, until it is promoted.
     #[arg(long, value_enum, default_value_t = TrackArg::Stable)]
     pub(crate) track: TrackArg,
@@ -170,9 +177,31 @@ pub(crate) struct PublishArgs {
     /// that work anywhere. Without it they stay as they are; those of a new folder are relative.
     #[arg(long, value_name = "URL")]
     pub(crate) base_url: Option<String>,
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
+    /// Make the repository if it is not there.
+    #[arg(long)]
+    pub(crate) create: bool,
+    /// Let nobody see the repository that is made but its owner.
+    #[arg(long, requires = "create")]
+    pub(crate) private: bool,
+    /// Bring every wheel a second time as a wheel variant, for uv's preview of them (a draft: PEP 825).
+    #[arg(long)]
+    pub(crate) variants: bool,
+    /// Whose wheels are the plain ones of their torch beside the variants, where several channels have
+    /// it; otherwise those of the newest CUDA. May be given several times.
+    #[arg(long, value_name = "CHANNEL", requires = "variants")]
+    pub(crate) variants_plain: Vec<String>,
     /// Say what would be brought, written and deleted, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Publish without asking real pip and uv what they would install. Without python3 or PyPI they
+    /// cannot be asked, and nothing is published (exit code 4).
+    #[arg(long)]
+    pub(crate) without_install_table: bool,
+    /// Ask them again where the release is by then, and yank its wheels if an answer is wrong.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) prove_after: bool,
     /// Before anything is published, install every wheel with pip in a clean container, and run its
     /// test; a wheel that fails stops it all.
     #[arg(long)]

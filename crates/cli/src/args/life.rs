@@ -1,9 +1,9 @@
 //! The arguments of what becomes of a shelf after a publication.
 
 use camino::Utf8PathBuf;
-use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
+use clap::{ArgGroup, Args as ClapArgs};
 
-use super::Format;
+use super::{Format, HubArgs, TrackArg};
 
 /// A shelf that is changed.
 #[derive(Debug, ClapArgs)]
@@ -11,6 +11,8 @@ pub(crate) struct ShelfArgs {
     /// The shelf: the folder or the repository that was published to.
     #[arg(long, value_name = "FOLDER|hf://OWNER/NAME")]
     pub(crate) from: String,
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
     /// Say what would happen, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -89,6 +91,8 @@ pub(crate) struct StatusArgs {
     /// The shelf: the folder or the repository that was published to.
     #[arg(long, value_name = "FOLDER|hf://OWNER/NAME")]
     pub(crate) from: String,
+    #[command(flatten)]
+    pub(crate) hub: HubArgs,
     /// How old the newest wheel of each channel and track is.
     #[arg(long)]
     pub(crate) freshness: bool,
@@ -104,13 +108,4 @@ pub(crate) struct StatusArgs {
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
-}
-
-/// A track.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TrackArg {
-    /// For everybody.
-    Stable,
-    /// For those who ask for it.
-    Nightly,
 }

@@ -17,9 +17,9 @@ pub(super) fn run(args: &GcArgs) -> Result<ExitCode, Failure> {
         days: args.keep_days,
         releases: args.keep_release.and_then(NonZeroU32::new),
     };
-    let place = shelf::open(&args.shelf.from)?;
     let act = shelf::act(&args.shelf);
     let cleared = shelf::wait(async {
+        let place = shelf::open(&args.shelf).await?;
         let cleared = revise::clear_out(&place, act, &rules, &args.hold).await;
         cleared.map_err(shelf::failure)
     })?;

@@ -9,6 +9,7 @@ mod hold;
 mod init;
 mod inspect;
 mod patch;
+mod place;
 mod plan;
 mod promote;
 mod prove;

@@ -1,71 +1,99 @@
 //! `wheelfarm publish`.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod prove;
+mod table;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use wheelfarm_core::manifest::Manifest;
 use wheelfarm_core::plan::{Job, Need};
-use wheelfarm_core::release::catalog::Track;
+use wheelfarm_core::release::catalog::{Track, VariantTree};
 use wheelfarm_core::release::channel::Channel;
 use wheelfarm_core::release::links::Links;
-use wheelfarm_engine::container::DockerEngine;
 use wheelfarm_engine::farm_folder;
-use wheelfarm_engine::out_folder::folder_label;
-use wheelfarm_engine::prove::container::{ProofError, ProofSubject, Prover, Receipt};
+use wheelfarm_engine::prove::container::Receipt;
 use wheelfarm_engine::publish::draft::{Draft, PublishError};
 use wheelfarm_engine::publish::now;
-use wheelfarm_engine::publish::records::{ReadyWheel, RecordError, judge_again, ready};
+use wheelfarm_engine::publish::records::{ReadyWheel, judge_again, ready};
+use wheelfarm_engine::publish::variants::make_variants;
 use wheelfarm_engine::run::StopSignal;
-use wheelfarm_engine::shelf::folder::{Address, FolderShelf};
-use wheelfarm_engine::shelf::{Fault, Shelf};
+use wheelfarm_engine::shelf::Fault;
+use wheelfarm_engine::shelf::Shelf;
+use wheelfarm_engine::shelf::folder::Address;
+use wheelfarm_engine::shelf::hub::Visibility;
 
+use self::table::Table;
+use super::place::{self, failure};
 use super::{Selected, listen};
 use crate::args::{Format, PublishArgs, TrackArg};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::render;
-use crate::render::publish::{Bringing, Proofs};
+use crate::render::publish::{Bringing, Checks};
 
 pub(super) fn run(args: &PublishArgs) -> Result<ExitCode, Failure> {
-    let shelf = folder_shelf(args)?;
+    let address = address(args)?;
+    let variants = variants(args)?;
     let selected = Selected::read(&args.selection)?;
     selected.refuse_nothing()?;
     let records = records(&selected, args)?;
     let jobs: Vec<&Job> = selected.plan.jobs.iter().collect();
     let now = now();
-    judge_again(&records, &jobs).map_err(record_failure)?;
-    let wheels = ready(records, &now).map_err(record_failure)?;
-    publish(&shelf, &selected, args, wheels, &now)
+    judge_again(&records, &jobs).map_err(failure)?;
+    let mut wheels = ready(records, &now).map_err(failure)?;
+    // Kept until the end: the files of the variants go with it.
+    let made = match &variants {
+        Some(_) => Some(make_variants(&mut wheels).map_err(failure)?),
+        None => None,
+    };
+    if let (Some(made), Format::Human) = (&made, args.format) {
+        render::publish::no_variants(&made.without);
+    }
+    publish(&selected, args, address, (wheels, variants), &now)
 }
 
-/// The shelf that `--to` and `--base-url` name.
-fn folder_shelf(args: &PublishArgs) -> Result<FolderShelf, Failure> {
-    if args.to.starts_with("hf://") {
-        let error = anyhow::anyhow!("publishing to a Hub (`{}`) is not built in yet", args.to);
-        return Err(Failure::bad_input(error).with_hint("publish to a folder: `--to out/release`"));
-    }
-    let address = match args.base_url.as_deref() {
+/// How the pages of a folder are to point at files.
+fn address(args: &PublishArgs) -> Result<Address, Failure> {
+    Ok(match args.base_url.as_deref() {
         None => Address::Kept,
         Some("relative") => Address::Anywhere,
         Some(url) => match Links::at(url).map_err(Failure::bad_input)? {
             Links::Absolute { base } => Address::At(base),
             Links::Relative | Links::Hub { .. } => Address::Anywhere,
         },
-    };
-    FolderShelf::new(Utf8Path::new(&args.to), address).map_err(shelf_failure)
+    })
+}
+
+/// What is wanted of the tree of wheel variants.
+fn variants(args: &PublishArgs) -> Result<Option<VariantTree>, Failure> {
+    if !args.variants {
+        return Ok(None);
+    }
+    let channels = args.variants_plain.iter();
+    let channels = channels.map(|text| text.parse::<Channel>());
+    let plain = channels.collect::<Result<_, _>>().map_err(|error| {
+        Failure::bad_input(error).with_hint("a channel is a CUDA and a torch: `cu130/torch2.11`")
+    })?;
+    Ok(Some(VariantTree { plain }))
 }
 
 #[tokio::main]
-async fn publish<S: Shelf>(
-    shelf: &S,
+async fn publish(
     selected: &Selected,
     args: &PublishArgs,
-    wheels: Vec<ReadyWheel>,
+    address: Address,
+    wheels: (Vec<ReadyWheel>, Option<VariantTree>),
     now: &str,
 ) -> Result<ExitCode, Failure> {
     let stop = StopSignal::default();
-    let work = publish_until(shelf, selected, args, wheels, now, &stop);
+    let create = args.create.then_some(if args.private {
+        Visibility::Private
+    } else {
+        Visibility::Public
+    });
+    let work = async {
+        let shelf = place::open(&args.to, &args.hub, (address, create), args.format).await?;
+        publish_until(&shelf, selected, args, wheels, now, &stop).await
+    };
     tokio::select! {
         code = work => code,
         failure = listen(stop.clone()) => Err(failure),
@@ -76,7 +104,7 @@ async fn publish_until<S: Shelf>(
     shelf: &S,
     selected: &Selected,
     args: &PublishArgs,
-    wheels: Vec<ReadyWheel>,
+    (wheels, variants): (Vec<ReadyWheel>, Option<VariantTree>),
     now: &str,
     stop: &StopSignal,
 ) -> Result<ExitCode, Failure> {
@@ -84,37 +112,61 @@ async fn publish_until<S: Shelf>(
         TrackArg::Stable => Track::Stable,
         TrackArg::Nightly => Track::Nightly,
     };
-    let draft = Draft::of(shelf, wheels, track, now).await;
+    let draft = Draft::of(shelf, wheels, track, variants, now).await;
     let mut draft = draft.map_err(publish_failure)?;
     let to = shelf.address();
-    let mut proofs = Proofs::new();
+    let mut checks = Checks::default();
     if args.prove {
-        proofs = prove(selected, &mut draft, &to, stop.clone(), args.format).await?;
+        checks.proofs = prove::prove(selected, &mut draft, &to, stop.clone(), args.format).await?;
     }
-    let all_hold = proofs
-        .iter()
-        .all(|(_, receipts)| receipts.iter().all(Receipt::holds));
-    if args.dry_run || !all_hold {
+    let table = Table::new(args, stop)?;
+    if !args.without_install_table {
+        checks.table = Some(table.before(shelf, &draft).await?);
+    }
+    let verdict = verdict(&checks);
+    if args.dry_run || verdict != ExitCode::Done {
         let missing = draft.missing(shelf).await.map_err(publish_failure)?;
         match args.format {
-            Format::Human => render::publish::plan(&draft, &to, &missing, &proofs, all_hold),
-            Format::Json => render::publish::plan_json(&draft, &to, &missing, &proofs),
+            Format::Human => render::publish::plan(&draft, &to, &missing, &checks),
+            Format::Json => render::publish::plan_json(&draft, &to, &missing, &checks),
         }?;
-        return Ok(if all_hold {
-            ExitCode::Done
-        } else {
-            ExitCode::JobFailed
-        });
+        return Ok(verdict);
     }
     let shown = draft.clone();
     let progress = Bringing::new(args.format);
     let published = draft.publish(shelf, &progress, stop).await;
     let published = published.map_err(publish_failure)?;
+    if args.prove_after {
+        checks.after = Some(table.after(shelf, &shown, &published).await?);
+    }
     match args.format {
-        Format::Human => render::publish::published(&shown, &to, &published, &proofs),
-        Format::Json => render::publish::json(&shown, &to, &published, &proofs),
+        Format::Human => render::publish::published(&shown, &to, &published, &checks),
+        Format::Json => render::publish::json(&shown, &to, &published, &checks),
     }?;
-    Ok(ExitCode::Done)
+    let Some(after) = &checks.after else {
+        return Ok(ExitCode::Done);
+    };
+    if after.wrong().next().is_some() {
+        let yanked = table.yank(shelf, &shown).await?;
+        render::publish::yanked(&yanked);
+        return Ok(ExitCode::JobFailed);
+    }
+    Ok(table::exit_code(after))
+}
+
+/// What the checks before a publication come to.
+fn verdict(checks: &Checks) -> ExitCode {
+    let proofs = checks.proofs.iter();
+    let all_hold = proofs
+        .flat_map(|(_, receipts)| receipts)
+        .all(Receipt::holds);
+    if !all_hold {
+        return ExitCode::JobFailed;
+    }
+    checks
+        .table
+        .as_ref()
+        .map_or(ExitCode::Done, table::exit_code)
 }
 
 /// The records of the selected jobs; all of them must be what the matrix asks for.
@@ -141,98 +193,5 @@ fn publish_failure<F: Fault>(error: PublishError<F>) -> Failure {
     if matches!(error, PublishError::Stopped) {
         return Failure::new(ExitCode::Cancelled, error);
     }
-    shelf_failure(error)
-}
-
-fn record_failure(error: RecordError) -> Failure {
-    shelf_failure(error)
-}
-
-fn shelf_failure(error: impl Fault) -> Failure {
-    let hint = error.hint();
-    let failure = if error.is_refusal() {
-        Failure::new(ExitCode::JobFailed, error)
-    } else {
-        Failure::infrastructure(error)
-    };
-    match hint {
-        Some(hint) => failure.with_hint(hint),
-        None => failure,
-    }
-}
-
-/// Proves the wheels of a draft, each with the channel and the Python of its job. What the proofs came
-/// to goes out with them.
-async fn prove(
-    selected: &Selected,
-    draft: &mut Draft,
-    to: &str,
-    stop: StopSignal,
-    format: Format,
-) -> Result<Proofs, Failure> {
-    let prover = Prover {
-        engine: Arc::new(DockerEngine::connect().await?),
-        label: folder_label(&selected.farm.matrix.farm, Utf8Path::new(to)),
-        ca_bundle: selected.farm.ca_bundle()?,
-        stop,
-    };
-    let mut channels: BTreeMap<Channel, Vec<ProofSubject>> = BTreeMap::new();
-    for ready in draft.wheels() {
-        let mut jobs = selected.plan.jobs.iter();
-        let Some(job) = jobs.find(|job| *job.id() == ready.manifest.job) else {
-            continue;
-        };
-        let subject = ProofSubject {
-            wheel: ready.wheel.clone(),
-            blobs: ready.blobs().map_err(record_failure)?,
-            test: selected.farm.package_test(job.package())?,
-            job: job.clone(),
-        };
-        let channel = ready.wheel.channel.clone();
-        channels.entry(channel).or_default().push(subject);
-    }
-    let mut proofs = Proofs::new();
-    let mut on_line = |line: &str| {
-        if format == Format::Human {
-            render::publish::proof_line(line);
-        }
-    };
-    for (channel, subjects) in channels {
-        for subjects in by_python(subjects) {
-            let proven = prover.prove(&channel, &subjects, &mut on_line).await;
-            let proven = proven.map_err(proof_failure)?;
-            let mut receipts = Vec::new();
-            for (receipt, record) in proven {
-                draft.add_proof(record);
-                receipts.push(receipt);
-            }
-            proofs.push((channel.clone(), receipts));
-        }
-    }
-    Ok(proofs)
-}
-
-/// One container has one Python: wheels for different ones are proven apart.
-fn by_python(subjects: Vec<ProofSubject>) -> Vec<Vec<ProofSubject>> {
-    let mut groups = BTreeMap::new();
-    for subject in subjects {
-        let python = subject.job.environment().python;
-        groups.entry(python).or_insert_with(Vec::new).push(subject);
-    }
-    groups.into_values().collect()
-}
-
-fn proof_failure(error: ProofError) -> Failure {
-    match error {
-        ProofError::Stopped => Failure::new(ExitCode::Cancelled, error),
-        ProofError::Engine { .. } | ProofError::File(_) | ProofError::NoGpu { .. } => {
-            Failure::infrastructure(error)
-        }
-        ProofError::NoImage { .. } => Failure::infrastructure(error)
-            .with_hint("build the jobs on this engine: `wheelfarm build --force`"),
-        ProofError::DirectRequirement { .. } => Failure::new(ExitCode::JobFailed, error)
-            .with_hint("mend its `install_requires` with a patch: a version, not an address"),
-        ProofError::Pack { .. } => Failure::bad_input(error),
-        ProofError::Release(_) => Failure::new(ExitCode::JobFailed, error),
-    }
+    failure(error)
 }

@@ -24,9 +24,9 @@ pub(super) fn run(args: &RollbackArgs) -> Result<ExitCode, Failure> {
     } else {
         ClearedOut::Refuse
     };
-    let place = shelf::open(&args.shelf.from)?;
     let act = shelf::act(&args.shelf);
     let revised = shelf::wait(async {
+        let place = shelf::open(&args.shelf).await?;
         let revised = revise::roll_back(&place, act, earlier, yanks, cleared_out).await;
         revised.map_err(shelf::failure)
     })?;

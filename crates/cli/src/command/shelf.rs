@@ -1,27 +1,23 @@
 //! What the commands on a shelf share: which one it is, how it is changed, and how that fails.
 
-use camino::Utf8Path;
 use wheelfarm_core::release::catalog::Catalog;
 use wheelfarm_core::release::life::pick::{Reason, WheelGlobs};
 use wheelfarm_core::release::life::{LifeError, Revision};
 use wheelfarm_engine::shelf::Fault;
-use wheelfarm_engine::shelf::folder::{Address, FolderShelf};
+use wheelfarm_engine::shelf::any::AnyShelf;
+use wheelfarm_engine::shelf::folder::Address;
 use wheelfarm_engine::shelf::revise::{self, Act, ReviseError};
 
-use super::unless_stopped;
+use super::{place, unless_stopped};
 use crate::args::{Format, MarkArgs, ShelfArgs};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::render;
 
-/// The shelf at `place`, as a user types it.
-pub(super) fn open(place: &str) -> Result<FolderShelf, Failure> {
-    if place.starts_with("hf://") {
-        let error =
-            anyhow::anyhow!("`{place}` is a repository on the Hub, which is not built in yet");
-        return Err(Failure::bad_input(error).with_hint("name a folder"));
-    }
-    FolderShelf::new(Utf8Path::new(place), Address::Kept).map_err(fault)
+/// The shelf that the arguments name.
+pub(super) async fn open(args: &ShelfArgs) -> Result<AnyShelf, Failure> {
+    let kept = (Address::Kept, None);
+    place::open(&args.from, &args.hub, kept, args.format).await
 }
 
 /// Changes a shelf by `step`, and says what was done.
@@ -29,13 +25,11 @@ pub(super) fn revise(
     args: &ShelfArgs,
     step: impl FnOnce(&Catalog, &str) -> Result<Revision, LifeError>,
 ) -> Result<ExitCode, Failure> {
-    let shelf = open(&args.from)?;
-    let work = async {
-        revise::revise(&shelf, act(args), step)
-            .await
-            .map_err(failure)
-    };
-    let revised = wait(work)?;
+    let revised = wait(async {
+        let shelf = open(args).await?;
+        let revised = revise::revise(&shelf, act(args), step).await;
+        revised.map_err(failure)
+    })?;
     match args.format {
         Format::Human => render::shelf::human(&revised),
         Format::Json => render::shelf::json(&revised),
@@ -79,20 +73,13 @@ pub(super) async fn wait<T>(work: impl Future<Output = Result<T, Failure>>) -> R
 }
 
 pub(super) fn failure<E: Fault>(error: ReviseError<E>) -> Failure {
+    if !error.is_bad_input() {
+        return place::failure(error);
+    }
     let hint = error.hint();
-    let failure = if error.is_bad_input() {
-        Failure::bad_input(error)
-    } else if error.is_refusal() {
-        Failure::new(ExitCode::JobFailed, error)
-    } else {
-        Failure::infrastructure(error)
-    };
+    let failure = Failure::bad_input(error);
     match hint {
         Some(hint) => failure.with_hint(hint),
         None => failure,
     }
-}
-
-fn fault(error: impl Fault) -> Failure {
-    failure(ReviseError::Shelf(error))
 }

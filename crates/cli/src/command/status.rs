@@ -4,10 +4,13 @@ use wheelfarm_core::quantity::{QuantityError, TimeLimit};
 use wheelfarm_core::release::catalog::Track;
 use wheelfarm_core::release::life::freshness::{DeclaredJob, freshness};
 use wheelfarm_engine::farm_folder::FarmFolder;
+use wheelfarm_engine::publish::now;
 use wheelfarm_engine::shelf::Shelf;
+use wheelfarm_engine::shelf::any::AnyShelf;
+use wheelfarm_engine::shelf::folder::Address;
 use wheelfarm_engine::shelf::revise::{self, ReviseError};
 
-use super::shelf;
+use super::{place, shelf};
 use crate::args::{Format, StatusArgs, TrackArg};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -20,16 +23,16 @@ pub(super) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
     if args.freshness {
         return run_freshness(args);
     }
-    let place = shelf::open(&args.from)?;
-    let (snapshot, past) = shelf::wait(async {
+    let (place, snapshot, past) = shelf::wait(async {
+        let place = open(args).await?;
         let snapshot = revise::read(&place).await.map_err(shelf::failure)?;
         // The latest may be among them.
         let past = place.past(PAST + 1).await;
         let past = past.map_err(|error| shelf::failure(ReviseError::Shelf(error)))?;
-        Ok((snapshot, past))
+        Ok((place.address(), snapshot, past))
     })?;
     let status = render::status::Status {
-        place: &place.address(),
+        place: &place,
         catalog: &snapshot.catalog,
         past: &past,
     };
@@ -52,12 +55,15 @@ fn run_freshness(args: &StatusArgs) -> Result<ExitCode, Failure> {
         Ok::<_, Failure>(plan.jobs.iter().map(DeclaredJob::of).collect::<Vec<_>>())
     });
     let jobs = jobs.transpose()?;
-    let place = shelf::open(&args.from)?;
-    let snapshot = shelf::wait(async { revise::read(&place).await.map_err(shelf::failure) })?;
-    let freshness = freshness(&snapshot.catalog, jobs.as_deref(), &revise::now());
+    let (place, snapshot) = shelf::wait(async {
+        let place = open(args).await?;
+        let snapshot = revise::read(&place).await.map_err(shelf::failure)?;
+        Ok((place.address(), snapshot))
+    })?;
+    let freshness = freshness(&snapshot.catalog, jobs.as_deref(), &now());
     let freshness = freshness.map_err(Failure::infrastructure)?;
     let report = render::status::Freshness {
-        place: &place.address(),
+        place: &place,
         found: &freshness,
         limit: max_age.map(|max_age| (track, max_age)),
     };
@@ -70,6 +76,11 @@ fn run_freshness(args: &StatusArgs) -> Result<ExitCode, Failure> {
     } else {
         ExitCode::Done
     })
+}
+
+async fn open(args: &StatusArgs) -> Result<AnyShelf, Failure> {
+    let kept = (Address::Kept, None);
+    place::open(&args.from, &args.hub, kept, args.format).await
 }
 
 fn time_limit(text: &str) -> Result<TimeLimit, Failure> {

@@ -14,15 +14,90 @@ use wheelfarm_core::release::catalog::CatalogWheel;
 use wheelfarm_core::release::channel::Channel;
 use wheelfarm_core::release::install::{direct_requirement, torch_requirement};
 use wheelfarm_core::release::links::Links;
+use wheelfarm_core::release::variants::NoVariant;
+use wheelfarm_core::wheel::name::WheelName;
+use wheelfarm_engine::install_table::{RowReport, TableReport, installers};
 use wheelfarm_engine::prove::container::Receipt;
 use wheelfarm_engine::publish::draft::{Draft, Published};
 use wheelfarm_engine::shelf::Progress;
+use wheelfarm_engine::shelf::hub::HubNotice;
+use wheelfarm_engine::shelf::revise::Revised;
 
 use super::{OutputError, data};
 use crate::args::Format;
 
 /// What proofs came to, by channel.
 pub(crate) type Proofs = Vec<(Channel, Vec<Receipt>)>;
+
+/// What was checked of a publication.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    /// What proofs in containers came to.
+    pub(crate) proofs: Proofs,
+    /// What pip and uv would install; absent when they were not asked.
+    pub(crate) table: Option<TableReport>,
+    /// The same from where the release is by now.
+    pub(crate) after: Option<TableReport>,
+}
+
+/// Why the Hub is waited for.
+pub(crate) fn notice(notice: &HubNotice) {
+    match notice {
+        HubNotice::Waiting {
+            doing,
+            reason,
+            attempt,
+            wait,
+        } => eprintln!(
+            "  {doing}: {reason}; attempt {attempt} in {} s",
+            wait.as_secs_f32().ceil()
+        ),
+        _ => {}
+    }
+}
+
+/// Wheels that are no wheel variant, with the reason.
+pub(crate) fn no_variants(without: &[(WheelName, NoVariant)]) {
+    for (name, reason) in without {
+        eprintln!("  no variant of {name}: {reason}");
+    }
+}
+
+/// A row of the install table that has ended; those that pass are only counted.
+pub(crate) fn table_row(row: &RowReport, count: usize) {
+    if row.result() != "pass" {
+        eprintln!("  | {} (one of {count} rows)", row.sentence());
+    }
+}
+
+/// The wheels that were taken back.
+pub(crate) fn yanked(revised: &Revised) {
+    eprintln!(
+        "yanked: {} has release {} by now",
+        revised.place, revised.revision.catalog.release
+    );
+}
+
+fn table_text(what: &str, report: Option<&TableReport>) -> Result<(), OutputError> {
+    let Some(report) = report else {
+        return data(&format!("{what}: not asked (--without-install-table)"));
+    };
+    let (wrong, open) = (report.wrong().count(), report.not_checked().count());
+    let left_out = match report.left_out {
+        0 => String::new(),
+        count => format!(", {count} more rows left out"),
+    };
+    data(&format!(
+        "{what}: {} rows by {}: {} as expected, {wrong} wrong, {open} not checked{left_out}",
+        report.rows.len(),
+        installers(),
+        report.rows.len() - wrong - open
+    ))?;
+    for row in report.wrong().chain(report.not_checked()) {
+        data(&format!("  {:11}  {}", row.result(), row.sentence()))?;
+    }
+    Ok(())
+}
 
 /// A line of a proof's output.
 pub(crate) fn proof_line(line: &str) {
@@ -65,7 +140,7 @@ pub(crate) fn published(
     draft: &Draft,
     to: &str,
     published: &Published,
-    proofs: &Proofs,
+    checks: &Checks,
 ) -> Result<(), OutputError> {
     for ready in draft.wheels() {
         data(&format!(
@@ -89,7 +164,11 @@ pub(crate) fn published(
             published.deleted
         ))?;
     }
-    prove_texts(proofs)?;
+    prove_texts(&checks.proofs)?;
+    table_text("install table", checks.table.as_ref())?;
+    if let Some(after) = &checks.after {
+        table_text("install table on the place itself", Some(after))?;
+    }
     data(
         "\nto use them (torch stands there so that pip does not change yours; write its version):",
     )?;
@@ -117,12 +196,18 @@ pub(crate) fn plan(
     draft: &Draft,
     to: &str,
     missing: &BTreeSet<String>,
-    proofs: &Proofs,
-    all_hold: bool,
+    checks: &Checks,
 ) -> Result<(), OutputError> {
-    prove_texts(proofs)?;
-    if !all_hold {
+    prove_texts(&checks.proofs)?;
+    table_text("install table", checks.table.as_ref())?;
+    let mut receipts = checks.proofs.iter().flat_map(|(_, receipts)| receipts);
+    if !receipts.all(Receipt::holds) {
         return data("nothing was published: a proof failed");
+    }
+    if !checks.table.as_ref().is_none_or(TableReport::holds) {
+        return data(
+            "nothing was published: installers do not take it as they should, or could not be asked",
+        );
     }
     if draft.is_there() {
         return data(&format!("{to} has all of it: nothing to do"));
@@ -207,7 +292,7 @@ pub(crate) fn json(
     draft: &Draft,
     to: &str,
     published: &Published,
-    proofs: &Proofs,
+    checks: &Checks,
 ) -> Result<(), OutputError> {
     let brought = &published.brought;
     let text = json!({
@@ -223,7 +308,9 @@ pub(crate) fn json(
         "sent_bytes": brought.sent_bytes,
         "written": published.written,
         "deleted": published.deleted,
-        "proofs": proofs_json(proofs),
+        "proofs": proofs_json(&checks.proofs),
+        "install_table": checks.table.as_ref().map(TableReport::to_json),
+        "install_table_after": checks.after.as_ref().map(TableReport::to_json),
     });
     data(&format!("{text:#}"))
 }
@@ -233,7 +320,7 @@ pub(crate) fn plan_json(
     draft: &Draft,
     to: &str,
     missing: &BTreeSet<String>,
-    proofs: &Proofs,
+    checks: &Checks,
 ) -> Result<(), OutputError> {
     let change = draft.change();
     let is_there = draft.is_there();
@@ -248,7 +335,9 @@ pub(crate) fn plan_json(
         "bring": missing,
         "write": written,
         "delete": change.delete,
-        "proofs": proofs_json(proofs),
+        "proofs": proofs_json(&checks.proofs),
+        "install_table": checks.table.as_ref().map(TableReport::to_json),
+        "install_table_after": checks.after.as_ref().map(TableReport::to_json),
     });
     data(&format!("{text:#}"))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use wheelfarm_core::release::ReleaseError;
-use wheelfarm_core::release::catalog::{Catalog, CatalogWheel, Track};
+use wheelfarm_core::release::catalog::{Catalog, CatalogWheel, Track, VariantTree};
 use wheelfarm_core::release::layout::Layout;
 use wheelfarm_core::release::links::Links;
 use wheelfarm_core::wheel::name::WheelName;
@@ -115,24 +115,31 @@ pub struct Published {
 
 impl Draft {
     /// The release of `wheels` on `track` after the one that `shelf` has, made at `now` (RFC 3339).
+    /// `variants` is what is wanted of the tree of wheel variants, if anything is; without it, what there
+    /// is of it stays.
     pub async fn of<S: Shelf>(
         shelf: &S,
         wheels: Vec<ReadyWheel>,
         track: Track,
+        variants: Option<VariantTree>,
         now: &str,
     ) -> Result<Self, PublishError<S::Error>> {
         let fail = |source| shelf_failed(shelf, "read", source);
         let read = shelf.read().await.map_err(fail)?;
-        let told = wheels.iter().map(|ready| ready.wheel.clone());
-        let catalog = read
+        let told = wheels.iter().map(|ready| CatalogWheel {
+            variant: ready.variant.as_ref().map(|made| made.variant.clone()),
+            ..ready.wheel.clone()
+        });
+        let mut catalog = read
             .catalog
             .with(told, track, now)
             .map_err(PublishError::Release)?;
+        catalog.variants = variants.or(catalog.variants);
         let mut draft = Self {
+            blobs: blobs(&wheels, &catalog)?,
             catalog,
             links: shelf.links(),
             index_url: shelf.index_url(),
-            blobs: blobs(&wheels)?,
             wheels,
             track,
             gone: BTreeSet::new(),
@@ -162,6 +169,11 @@ impl Draft {
                 .map(|blob| (blob.path.clone(), blob.source.clone()))
                 .collect(),
         }
+    }
+
+    /// The state of the shelf that it is made on.
+    pub fn head(&self) -> &Head {
+        &self.read.head
     }
 
     /// The wheels of this publication.
@@ -228,6 +240,7 @@ impl Draft {
             && self.read.catalog.release > 0
             && old.is_there()
             && self.catalog.wheels == self.read.catalog.wheels
+            && self.catalog.variants == self.read.catalog.variants
     }
 
     /// What would become of the shelf. Wheels that were not brought yet have no commit in it.
@@ -267,7 +280,10 @@ impl Draft {
         progress: &dyn Progress,
         stop: &StopSignal,
     ) -> Result<Published, PublishError<S::Error>> {
+        let fail = |action| move |source| shelf_failed(shelf, action, source);
         if self.is_there() {
+            let settled = shelf.settle(&self.read.catalog).await;
+            settled.map_err(fail("publish to"))?;
             return Ok(Published {
                 release: self.read.catalog.release,
                 head: self.read.head,
@@ -280,7 +296,6 @@ impl Draft {
                 deleted: 0,
             });
         }
-        let fail = |action| move |source| shelf_failed(shelf, action, source);
         let brought = tokio::select! {
             biased;
             () = stop.stop.cancelled() => return Err(PublishError::Stopped),
@@ -292,6 +307,8 @@ impl Draft {
         let head = shelf.commit(&self.read.head, &change).await;
         let head = head.map_err(fail("publish to"))?;
         self.check(shelf, &head).await?;
+        let settled = shelf.settle(&self.catalog).await;
+        settled.map_err(fail("publish to"))?;
         Ok(Published {
             release: self.catalog.release,
             head,
@@ -306,7 +323,10 @@ impl Draft {
     fn pin(&mut self, commit: Option<&str>) {
         for ready in &self.wheels {
             if let Some(wheel) = self.catalog.wheels.get_mut(&ready.wheel.file_name) {
-                wheel.commit = wheel.commit.take().or_else(|| commit.map(str::to_owned));
+                let variant = wheel.variant.as_mut().map(|variant| &mut variant.commit);
+                for pinned in [Some(&mut wheel.commit), variant].into_iter().flatten() {
+                    *pinned = pinned.take().or_else(|| commit.map(str::to_owned));
+                }
             }
         }
     }
@@ -388,11 +408,17 @@ fn shelf_failed<S: Shelf>(
     }
 }
 
-/// Several jobs may have made one file: it is brought once.
-fn blobs(wheels: &[ReadyWheel]) -> Result<Vec<Blob>, RecordError> {
+/// Several jobs may have made one file: it is brought once. A variant that is out stays as it is, even if
+/// it would be packed in another way now.
+fn blobs(wheels: &[ReadyWheel], catalog: &Catalog) -> Result<Vec<Blob>, RecordError> {
     let mut blobs = BTreeMap::new();
     for ready in wheels {
-        for blob in ready.blobs()? {
+        let listed = catalog.wheels.get(&ready.wheel.file_name);
+        let listed = listed.and_then(|wheel| wheel.variant.as_ref());
+        let made = ready.variant.as_ref();
+        let made = made.filter(|made| listed.is_some_and(|it| it.sha256 == made.variant.sha256));
+        let variant = made.into_iter().flat_map(|made| made.blobs.clone());
+        for blob in ready.blobs()?.into_iter().chain(variant) {
             blobs.entry(blob.path.clone()).or_insert(blob);
         }
     }

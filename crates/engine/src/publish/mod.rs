@@ -7,6 +7,7 @@ pub mod draft;
 pub mod records;
 #[cfg(test)]
 mod tests;
+pub mod variants;
 
 /// The time as releases write it: RFC 3339 in UTC, to the second.
 pub fn now() -> String {

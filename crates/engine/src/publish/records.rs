@@ -13,15 +13,17 @@ use wheelfarm_core::plan::Job;
 use wheelfarm_core::receipt;
 use wheelfarm_core::release::catalog::CatalogWheel;
 use wheelfarm_core::release::wheel_page;
+use wheelfarm_core::wheel::finish::WheelError;
 use wheelfarm_core::wheel::name::WheelName;
 
+use super::variants::ReadyVariant;
 use crate::files::{self, FileError};
 use crate::inspect::inspect_file;
 use crate::run::REPORT_FILE;
 use crate::shelf::{Blob, Fault};
 
 /// What is appended to a wheel's name for its METADATA (PEP 658).
-const METADATA: &str = ".metadata";
+pub(super) const METADATA: &str = ".metadata";
 
 /// A record cannot go out.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,15 @@ pub enum RecordError {
         /// What it found, a line each.
         findings: Vec<String>,
     },
+    /// A wheel cannot be packed as a wheel variant.
+    #[error("failed to make a wheel variant of `{path}`")]
+    Variant {
+        /// The wheel.
+        path: Utf8PathBuf,
+        /// Why.
+        #[source]
+        source: Box<WheelError>,
+    },
     /// A file cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
@@ -72,6 +83,7 @@ impl Fault for RecordError {
             Self::Refused { .. } => {
                 "`wheelfarm explain RULE` says why; mend the package and build it again"
             }
+            Self::Variant { .. } => "publish without --variants",
             Self::File(_) | Self::Read(_) => return None,
         };
         Some(text.to_owned())
@@ -80,7 +92,7 @@ impl Fault for RecordError {
     fn is_refusal(&self) -> bool {
         match self {
             Self::Altered { .. } | Self::OtherReceipt { .. } | Self::Refused { .. } => true,
-            Self::File(_) | Self::Read(_) => false,
+            Self::Variant { .. } | Self::File(_) | Self::Read(_) => false,
         }
     }
 }
@@ -96,6 +108,8 @@ pub struct ReadyWheel {
     pub wheel: CatalogWheel,
     /// What stands beside it, by what is appended to its name.
     pub beside: BTreeMap<String, Vec<u8>>,
+    /// The same wheel as a wheel variant, if there is to be one.
+    pub variant: Option<ReadyVariant>,
 }
 
 impl ReadyWheel {
@@ -184,6 +198,7 @@ fn ready_wheel(
         manifest,
         wheel,
         beside,
+        variant: None,
     })
 }
 

@@ -55,7 +55,7 @@ async fn publish(
     record: &(Utf8PathBuf, Manifest),
     track: Track,
 ) -> Result<Published, PublishError<FolderError>> {
-    let draft = Draft::of(shelf, wheels(record), track, NOW).await?;
+    let draft = Draft::of(shelf, wheels(record), track, None, NOW).await?;
     draft.publish(shelf, &Silent, &StopSignal::default()).await
 }
 
@@ -94,7 +94,7 @@ async fn what_was_tried_of_it_and_another_track_are_a_release_of_the_same_wheel(
     assert_eq!(catalog(&shelf).await.on(Track::Stable).count(), 0);
     let stable = publish(&shelf, &record, Track::Stable).await.unwrap();
     assert_eq!((stable.release, stable.brought.offered_bytes), (2, 0));
-    let mut draft = Draft::of(&shelf, wheels(&record), Track::Stable, NOW)
+    let mut draft = Draft::of(&shelf, wheels(&record), Track::Stable, None, NOW)
         .await
         .unwrap();
     assert!(draft.is_there());
@@ -163,7 +163,7 @@ async fn somebody_else_in_between_is_told_and_nothing_is_lost() {
     let folder = Folder::new();
     let shelf = shelf(&folder);
     let record = record(&folder, b"a wheel", None);
-    let slow = Draft::of(&shelf, wheels(&record), Track::Stable, NOW)
+    let slow = Draft::of(&shelf, wheels(&record), Track::Stable, None, NOW)
         .await
         .unwrap();
     publish(&shelf, &record, Track::Nightly).await.unwrap();
@@ -191,7 +191,7 @@ async fn a_stop_before_anything_is_brought_leaves_nothing() {
     let folder = Folder::new();
     let shelf = shelf(&folder);
     let record = record(&folder, b"a wheel", None);
-    let draft = Draft::of(&shelf, wheels(&record), Track::Stable, NOW)
+    let draft = Draft::of(&shelf, wheels(&record), Track::Stable, None, NOW)
         .await
         .unwrap();
     let stop = StopSignal::default();
@@ -206,7 +206,7 @@ async fn a_draft_says_what_it_would_do_and_where_its_wheels_lie() {
     let folder = Folder::new();
     let shelf = shelf(&folder);
     let record = record(&folder, b"a wheel", None);
-    let draft = Draft::of(&shelf, wheels(&record), Track::Stable, NOW)
+    let draft = Draft::of(&shelf, wheels(&record), Track::Stable, None, NOW)
         .await
         .unwrap();
     let candidate = draft.candidate();

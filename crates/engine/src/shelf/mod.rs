@@ -4,6 +4,7 @@
 //! nothing lists yet, and then everything that lists them changes at once. Publishing, yanking,
 //! promoting, returning to an earlier release and clearing out are all that, with another catalog.
 
+pub mod any;
 pub mod change;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -144,6 +145,13 @@ pub trait Shelf: Send + Sync {
         head: &Head,
         change: &Change,
     ) -> impl Future<Output = Result<Head, Self::Error>> + Send;
+
+    /// Brings what stands elsewhere and follows from the catalog to what `catalog` says: a Space that
+    /// shows the indexes. Called after every change, and when there was nothing to change.
+    fn settle(&self, catalog: &Catalog) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = catalog;
+        async { Ok(()) }
+    }
 
     /// The content of the file at `path` as it was at `head`; none if there is none.
     fn file(

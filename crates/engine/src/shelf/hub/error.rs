@@ -11,6 +11,7 @@ use super::auth::Token;
 use super::calls::{Refusal, Trouble};
 use crate::fetch::http::HttpError;
 use crate::files::FileError;
+use crate::shelf::Fault;
 
 /// Why something on a Hub failed.
 #[derive(Debug, thiserror::Error)]
@@ -206,6 +207,16 @@ pub enum HubError {
     /// This machine's disk.
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+impl Fault for HubError {
+    fn hint(&self) -> Option<String> {
+        Self::hint(self).map(str::to_owned)
+    }
+
+    fn is_refusal(&self) -> bool {
+        Self::is_refusal(self)
+    }
 }
 
 impl HubError {

@@ -1,0 +1,88 @@
+//! Opens the shelf that a user names.
+
+use std::ffi::OsString;
+
+use wheelfarm_engine::shelf::Fault;
+use wheelfarm_engine::shelf::any::AnyShelf;
+use wheelfarm_engine::shelf::folder::Address;
+use wheelfarm_engine::shelf::hub::{
+    Credentials, HubNotice, HubOptions, Listener, Repository, Visibility, space,
+};
+use wheelfarm_engine::shelf::place::{Place, endpoint};
+
+use crate::args::{Format, HubArgs};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::render;
+
+/// The shelf at `place`; `address` is how the pages of a folder point at files, and a repository that is
+/// not there is made for `create` to see.
+pub(super) async fn open(
+    place: &str,
+    hub: &HubArgs,
+    (address, create): (Address, Option<Visibility>),
+    format: Format,
+) -> Result<AnyShelf, Failure> {
+    match Place::parse(place).map_err(Failure::bad_input)? {
+        Place::Folder(folder) => {
+            if let Some(space) = &hub.index_space {
+                let error =
+                    anyhow::anyhow!("`{folder}` is a folder, and `{space}` shows repositories");
+                return Err(Failure::bad_input(error)
+                    .with_hint("serve the folder as it is and say where: `--base-url URL`"));
+            }
+            AnyShelf::folder(&folder, address).map_err(failure)
+        }
+        Place::Hub(repository) => {
+            if address != Address::Kept {
+                let error =
+                    anyhow::anyhow!("`--base-url` is for folders, and `{repository}` is on a Hub");
+                return Err(Failure::bad_input(error).with_hint(
+                    "its links lead to the Hub; for true indexes: `--index-space OWNER/SPACE`",
+                ));
+            }
+            on_hub(repository, hub, create, format).await
+        }
+    }
+}
+
+async fn on_hub(
+    repository: Repository,
+    hub: &HubArgs,
+    create: Option<Visibility>,
+    format: Format,
+) -> Result<AnyShelf, Failure> {
+    let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let endpoint = endpoint(hub.endpoint.as_deref(), &variables).map_err(Failure::bad_input)?;
+    let credentials = Credentials::of(&variables);
+    let listener = match format {
+        Format::Human => Listener::new(|notice: &HubNotice| render::publish::notice(notice)),
+        Format::Json => Listener::none(),
+    };
+    let options = |repository| HubOptions {
+        credentials: credentials.clone(),
+        create,
+        listener: listener.clone(),
+        ..HubOptions::new(endpoint.clone(), repository)
+    };
+    let index = match &hub.index_space {
+        Some(text) => Some(options(space(text).map_err(Failure::bad_input)?)),
+        None => None,
+    };
+    let shelf = AnyShelf::hub(options(repository), index, hub.index_url.as_deref()).await;
+    shelf.map_err(failure)
+}
+
+/// What a shelf's own error means for whoever asked.
+pub(super) fn failure(error: impl Fault) -> Failure {
+    let hint = error.hint();
+    let failure = if error.is_refusal() {
+        Failure::new(ExitCode::JobFailed, error)
+    } else {
+        Failure::infrastructure(error)
+    };
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
