@@ -183,6 +183,16 @@ pub(super) fn asked(report: &WheelReport, contract: &Contract, findings: &mut Ve
             );
             findings.push(finding.expected(wanted));
         }
+        if let Some(wanted) = contract.build_number
+            && name.build() != Some(wanted.to_string().as_str())
+        {
+            let seen = match name.build() {
+                Some(build) => format!("has build number {build}"),
+                None => "has no build number".to_owned(),
+            };
+            let finding = Finding::new(Rule::NameNotAsked, &*report.file_name, seen);
+            findings.push(finding.expected(format!("build number {wanted}")));
+        }
         python_asked(report, name, contract, findings);
     }
     torch_asked(report, contract, findings);
@@ -202,34 +212,11 @@ fn python_asked(
     contract: &Contract,
     findings: &mut Vec<Finding>,
 ) {
-    let wanted = contract.python.tag();
-    let mut pythons = name.python_tags().iter();
-    let fits = |python: &String| {
-        let mut abis = name.abi_tags().iter();
-        abis.any(|abi| installs(&wanted, python, abi))
-    };
-    if !pythons.any(fits) {
+    if !name.fits(contract.python) {
         let (pythons, abis) = (name.python_tags().join("."), name.abi_tags().join("."));
         let seen = format!("is for {pythons}-{abis}");
         let finding = Finding::new(Rule::AbiPython, &*report.file_name, seen);
-        findings.push(finding.expected(wanted));
-    }
-}
-
-/// Whether the Python whose ABI is `wanted` takes a wheel of these tags: what `packaging.tags` lists
-/// (<https://packaging.python.org/specifications/platform-compatibility-tags/>).
-fn installs(wanted: &str, python: &str, abi: &str) -> bool {
-    // The free-threaded build has an ABI of its own, and no stable one: `cp313-cp313t`.
-    let own = wanted.trim_end_matches('t');
-    let is_no_newer = |prefix: &str| {
-        let minor = |tag: &str, prefix| tag.strip_prefix(prefix)?.parse::<u32>().ok();
-        let least = minor(python, prefix).zip(minor(own, "cp3"));
-        least.is_some_and(|(least, minor)| least <= minor)
-    };
-    match abi {
-        "abi3" => wanted == own && is_no_newer("cp3"),
-        "none" => python == own || python == "py3" || is_no_newer("py3"),
-        abi => python == own && abi == wanted,
+        findings.push(finding.expected(contract.python.tag()));
     }
 }
 
@@ -277,6 +264,7 @@ mod tests {
     use super::super::fixture::{FILE, check, contract_for, demo, module, wheel};
     use crate::gate::contract::Contract;
     use crate::gate::inspect::{FileKind, ModuleReport};
+    use crate::wheel::build_number::BuildNumber;
     use crate::wheel::elf::Machine;
 
     const PATH: &str = "demo/_C.so";
@@ -379,26 +367,6 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_those_that_the_python_takes() {
-        for (wanted, python, abi, is_taken) in [
-            ("cp311", "cp311", "cp311", true),
-            ("cp311", "cp38", "abi3", true),
-            ("cp311", "cp312", "abi3", false),
-            ("cp311", "cp310", "none", false),
-            ("cp311", "py310", "none", true),
-            ("cp311", "py312", "none", false),
-            ("cp311", "py2", "none", false),
-            ("cp313t", "cp313", "cp313t", true),
-            ("cp313t", "cp313", "cp313", false),
-            ("cp313t", "cp39", "abi3", false),
-            ("cp313", "cp313", "cp313t", false),
-        ] {
-            let res = super::installs(wanted, python, abi);
-            assert_eq!(res, is_taken, "{python}-{abi} on {wanted}");
-        }
-    }
-
-    #[test]
     fn a_wheel_that_is_tied_to_a_torch_requires_it_and_no_other() {
         let requires = |requires: &[&str], want: &[&str]| {
             check(wheel(FILE, requires, vec![tied()]), &contract(""), want);
@@ -462,6 +430,22 @@ mod tests {
         check(large.clone(), &contract("size: 8MiB"), &[&want]);
         large.size_bytes -= 1;
         check(large, &contract("size: 8MiB"), &[]);
+    }
+
+    #[test]
+    fn the_build_is_the_one_that_was_asked_for() {
+        let mut second = contract("");
+        second.build_number = BuildNumber::new(2);
+        let name = |build: &str| FILE.replace("-cp311-cp311", &format!("{build}-cp311-cp311"));
+        let of = |build: &str, contract: &Contract, want: &[&str]| {
+            check(wheel(&name(build), TORCH, vec![plain()]), contract, want);
+        };
+        of("-2", &second, &[]);
+        for other in ["", "-1", "-20"] {
+            let want = format!("error name/not-asked {}", name(other));
+            of(other, &second, &[&want]);
+        }
+        of("-2", &contract(""), &[]);
     }
 
     #[test]
