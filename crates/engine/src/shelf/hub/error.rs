@@ -211,17 +211,16 @@ pub enum HubError {
 
 impl Fault for HubError {
     fn hint(&self) -> Option<String> {
-        Self::hint(self).map(str::to_owned)
+        self.advice().map(str::to_owned)
     }
 
     fn is_refusal(&self) -> bool {
-        Self::is_refusal(self)
+        matches!(self, Self::OtherBytes { .. } | Self::Altered { .. })
     }
 }
 
 impl HubError {
-    /// What to type.
-    pub fn hint(&self) -> Option<&'static str> {
+    fn advice(&self) -> Option<&'static str> {
         match self {
             Self::NoToken { .. } => Some(
                 "set HF_TOKEN to a token that may write to the repository, or log in: `hf auth login`",
@@ -272,11 +271,6 @@ impl HubError {
             } => Some("publish to a new repository, or with another version of wheelfarm"),
             Self::Setup(_) | Self::Refused { .. } | Self::Catalog { .. } | Self::File(_) => None,
         }
-    }
-
-    /// Whether what was to be published is at fault, not the Hub or the way to it.
-    pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::OtherBytes { .. } | Self::Altered { .. })
     }
 
     /// Whether an upload that failed so may work in a while, on what is there then.

@@ -28,3 +28,4 @@ pub use calls::{HubNotice, Listener};
 pub use error::HubError;
 pub use shelf::{HubOptions, HubShelf};
 pub use space::{IndexSpace, space};
+pub use xet::xet_cache;

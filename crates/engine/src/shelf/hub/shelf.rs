@@ -51,6 +51,9 @@ pub struct HubOptions {
     pub listener: Listener,
     /// How many commits there may be within an hour.
     pub commits_per_hour: usize,
+    /// Where the folder `whl/` is served as true HTML pages: in a static Space, or on another host. Where
+    /// nothing is said, it is what the catalog that is read says.
+    pub index_url: Option<String>,
 }
 
 impl HubOptions {
@@ -67,6 +70,7 @@ impl HubOptions {
             },
             listener: Listener::none(),
             commits_per_hour: COMMITS_PER_HOUR,
+            index_url: None,
         }
     }
 }
@@ -80,6 +84,7 @@ pub struct HubShelf {
     /// The head of `main` before and after this shelf itself committed to it while bringing wheels: what
     /// was read before may be changed after.
     advanced: Mutex<Option<(Head, Head)>>,
+    index_url: Mutex<Option<String>>,
 }
 
 impl HubShelf {
@@ -93,6 +98,7 @@ impl HubShelf {
             limits,
             listener,
             commits_per_hour,
+            index_url,
         } = options;
         let calls = Calls::new(&limits, listener).map_err(HubError::Setup)?;
         let token = credentials.token(&calls, &endpoint, &repository).await?;
@@ -107,6 +113,7 @@ impl HubShelf {
             create,
             commits_per_hour,
             advanced: Mutex::new(None),
+            index_url: Mutex::new(index_url),
         })
     }
 
@@ -366,6 +373,14 @@ impl Shelf for HubShelf {
         }
     }
 
+    fn index_url(&self) -> Option<String> {
+        let kept = self
+            .index_url
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        kept.clone()
+    }
+
     async fn read(&self) -> Result<Snapshot, HubError> {
         let nothing = Snapshot {
             catalog: Catalog::empty(),
@@ -392,6 +407,13 @@ impl Shelf for HubShelf {
                 })?
             }
         };
+        if let Some(pages) = &catalog.pages {
+            let mut kept = self
+                .index_url
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *kept = kept.take().or_else(|| pages.index_url.clone());
+        }
         Ok(Snapshot { catalog, head })
     }
 

@@ -299,7 +299,6 @@ impl HubShelf {
                 path: entry.path.clone(),
             });
         }
-        let objects = objects_of(entries.iter().filter(is_lfs));
         let parcel = Parcel {
             head,
             title: format!("{} files", entries.len()),

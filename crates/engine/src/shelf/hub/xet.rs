@@ -6,11 +6,12 @@
 //! when it fails (1.0.0, `xet.rs`: the progress poller is aborted on success alone), so it gets a
 //! runtime of its own that ends with the call.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::stream::{StreamExt, TryStreamExt};
 use hf_hub::progress::{ProgressEvent, ProgressHandler, UploadEvent};
 use hf_hub::repository::{
@@ -306,5 +307,31 @@ impl Work {
             .progress(Count(self.meter));
         let committed = Box::pin(commit.send()).await?;
         Ok(committed.commit_oid)
+    }
+}
+
+/// The variable to start this program with, so that hf-xet keeps its cache below `cache` and not in the
+/// user's home; none where the user has said where. hf-hub 1.0.0 has no other way to say it.
+pub fn xet_cache(
+    variables: &[(OsString, OsString)],
+    cache: &Utf8Path,
+) -> Option<(&'static str, Utf8PathBuf)> {
+    const CACHE: &str = "HF_XET_CACHE";
+    let is_said = |name: &str| variables.iter().any(|(other, _)| other == name);
+    (!is_said(CACHE) && !is_said("HF_HOME")).then(|| (CACHE, cache.join("xet")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_of_xet_is_the_farms_unless_the_user_says_otherwise() {
+        let cache = Utf8Path::new("/c/wheelfarm");
+        let said = |name: &str| vec![(OsString::from(name), OsString::from("/x"))];
+        let farms = Some(("HF_XET_CACHE", Utf8PathBuf::from("/c/wheelfarm/xet")));
+        assert_eq!(xet_cache(&said("HOME"), cache), farms);
+        assert_eq!(xet_cache(&said("HF_HOME"), cache), None);
+        assert_eq!(xet_cache(&said("HF_XET_CACHE"), cache), None);
     }
 }
