@@ -88,6 +88,14 @@ pub(crate) enum PlanFormat {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TrackArg {
+    /// For everybody.
+    Stable,
+    /// For those who ask for it.
+    Nightly,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people.
     Human,
@@ -134,10 +142,21 @@ pub(crate) struct BuildArgs {
 pub(crate) struct PublishArgs {
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// The folder to publish to.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) to: Utf8PathBuf,
-    /// Install every published wheel with pip in a clean container, and run its test.
+    /// Where to publish: a folder, or a repository on a Hub as `hf://OWNER/NAME`.
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) to: String,
+    /// The track: what is on `nightly` has pages of its own, until it is promoted.
+    #[arg(long, value_enum, default_value_t = TrackArg::Stable)]
+    pub(crate) track: TrackArg,
+    /// The address that the folder is served at, for the links of its pages; `relative` for links
+    /// that work anywhere. Without it they stay as they are; those of a new folder are relative.
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+    /// Say what would be brought, written and deleted, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Before anything is published, install every wheel with pip in a clean container, and run its
+    /// test; a wheel that fails stops it all.
     #[arg(long)]
     pub(crate) prove: bool,
     /// How the summary is printed; as JSON, without a proof's progress.

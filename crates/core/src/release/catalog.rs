@@ -40,6 +40,9 @@ pub struct Catalog {
     /// Its wheels, by file name: a name never means two contents.
     #[serde(with = "entries")]
     pub wheels: BTreeMap<WheelName, CatalogWheel>,
+    /// Wheels that were cleared out: their names mean those bytes for good.
+    #[serde(default)]
+    pub retired: BTreeMap<WheelName, Sha256Digest>,
 }
 
 /// How the pages of a release were made: a page is written again when this has changed, even if what
@@ -66,6 +69,10 @@ pub struct CatalogWheel {
     pub size_bytes: u64,
     /// The digest of its METADATA, which stands beside it as `<file name>.metadata`.
     pub metadata_sha256: Sha256Digest,
+    /// The digest of its manifest, which stands beside it: what is known of a wheel may change, and
+    /// then that changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_sha256: Option<Sha256Digest>,
     /// Its `Requires-Python`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requires_python: Option<String>,
@@ -104,6 +111,9 @@ pub struct CatalogWheel {
     /// Why nobody should install it any more (PEP 592).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yanked: Option<String>,
+    /// Why it must never be cleared out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
     /// The commit that links to the file are pinned to, on a shelf that has commits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
@@ -195,6 +205,7 @@ impl Catalog {
             published_at: String::new(),
             pages: None,
             wheels: BTreeMap::new(),
+            retired: BTreeMap::new(),
         }
     }
 
@@ -230,8 +241,17 @@ impl Catalog {
             format!("\"pages\": {pages},\n")
         });
         let wheels: Vec<String> = self.wheels.values().map(line).collect();
+        let retired = self.retired.iter();
+        let retired: Vec<String> = retired
+            .map(|(name, sha256)| format!("\"{name}\": \"{sha256}\""))
+            .collect();
+        let retired = if retired.is_empty() {
+            String::new()
+        } else {
+            format!("\"retired\": {{\n{}\n}},\n", retired.join(",\n"))
+        };
         format!(
-            "{{\n{pages}\"published_at\": {},\n\"release\": {},\n\"schema\": {},\n\"wheels\": [\n{}\n]\n}}\n",
+            "{{\n{pages}\"published_at\": {},\n\"release\": {},\n{retired}\"schema\": {},\n\"wheels\": [\n{}\n]\n}}\n",
             serde_json::Value::from(self.published_at.as_str()),
             self.release,
             self.schema,
@@ -241,10 +261,11 @@ impl Catalog {
 
     /// The release after this one, with `wheels` on `track` as well, made at `now` (RFC 3339).
     ///
-    /// A wheel that is there with the same bytes keeps its commit, the day that it came, and its yank;
-    /// what is known of it is as the new record has it. One that is there with other bytes is refused.
-    /// When several jobs made the same file, what is told of it is by the first of them in the order
-    /// of their names, and the others are told in [`CatalogWheel::also`]: in whatever order they come.
+    /// A wheel that is there with the same bytes keeps its commit, the day that it came, its yank and
+    /// its hold; what is known of it is as the new record has it. One that is there with other bytes,
+    /// or was, is refused. When several jobs made the same file, what is told of it is by the first of
+    /// them in the order of their names, and the others are told in [`CatalogWheel::also`]: in whatever
+    /// order they come.
     pub fn with(
         &self,
         wheels: impl IntoIterator<Item = CatalogWheel>,
@@ -260,17 +281,21 @@ impl Catalog {
                     channel: wheel.channel,
                 });
             }
-            if let Some(old) = next.wheels.get(&wheel.file_name) {
-                if old.sha256 != wheel.sha256 {
-                    return Err(ReleaseError::OtherBytes {
-                        name: wheel.file_name.to_string(),
-                        first: old.sha256,
-                        second: wheel.sha256,
-                    });
-                }
+            let old = next.wheels.get(&wheel.file_name);
+            let known = old.map(|old| old.sha256);
+            let known = known.or_else(|| next.retired.remove(&wheel.file_name));
+            if let Some(first) = known.filter(|first| *first != wheel.sha256) {
+                return Err(ReleaseError::OtherBytes {
+                    name: wheel.file_name.to_string(),
+                    first,
+                    second: wheel.sha256,
+                });
+            }
+            if let Some(old) = old {
                 wheel.tracks.extend(&old.tracks);
                 wheel.commit = wheel.commit.or_else(|| old.commit.clone());
                 wheel.yanked.clone_from(&old.yanked);
+                wheel.hold.clone_from(&old.hold);
                 wheel.published_at.clone_from(&old.published_at);
                 wheel = wheel.beside(old);
             }
@@ -314,6 +339,7 @@ impl CatalogWheel {
             sha256: wheel.sha256,
             size_bytes: wheel.size_bytes,
             metadata_sha256: wheel.metadata_sha256,
+            manifest_sha256: None,
             requires_python: wheel.requires_python.clone(),
             requires_dist: wheel.requires_dist.clone(),
             channel: environment.channel.clone(),
@@ -337,6 +363,7 @@ impl CatalogWheel {
                 .map_or(RunState::NotRun, |run| run.state),
             published_at: now.to_owned(),
             yanked: None,
+            hold: None,
             commit: None,
         }
     }
@@ -477,6 +504,7 @@ pub(crate) mod tests {
         let mut first = sample();
         first.commit = Some("0123456789abcdef0123456789abcdef01234567".to_owned());
         first.yanked = Some("wrong results".to_owned());
+        first.hold = Some("in the lock file of nightly tests".to_owned());
         let catalog = Catalog::empty()
             .with([first.clone()], Track::Nightly, NOW)
             .unwrap();
@@ -487,8 +515,18 @@ pub(crate) mod tests {
         assert_eq!(again.release, 2);
         assert_eq!(wheel.tracks, BTreeSet::from(Track::ALL));
         assert_eq!(
-            (&wheel.commit, &wheel.published_at, &wheel.yanked),
-            (&first.commit, &first.published_at, &first.yanked)
+            (
+                &wheel.commit,
+                &wheel.published_at,
+                &wheel.yanked,
+                &wheel.hold
+            ),
+            (
+                &first.commit,
+                &first.published_at,
+                &first.yanked,
+                &first.hold
+            )
         );
         let mut other = sample();
         other.sha256 = Sha256Digest::of(b"other");
@@ -527,6 +565,30 @@ pub(crate) mod tests {
         assert_eq!(wheel.channels().len(), 2);
         assert_eq!(wheel.jobs().count(), 3);
         assert_eq!(Catalog::parse(&at_once.to_text()).unwrap(), at_once);
+    }
+
+    #[test]
+    fn a_name_keeps_its_bytes_when_its_wheel_was_cleared_out() {
+        let wheel = sample();
+        let mut catalog = Catalog::empty();
+        let name = wheel.file_name.clone();
+        catalog.retired.insert(name.clone(), wheel.sha256);
+        let text = catalog.to_text();
+        assert_eq!(Catalog::parse(&text).unwrap(), catalog);
+        assert_eq!(
+            text.lines().nth(4).unwrap().split('"').nth(1),
+            Some(&*name.to_string())
+        );
+        let mut other = wheel.clone();
+        other.sha256 = Sha256Digest::of(b"other");
+        let error = catalog.with([other], Track::Stable, NOW).unwrap_err();
+        assert!(
+            matches!(error, ReleaseError::OtherBytes { .. }),
+            "{error:?}"
+        );
+        let back = catalog.with([wheel], Track::Stable, NOW).unwrap();
+        assert!(back.retired.is_empty());
+        assert!(back.wheels.contains_key(&name));
     }
 
     #[test]

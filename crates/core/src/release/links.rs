@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::release::catalog::CatalogWheel;
 
@@ -30,7 +32,55 @@ pub enum Links {
     },
 }
 
+/// The text is no address that a release can be served at.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{text}` is no address of a release: {why}")]
+pub struct AddressError {
+    text: String,
+    why: &'static str,
+}
+
 impl Links {
+    /// Links through `address`, the root of the release on a web server or a disk.
+    ///
+    /// What it may not have: a name or a password, which would stand in every page and lock file, and
+    /// a query or a fragment, behind which no path can follow.
+    pub fn at(address: &str) -> Result<Self, AddressError> {
+        let refuse = |why| AddressError {
+            // A password must not get into a message either.
+            text: match address.rsplit_once('@') {
+                Some((_, host)) => format!("…@{host}"),
+                None => address.to_owned(),
+            },
+            why,
+        };
+        let url: Url = address
+            .parse()
+            .map_err(|_| refuse("it is no URL such as `https://wheels.example.org`"))?;
+        if !matches!(url.scheme(), "http" | "https" | "file") {
+            return Err(refuse(
+                "it begins with neither `https://`, `http://` nor `file://`",
+            ));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refuse(
+                "it has a name or a password, which every page would show",
+            ));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(refuse("it has a `?` or a `#`"));
+        }
+        let base = url.as_str().trim_end_matches('/').to_owned();
+        Ok(Self::Absolute { base })
+    }
+
+    /// Links into a folder on this machine's disk, for lines that are typed here; none for a path that
+    /// is not absolute.
+    pub fn on_disk(folder: &Utf8Path) -> Option<Self> {
+        let url = Url::from_file_path(folder).ok()?;
+        Self::at(url.as_str()).ok()
+    }
+
     /// The address of `wheel` for a page that lies `depth` folders below the root of the release.
     ///
     /// On a Hub it is pinned to the wheel's commit, and to `main` while it has none. A `+` is written
@@ -116,5 +166,40 @@ mod tests {
         assert_eq!(hub.wheel(&wheel, 5), at("main"));
         wheel.commit = Some("0123456789abcdef".to_owned());
         assert_eq!(hub.wheel(&wheel, 5), at("0123456789abcdef"));
+    }
+
+    #[track_caller]
+    fn check_address(text: &str, want: &str) {
+        let said = match Links::at(text) {
+            Ok(links) => links.to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(said, want);
+    }
+
+    #[test]
+    fn an_address_is_one_that_a_path_can_follow_and_shows_no_password() {
+        check_address("https://wheels.example.org/", "https://wheels.example.org");
+        check_address("http://127.0.0.1:8000/a/b//", "http://127.0.0.1:8000/a/b");
+        check_address("file:///srv/wheels", "file:///srv/wheels");
+        check_address(
+            "wheels.example.org",
+            "`wheels.example.org` is no address of a release: it is no URL such as `https://wheels.example.org`",
+        );
+        check_address(
+            "ftp://example.org",
+            "`ftp://example.org` is no address of a release: it begins with neither `https://`, `http://` nor `file://`",
+        );
+        check_address(
+            "https://me:secret@example.org",
+            "`…@example.org` is no address of a release: it has a name or a password, which every page would show",
+        );
+        check_address(
+            "https://example.org/?a",
+            "`https://example.org/?a` is no address of a release: it has a `?` or a `#`",
+        );
+        let links = Links::on_disk("/srv/my wheels".into()).unwrap();
+        assert_eq!(links.to_string(), "file:///srv/my%20wheels");
+        assert_eq!(Links::on_disk("wheels".into()), None);
     }
 }

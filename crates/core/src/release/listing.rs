@@ -134,34 +134,42 @@ pub fn newest<'a>(
 
 /// What installers order the wheels of a project by: version, then build number; the name decides
 /// between what they take for equal.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Age {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Age<'a> {
     version: Option<Version>,
-    build: Option<(u64, String)>,
-    name: String,
+    name: &'a WheelName,
 }
 
-impl Age {
+impl<'a> Age<'a> {
     /// That of a wheel.
-    pub fn of(name: &WheelName) -> Self {
-        let build = name.build_rank();
-        Self {
-            version: Version::from_str(&name.full_version()).ok(),
-            build: build.map(|(number, rest)| (number, rest.to_owned())),
-            name: name.to_string(),
-        }
+    pub fn of(name: &'a WheelName) -> Self {
+        let version = Version::from_str(&name.full_version()).ok();
+        Self { version, name }
     }
 
     /// Whether it is no alpha, beta, release candidate or development version.
     pub fn is_final(&self) -> bool {
-        self.version
-            .as_ref()
-            .is_some_and(|version| !version.any_prerelease())
+        let version = self.version.as_ref();
+        version.is_some_and(|version| !version.any_prerelease())
     }
 
     /// How its version and build number stand to those of `other`.
     pub fn cmp_version(&self, other: &Self) -> Ordering {
-        (&self.version, &self.build).cmp(&(&other.version, &other.build))
+        let version = self.version.cmp(&other.version);
+        version.then_with(|| self.name.build_order().cmp(&other.name.build_order()))
+    }
+}
+
+impl Ord for Age<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.cmp_version(other)
+            .then_with(|| self.name.cmp(other.name))
+    }
+}
+
+impl PartialOrd for Age<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -197,7 +205,7 @@ mod tests {
                 )
             })
             .collect();
-        wheels.sort_by_cached_key(|wheel| Age::of(&wheel.file_name));
+        wheels.sort_by(|one, other| Age::of(&one.file_name).cmp(&Age::of(&other.file_name)));
         let newest = newest(wheels.iter()).unwrap();
         assert_eq!(
             newest.file_name.to_string(),

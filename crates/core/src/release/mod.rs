@@ -11,15 +11,16 @@ pub mod channel;
 pub mod index;
 pub mod install;
 pub mod layout;
+pub mod life;
 pub mod links;
 pub mod listing;
 mod lists;
-pub mod old;
 pub mod table;
 pub mod wheel_page;
 
 use crate::digest::Sha256Digest;
 use crate::release::channel::Channel;
+use crate::wheel::name::WheelName;
 
 /// Why wheels cannot go out together.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -35,12 +36,6 @@ pub enum ReleaseError {
         /// Another.
         second: Sha256Digest,
     },
-    /// One wheel is described in two ways.
-    #[error("wheel `{name}` comes twice with different metadata")]
-    OtherMetadata {
-        /// The file name.
-        name: String,
-    },
     /// The wheel says that it is for another CUDA or torch.
     #[error("wheel `{name}` does not belong into channel `{channel}`")]
     WrongChannel {
@@ -55,10 +50,39 @@ impl ReleaseError {
     /// What the maintainer can do about it, where that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::OtherBytes { .. } => Some(
-                "a published name keeps its bytes; give the newer wheel a build number".to_owned(),
-            ),
-            Self::OtherMetadata { .. } | Self::WrongChannel { .. } => None,
+            Self::OtherBytes { name, .. } => Some(next_build(name)),
+            Self::WrongChannel { .. } => None,
         }
+    }
+}
+
+/// How the wheel `name`, which is out with other bytes, gets a name of its own.
+fn next_build(name: &str) -> String {
+    let Ok(name) = name.parse::<WheelName>() else {
+        return "a published name keeps its bytes; give the newer wheel a build number".to_owned();
+    };
+    // Upstream's own build tags may be any number and text; the farm's are numbers.
+    let last = name.build().and_then(|build| build.parse::<u32>().ok());
+    let next = last.unwrap_or(1).max(1).saturating_add(1);
+    let (project, version) = (name.project(), name.public_version());
+    format!(
+        "a published name keeps its bytes: write `build-number: {next}` under release {version} in \
+         packages/{project}/package.yaml and build it again; pip and uv prefer the higher number"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_name_with_two_contents_is_refused_and_another_is_told() {
+        let name = "flash_attn-2.8.3+cu130torch2.11-cp312-cp312-manylinux_2_28_x86_64.whl";
+        let error = ReleaseError::OtherBytes {
+            name: name.to_owned(),
+            first: Sha256Digest::of(b"one"),
+            second: Sha256Digest::of(b"other"),
+        };
+        insta::assert_snapshot!(format!("{error}\nhint: {}", error.hint().unwrap()));
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ident::PackageName;
 use crate::version::PythonVersion;
+use crate::wheel::build_number::BuildNumber;
 use crate::wheel::version::{LocalVersion, PublicVersion};
 
 /// A wheel's file name, taken apart; it prints as it was written.
@@ -96,6 +97,18 @@ impl WheelName {
         self.build.as_deref()
     }
 
+    /// Where the build number stands among others, as pip and uv see it: none below all, then by the
+    /// digits as a number, then by the text behind them.
+    pub fn build_order(&self) -> impl Ord + '_ {
+        self.build.as_deref().map(|build| {
+            let end = build.find(|c: char| !c.is_ascii_digit());
+            let (digits, rest) = build.split_at(end.unwrap_or(build.len()));
+            let digits = digits.trim_start_matches('0');
+            // Of two numbers without leading zeros the longer one is the larger, however long.
+            (digits.len(), digits, rest)
+        })
+    }
+
     /// The Python tags: `["cp312"]`.
     pub fn python_tags(&self) -> &[String] {
         &self.python
@@ -119,15 +132,6 @@ impl WheelName {
             let mut abis = self.abi.iter();
             abis.any(|abi| installs(&wanted, python, abi))
         })
-    }
-
-    /// What installers compare when two wheels have one version: the number that the build number
-    /// begins with, then the rest of it as text; a wheel without one comes first.
-    pub fn build_rank(&self) -> Option<(u64, &str)> {
-        let build = self.build.as_deref()?;
-        let end = build.find(|c: char| !c.is_ascii_digit());
-        let (number, rest) = build.split_at(end.unwrap_or(build.len()));
-        Some((number.parse().unwrap_or(u64::MAX), rest))
     }
 
     /// Every single tag that the name stands for, as the WHEEL file lists them.
@@ -155,6 +159,15 @@ impl WheelName {
             distribution: self.project.for_file_name(),
             version: self.public_version.with_local(local),
             local_version: Some(local.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// The same wheel as the build of that number.
+    #[must_use]
+    pub fn with_build(&self, build: BuildNumber) -> Self {
+        Self {
+            build: Some(build.to_string()),
             ..self.clone()
         }
     }
@@ -400,17 +413,6 @@ mod tests {
     }
 
     #[test]
-    fn build_numbers_are_compared_as_installers_do() {
-        let rank = |build: &str| {
-            let name: WheelName = format!("a-1.0{build}-py3-none-any.whl").parse().unwrap();
-            name.build_rank()
-                .map(|(number, rest)| (number, rest.to_owned()))
-        };
-        assert!(rank("") < rank("-1") && rank("-2") < rank("-10"));
-        assert!(rank("-1") < rank("-1cu128") && rank("-1cu128") < rank("-2"));
-    }
-
-    #[test]
     fn local_version_and_platform_can_be_set() {
         let name: WheelName = "Flash_Attn-2.8.3-cp312-cp312-linux_x86_64.whl"
             .parse()
@@ -426,6 +428,32 @@ mod tests {
         );
         assert_eq!(finished.with_local(&local), finished);
         assert!(name.with_platform("a-b").is_err());
+    }
+
+    #[test]
+    fn build_numbers_are_ordered_as_numbers() {
+        let name = |build: &str| -> WheelName {
+            format!("x-1.0{build}-py3-none-any.whl").parse().unwrap()
+        };
+        let ordered = [
+            "",
+            "-0",
+            "-1",
+            "-1cu128",
+            "-2",
+            "-10",
+            "-20261121003000000000000",
+        ];
+        for pair in ordered.windows(2) {
+            let (low, high) = (name(pair[0]), name(pair[1]));
+            assert!(low.build_order() < high.build_order(), "{pair:?}");
+        }
+        let (one, same) = (name("-01"), name("-1"));
+        assert!(one.build_order() == same.build_order());
+        let second = name("").with_build(BuildNumber::new(2).unwrap());
+        assert_eq!(second.to_string(), "x-1.0-2-py3-none-any.whl");
+        assert_eq!(second.to_string().parse::<WheelName>().unwrap(), second);
+        assert_eq!(BuildNumber::new(0), None);
     }
 
     proptest! {

@@ -1,7 +1,10 @@
-//! Wheels for the tests of shelves.
+//! Wheels and folders for the tests of shelves.
 
+use camino::{Utf8Path, Utf8PathBuf};
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::release::catalog::CatalogWheel;
+
+use super::Progress;
 
 pub(crate) const NOW: &str = "2026-11-21T03:00:00Z";
 
@@ -33,4 +36,29 @@ pub(crate) fn wheel(project: &str, version: &str) -> CatalogWheel {
         "published_at": NOW,
     }))
     .unwrap()
+}
+
+/// A temporary folder with a path in UTF-8.
+pub(crate) struct Folder(tempfile::TempDir, Utf8PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        // In memory where there is such a place: everything is synced, and a disk takes its time.
+        let memory = tempfile::tempdir_in("/dev/shm");
+        let folder = memory.or_else(|_| tempfile::tempdir()).unwrap();
+        let path = Utf8Path::from_path(folder.path()).unwrap().to_owned();
+        Self(folder, path)
+    }
+
+    pub(crate) fn join(&self, name: &str) -> Utf8PathBuf {
+        let _ = &self.0;
+        self.1.join(name)
+    }
+}
+
+/// Hears nothing.
+pub(crate) struct Silent;
+
+impl Progress for Silent {
+    fn on_progress(&self, _done: u64, _all: u64, _sent: u64) {}
 }

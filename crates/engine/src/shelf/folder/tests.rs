@@ -2,40 +2,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use utf8_folder::Folder;
 use wheelfarm_core::release::catalog::{CatalogWheel, Track};
 
 use super::*;
 use crate::shelf::change::between;
-use crate::shelf::fixture::{NOW, bytes, wheel};
-
-/// A temporary folder with a path in UTF-8.
-mod utf8_folder {
-    use camino::{Utf8Path, Utf8PathBuf};
-
-    pub(super) struct Folder(tempfile::TempDir, Utf8PathBuf);
-
-    impl Folder {
-        pub(super) fn new() -> Self {
-            // In memory where there is such a place: everything is synced, and a disk takes its time.
-            let memory = tempfile::tempdir_in("/dev/shm");
-            let folder = memory.or_else(|_| tempfile::tempdir()).unwrap();
-            let path = Utf8Path::from_path(folder.path()).unwrap().to_owned();
-            Self(folder, path)
-        }
-
-        pub(super) fn join(&self, name: &str) -> Utf8PathBuf {
-            let _ = &self.0;
-            self.1.join(name)
-        }
-    }
-}
-
-struct Silent;
-
-impl Progress for Silent {
-    fn on_progress(&self, _done: u64, _all: u64, _sent: u64) {}
-}
+use crate::shelf::fixture::{Folder, NOW, Silent, bytes, wheel};
 
 /// What a publication of wheels brings, from files beside the shelf.
 fn blobs(desk: &Folder, wheels: &[CatalogWheel]) -> Vec<Blob> {
