@@ -1,9 +1,15 @@
 //! The command line.
 
+mod life;
+
 use camino::Utf8PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wheelfarm_core::watch::NewsKind;
+
+pub(crate) use life::{
+    GcArgs, MarkArgs, PromoteArgs, RollbackArgs, ShelfArgs, StatusArgs, TrackArg,
+};
 
 /// A build farm for CUDA Python wheels: from one matrix to wheels that install and run.
 ///
@@ -34,6 +40,18 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Publish the wheels on record to a folder that pip and uv install from.
     Publish(PublishArgs),
+    /// Mark published wheels: pip and uv no longer take them unless their exact version is asked for.
+    Yank(MarkArgs),
+    /// List wheels of the nightly track on the stable one as well.
+    Promote(PromoteArgs),
+    /// List again what an earlier release listed.
+    Rollback(RollbackArgs),
+    /// Clear out published wheels that nobody needs any more.
+    Gc(GcArgs),
+    /// Protect published wheels from being cleared out.
+    Hold(MarkArgs),
+    /// Say what is published: the releases there were, how fresh it is, which jobs have no wheel.
+    Status(StatusArgs),
     /// Run a wheel's test with a Python of this machine, on its GPU, and write a receipt.
     Prove(ProveArgs),
     /// Say what works with what: a GPU, a torch, a CUDA, a Python, or several of them together.

@@ -8,6 +8,7 @@ pub mod change;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod folder;
+pub mod revise;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;

@@ -1,11 +1,8 @@
 //! How fresh a shelf is: how old the newest wheel of each line is, and which jobs of a plan have no wheel
 //! there, so that a nightly that stands still is seen.
 
-use std::collections::BTreeMap;
-use std::str::FromStr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-
-use pep440_rs::Version;
 
 use crate::ident::{JobId, PackageName};
 use crate::plan::Job;
@@ -13,6 +10,7 @@ use crate::release::catalog::{Catalog, CatalogWheel, Track};
 use crate::release::channel::Channel;
 use crate::release::life::LifeError;
 use crate::release::life::moment::Moment;
+use crate::release::listing::Age;
 use crate::wheel::build_number::BuildNumber;
 use crate::wheel::name::WheelName;
 
@@ -149,8 +147,10 @@ pub fn freshness(
     let mut listed: BTreeMap<(String, Track), Vec<&CatalogWheel>> = BTreeMap::new();
     for track in Track::ALL {
         for wheel in catalog.on(track) {
-            let line = (family(&wheel.channel), track);
-            listed.entry(line).or_default().push(wheel);
+            let families: BTreeSet<_> = wheel.channels().into_iter().map(family).collect();
+            for channel in families {
+                listed.entry((channel, track)).or_default().push(wheel);
+            }
         }
     }
     for job in jobs.unwrap_or_default() {
@@ -216,17 +216,15 @@ fn line(
 fn published(job: &DeclaredJob, good: &[&CatalogWheel], yanked: &[&CatalogWheel]) -> Published {
     let number = job.build_number.map(|number| number.to_string());
     let is_it = |wheel: &&&CatalogWheel| {
-        wheel.job == job.id && (number.is_none() || wheel.file_name.build() == number.as_deref())
+        let is_its = wheel.jobs().any(|(id, _, _)| *id == job.id);
+        is_its && (number.is_none() || wheel.file_name.build() == number.as_deref())
     };
     let is_like_it = |wheel: &&&CatalogWheel| {
-        wheel.package == job.package && wheel.built_against.python == job.python
+        let has_its_python = wheel.jobs().any(|(_, _, python)| python == job.python);
+        wheel.package == job.package && has_its_python
     };
     let latest = |wheels: &mut dyn Iterator<Item = &&CatalogWheel>| {
-        let wheel = wheels.max_by_key(|wheel| {
-            let name = &wheel.file_name;
-            let version = Version::from_str(&name.full_version()).ok();
-            (version, name.build_order(), name)
-        });
+        let wheel = wheels.max_by_key(|wheel| Age::of(&wheel.file_name));
         wheel.map(|wheel| wheel.file_name.clone())
     };
     if let Some(name) = latest(&mut good.iter().filter(is_it)) {

@@ -6,9 +6,9 @@
 
 pub mod freshness;
 pub mod holds;
-pub mod listing;
 pub mod moment;
 pub mod pick;
+pub mod steps;
 pub mod sweep;
 
 use std::fmt;
@@ -152,12 +152,12 @@ impl LifeError {
     /// What to type.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NothingPicked { example, .. } => {
-                let example = example.as_deref()?;
-                Some(format!(
+            Self::NothingPicked { example, among, .. } => Some(match example {
+                Some(example) => format!(
                     "globs match whole file names, or a channel and a file name; here is `{example}`"
-                ))
-            }
+                ),
+                None => format!("there is no wheel {among}: `wheelfarm status` says what there is"),
+            }),
             Self::YankedIsNotPromoted { first, .. } => Some(format!(
                 "take the mark away first with `wheelfarm yank '{first}' --undo`, or leave it out"
             )),

@@ -3,29 +3,27 @@
 //! What a rule does not keep goes, unless somebody holds it: the newest of the stable track, wheels
 //! with a hold in the catalog, and what lock files point to stay whatever the rules are.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU32;
-use std::str::FromStr;
-
-use pep440_rs::Version;
 
 use crate::digest::Sha256Digest;
+use crate::ident::PackageName;
 use crate::release::catalog::{Catalog, CatalogWheel, Track};
 use crate::release::channel::Channel;
 use crate::release::life::holds::{self, Holds};
-use crate::release::life::listing::counted;
 use crate::release::life::moment::Moment;
+use crate::release::life::steps::counted;
 use crate::release::life::{Effect, LifeError, Revision};
+use crate::release::listing::Age;
 use crate::wheel::name::WheelName;
 use crate::wheel::platform;
 
 /// What is kept: all that any of these keeps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct KeepRules {
-    /// So many of the newest of each package, channel, Python and track. Those that are yanked do not
-    /// count, and stay where newer ones do.
+    /// So many of the newest of each package, channel, Python and track. Those that are yanked and
+    /// pre-releases do not count where there is something else; they stay where newer ones do.
     pub last: Option<NonZeroU32>,
     /// What came into the shelf in the last so many days.
     pub days: Option<u32>,
@@ -220,62 +218,51 @@ fn listed_by<'a>(
 
 /// What wheels have in common that one of them can take the place of another.
 type Line<'a> = (
-    &'a str,
+    &'a PackageName,
     &'a Channel,
     &'a [String],
     &'a [String],
     Option<&'a str>,
 );
 
-fn line_of(wheel: &CatalogWheel) -> Line<'_> {
+fn lines_of(wheel: &CatalogWheel) -> impl Iterator<Item = Line<'_>> {
     let name = &wheel.file_name;
     let mut tags = name.platform_tags().iter();
     let machine = tags.find_map(|tag| platform::machine_of(tag));
     let (python, abi) = (name.python_tags(), name.abi_tags());
-    (
-        name.project().as_str(),
-        &wheel.channel,
-        python,
-        abi,
-        machine,
-    )
+    let channels = wheel.channels().into_iter();
+    channels.map(move |channel| (name.project(), channel, python, abi, machine))
 }
 
-/// The newest wheels of each line of a track: `count` that are not yanked, and what is newer than these.
-/// Of a line in which all are yanked, the newest ones.
+/// The newest wheels of each line of a track: `count` that an installer would take, and what is newer
+/// than these.
 fn last(catalog: &Catalog, track: Track, count: u32) -> BTreeSet<&WheelName> {
-    let mut lines: BTreeMap<Line<'_>, Vec<&CatalogWheel>> = BTreeMap::new();
+    let mut lines: BTreeMap<Line<'_>, Vec<(Age<'_>, &CatalogWheel)>> = BTreeMap::new();
     for wheel in catalog.on(track) {
-        lines.entry(line_of(wheel)).or_default().push(wheel);
+        for line in lines_of(wheel) {
+            let wheels = lines.entry(line).or_default();
+            wheels.push((Age::of(&wheel.file_name), wheel));
+        }
     }
     let mut last = BTreeSet::new();
     for wheels in lines.values_mut() {
-        wheels.sort_by(|left, right| newer_first(left, right));
-        let all_are_yanked = wheels.iter().all(|wheel| wheel.yanked.is_some());
+        wheels.sort_by(|(one, _), (other, _)| other.cmp(one));
+        // Installers leave out what is yanked, and what is no final release, as long as there is
+        // something else.
+        let offered = || wheels.iter().filter(|(_, wheel)| wheel.yanked.is_none());
+        let all_are_yanked = offered().next().is_none();
+        let none_is_final = !offered().any(|(age, _)| age.is_final());
         let mut left = count;
-        for wheel in wheels {
+        for (age, wheel) in &*wheels {
             if left == 0 {
                 break;
             }
             last.insert(&wheel.file_name);
-            if wheel.yanked.is_none() || all_are_yanked {
-                left -= 1;
-            }
+            let counts = wheel.yanked.is_none() && (none_is_final || age.is_final());
+            left -= u32::from(counts || all_are_yanked);
         }
     }
     last
-}
-
-fn newer_first(left: &CatalogWheel, right: &CatalogWheel) -> Ordering {
-    let version = |wheel: &CatalogWheel| Version::from_str(&wheel.file_name.full_version()).ok();
-    let build = left
-        .file_name
-        .build_order()
-        .cmp(&right.file_name.build_order());
-    let order = version(left).cmp(&version(right)).then(build);
-    order
-        .then_with(|| left.file_name.cmp(&right.file_name))
-        .reverse()
 }
 
 #[cfg(test)]
@@ -283,6 +270,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::release::catalog::Origin;
     use crate::release::life::tests::{catalog, told, wheel};
 
     const NOW: &str = "2026-11-21T03:00:00Z";
@@ -383,6 +371,43 @@ mod tests {
         let mut older = of("1.1", "cp311", 2, STABLE);
         older.yanked.clone_from(&yanked.yanked);
         check(&catalog([older, yanked]), &none, &["1.1-cp311"]);
+    }
+
+    #[test]
+    fn pre_releases_do_not_push_out_what_installers_take() {
+        let wheels = [
+            of("1.0", "cp311", 1, STABLE),
+            of("1.1", "cp311", 2, STABLE),
+            of("1.2rc1", "cp311", 3, STABLE),
+            of("1.2rc2", "cp311", 4, STABLE),
+        ];
+        check(&catalog(wheels.clone()), &last_of(1), &["1.0-cp311"]);
+        let early = catalog(wheels[2..].iter().cloned());
+        check(&early, &last_of(1), &["1.2rc1-cp311"]);
+    }
+
+    #[test]
+    fn a_wheel_of_several_channels_stays_as_long_as_one_of_them_needs_it() {
+        let pure = |version: &str, day| {
+            let mut wheel = of("1.0", "cp311", day, STABLE);
+            let name = format!("demo-{version}-py3-none-manylinux_2_28_x86_64.whl");
+            wheel.file_name = name.parse().unwrap();
+            wheel.sha256 = Sha256Digest::of(version.as_bytes());
+            wheel
+        };
+        let mut old = pure("1.0", 1);
+        let origin = Origin {
+            channel: "cu128/torch2.8".parse().unwrap(),
+            python: "3.11".to_owned(),
+        };
+        let job = "demo-1.0-cu128-torch2.8-cp311".parse().unwrap();
+        check(
+            &catalog([old.clone(), pure("1.1", 2)]),
+            &last_of(1),
+            &["1.0-py3"],
+        );
+        old.also.insert(job, origin);
+        check(&catalog([old, pure("1.1", 2)]), &last_of(1), &[]);
     }
 
     #[test]

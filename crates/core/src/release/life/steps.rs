@@ -110,6 +110,55 @@ pub(super) fn counted(wheels: usize) -> String {
     }
 }
 
+/// Which release is to come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// The one with this number.
+    Number(u64),
+    /// The one so many before the latest.
+    Back(u64),
+}
+
+/// The text names no earlier release.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("`{0}` is no earlier release")]
+pub struct EarlierError(String);
+
+impl EarlierError {
+    /// What to write instead.
+    pub fn hint(&self) -> &'static str {
+        "write its number, as `wheelfarm status` lists it, or how many before the latest: `latest-1`"
+    }
+}
+
+impl std::str::FromStr for Earlier {
+    type Err = EarlierError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let read = || {
+            let (digits, make): (&str, fn(u64) -> Self) = match text.strip_prefix("latest-") {
+                Some(digits) => (digits, Self::Back),
+                None => (text, Self::Number),
+            };
+            let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            let number = is_number.then(|| digits.parse().ok())?;
+            number.filter(|&number| number > 0).map(make)
+        };
+        read().ok_or_else(|| EarlierError(text.to_owned()))
+    }
+}
+
+impl Earlier {
+    /// Its number, when `latest` is the latest one; none when there was no such release before it.
+    pub fn number(self, latest: u64) -> Option<u64> {
+        let number = match self {
+            Self::Number(number) => number,
+            Self::Back(back) => latest.checked_sub(back)?,
+        };
+        (1..latest).contains(&number).then_some(number)
+    }
+}
+
 /// What becomes of yanks when an earlier release comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Yanks {
@@ -299,6 +348,21 @@ mod tests {
         `demo-1.1+cu130torch2.11-cp311-cp311-manylinux_2_28_x86_64.whl` is yanked (broken), so it is not promoted
         hint: take the mark away first with `wheelfarm yank 'demo-1.1+cu130torch2.11-cp311-cp311-manylinux_2_28_x86_64.whl' --undo`, or leave it out
         ");
+    }
+
+    #[test]
+    fn an_earlier_release_is_named_by_its_number_or_from_the_latest() {
+        let number = |text: &str| text.parse::<Earlier>().unwrap().number(7);
+        assert_eq!(number("6"), Some(6));
+        assert_eq!(number("latest-1"), Some(6));
+        assert_eq!(number("latest-6"), Some(1));
+        for none in ["7", "8", "latest-7", "latest-8"] {
+            assert_eq!(number(none), None, "{none}");
+        }
+        for bad in ["", "0", "latest", "latest-0", "latest-", "-1", "+1", "one"] {
+            let error = bad.parse::<Earlier>().unwrap_err();
+            assert!(error.hint().contains("latest-1"), "{bad}");
+        }
     }
 
     #[test]
