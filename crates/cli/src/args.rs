@@ -7,9 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wheelfarm_core::watch::NewsKind;
 
-pub(crate) use life::{
-    GcArgs, MarkArgs, PromoteArgs, RollbackArgs, ShelfArgs, StatusArgs, TrackArg,
-};
+pub(crate) use life::{GcArgs, MarkArgs, PromoteArgs, RollbackArgs, ShelfArgs, StatusArgs};
 
 /// A build farm for CUDA Python wheels: from one matrix to wheels that install and run.
 ///

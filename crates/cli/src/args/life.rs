@@ -1,9 +1,9 @@
 //! The arguments of what becomes of a shelf after a publication.
 
 use camino::Utf8PathBuf;
-use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
+use clap::{ArgGroup, Args as ClapArgs};
 
-use super::Format;
+use super::{Format, TrackArg};
 
 /// A shelf that is changed.
 #[derive(Debug, ClapArgs)]
@@ -104,13 +104,4 @@ pub(crate) struct StatusArgs {
     /// How it is printed.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
-}
-
-/// A track.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TrackArg {
-    /// For everybody.
-    Stable,
-    /// For those who ask for it.
-    Nightly,
 }

@@ -148,7 +148,7 @@ fn record_failure(error: RecordError) -> Failure {
     shelf_failure(error)
 }
 
-fn shelf_failure(error: impl Fault) -> Failure {
+pub(super) fn shelf_failure(error: impl Fault) -> Failure {
     let hint = error.hint();
     let failure = if error.is_refusal() {
         Failure::new(ExitCode::JobFailed, error)

@@ -8,6 +8,7 @@ use wheelfarm_engine::shelf::Fault;
 use wheelfarm_engine::shelf::folder::{Address, FolderShelf};
 use wheelfarm_engine::shelf::revise::{self, Act, ReviseError};
 
+use super::publish::shelf_failure;
 use super::unless_stopped;
 use crate::args::{Format, MarkArgs, ShelfArgs};
 use crate::exit_code::ExitCode;
@@ -21,7 +22,7 @@ pub(super) fn open(place: &str) -> Result<FolderShelf, Failure> {
             anyhow::anyhow!("`{place}` is a repository on the Hub, which is not built in yet");
         return Err(Failure::bad_input(error).with_hint("name a folder"));
     }
-    FolderShelf::new(Utf8Path::new(place), Address::Kept).map_err(fault)
+    FolderShelf::new(Utf8Path::new(place), Address::Kept).map_err(shelf_failure)
 }
 
 /// Changes a shelf by `step`, and says what was done.
@@ -79,20 +80,13 @@ pub(super) async fn wait<T>(work: impl Future<Output = Result<T, Failure>>) -> R
 }
 
 pub(super) fn failure<E: Fault>(error: ReviseError<E>) -> Failure {
+    if !error.is_bad_input() {
+        return shelf_failure(error);
+    }
     let hint = error.hint();
-    let failure = if error.is_bad_input() {
-        Failure::bad_input(error)
-    } else if error.is_refusal() {
-        Failure::new(ExitCode::JobFailed, error)
-    } else {
-        Failure::infrastructure(error)
-    };
+    let failure = Failure::bad_input(error);
     match hint {
         Some(hint) => failure.with_hint(hint),
         None => failure,
     }
-}
-
-fn fault(error: impl Fault) -> Failure {
-    failure(ReviseError::Shelf(error))
 }

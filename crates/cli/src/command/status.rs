@@ -4,6 +4,7 @@ use wheelfarm_core::quantity::{QuantityError, TimeLimit};
 use wheelfarm_core::release::catalog::Track;
 use wheelfarm_core::release::life::freshness::{DeclaredJob, freshness};
 use wheelfarm_engine::farm_folder::FarmFolder;
+use wheelfarm_engine::publish::now;
 use wheelfarm_engine::shelf::Shelf;
 use wheelfarm_engine::shelf::revise::{self, ReviseError};
 
@@ -54,7 +55,7 @@ fn run_freshness(args: &StatusArgs) -> Result<ExitCode, Failure> {
     let jobs = jobs.transpose()?;
     let place = shelf::open(&args.from)?;
     let snapshot = shelf::wait(async { revise::read(&place).await.map_err(shelf::failure) })?;
-    let freshness = freshness(&snapshot.catalog, jobs.as_deref(), &revise::now());
+    let freshness = freshness(&snapshot.catalog, jobs.as_deref(), &now());
     let freshness = freshness.map_err(Failure::infrastructure)?;
     let report = render::status::Freshness {
         place: &place.address(),

@@ -15,6 +15,7 @@ use wheelfarm_core::release::life::{LifeError, Revision};
 
 use super::change::between;
 use super::{Fault, Head, PastRelease, Shelf, Snapshot};
+use crate::publish::now;
 
 /// A shelf could not be revised.
 #[derive(Debug, thiserror::Error)]
@@ -47,9 +48,8 @@ pub enum ReviseError<E: Fault> {
     Shelf(E),
 }
 
-impl<E: Fault> ReviseError<E> {
-    /// What to type.
-    pub fn hint(&self) -> Option<String> {
+impl<E: Fault> Fault for ReviseError<E> {
+    fn hint(&self) -> Option<String> {
         match self {
             Self::Empty(_) => Some("name the shelf as `wheelfarm publish --to` has it".to_owned()),
             Self::NoSuchRelease { .. } => {
@@ -64,23 +64,24 @@ impl<E: Fault> ReviseError<E> {
         }
     }
 
-    /// Whether what was typed is at fault.
-    pub fn is_bad_input(&self) -> bool {
-        match self {
-            Self::Empty(_) | Self::NoSuchRelease { .. } | Self::LockFile(..) => true,
-            Self::Life(error) => matches!(error, LifeError::NothingPicked { .. }),
-            Self::Past(..) | Self::Shelf(_) => false,
-        }
-    }
-
-    /// Whether the shelf was asked for something that it must not do.
-    pub fn is_refusal(&self) -> bool {
+    fn is_refusal(&self) -> bool {
         match self {
             Self::Life(error) => error.is_refusal(),
             Self::Shelf(error) => error.is_refusal(),
             Self::Empty(_) | Self::NoSuchRelease { .. } | Self::Past(..) | Self::LockFile(..) => {
                 false
             }
+        }
+    }
+}
+
+impl<E: Fault> ReviseError<E> {
+    /// Whether what was typed is at fault.
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Empty(_) | Self::NoSuchRelease { .. } | Self::LockFile(..) => true,
+            Self::Life(error) => matches!(error, LifeError::NothingPicked { .. }),
+            Self::Past(..) | Self::Shelf(_) => false,
         }
     }
 }
@@ -131,12 +132,6 @@ impl End {
             Self::Made(_) => "done",
         }
     }
-}
-
-/// This moment, to the second: RFC 3339 in UTC.
-pub fn now() -> String {
-    let now = jiff::Timestamp::now().as_second();
-    jiff::Timestamp::from_second(now).map_or_else(|_| String::new(), |now| now.to_string())
 }
 
 /// The shelf as it is, if anything was published to it.
