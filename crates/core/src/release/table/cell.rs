@@ -5,11 +5,12 @@ use std::str::FromStr;
 
 use pep440_rs::Version;
 
-use super::Expected;
+use super::{Expected, Installer};
 use crate::ident::PackageName;
 use crate::release::catalog::CatalogWheel;
 use crate::release::listing::{self, Listing};
 use crate::version::PythonVersion;
+use crate::wheel::name::WheelName;
 use crate::wheel::platform::{glibc_of, machine_of};
 use crate::wheel::requirement::admits_torch;
 
@@ -25,9 +26,15 @@ pub(super) struct Cell<'a> {
     pub(super) python: PythonVersion,
     pub(super) machine: &'a str,
     pub(super) wheel: &'a CatalogWheel,
+    /// Whether the wheel is among those that changed, so that its file is at hand.
+    pub(super) is_new: bool,
 }
 
-pub(super) fn cells<'a>(listing: &'a Listing<'a>, projects: &[&'a PackageName]) -> Vec<Cell<'a>> {
+pub(super) fn cells<'a>(
+    listing: &'a Listing<'a>,
+    projects: &[&'a PackageName],
+    changed: &BTreeSet<WheelName>,
+) -> Vec<Cell<'a>> {
     let mut cells = Vec::new();
     for &project in projects {
         let machines: BTreeSet<&str> = listing.offered(project).filter_map(machine).collect();
@@ -45,6 +52,7 @@ pub(super) fn cells<'a>(listing: &'a Listing<'a>, projects: &[&'a PackageName]) 
                     python,
                     machine: machine_name,
                     wheel,
+                    is_new: changed.contains(&wheel.file_name),
                 }));
             }
         }
@@ -101,8 +109,10 @@ impl Cell<'_> {
         file(self.wheel)
     }
 
-    pub(super) fn is_small(&self) -> bool {
-        self.wheel.size_bytes <= SMALL_BYTES
+    /// Whether an installer may be asked for the wheel again and again: the oldest pip downloads it each
+    /// time, and what is out already may be far away.
+    pub(super) fn is_cheap(&self, installer: Installer) -> bool {
+        installer != Installer::PipOldest || (self.is_new && self.wheel.size_bytes <= SMALL_BYTES)
     }
 }
 

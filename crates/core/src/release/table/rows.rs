@@ -52,9 +52,9 @@ pub fn rows(candidate: &Catalog, changed: &BTreeSet<WheelName>, places: &Places<
             wheels.any(|wheel| changed.contains(&wheel.file_name))
         };
         let projects: Vec<_> = listing.projects.keys().copied().filter(touched).collect();
-        let cells = cells(listing, &projects);
+        let cells = cells(listing, &projects, changed);
         found.of_channel(&cells);
-        found.of_yanked(listing, &projects);
+        found.of_yanked(listing, &projects, changed);
         found.of_projects(&cells);
         found.of_other_pythons(&cells);
         found.of_earlier(listing, &projects, &cells, changed);
@@ -168,8 +168,13 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// Adds a row, if there is a line for it.
+    /// Adds a row, if there is a line for it. A wheel that is out already is asked for in ways alone that
+    /// need no more of it than its METADATA: the rest may lie behind a password.
     fn add(&mut self, cell: &Cell<'_>, asked: Asked<'_>) {
+        let is_downloaded = asked.installer == Installer::PipOldest || asked.way != Way::Index;
+        if !cell.is_new && is_downloaded && asked.expected != Expected::Refusal {
+            return;
+        }
         let torch = match asked.pin {
             Pin::Exact => format!("torch=={}", asked.torch),
             Pin::Minor => torch_requirement(cell.listing.channel),
@@ -242,14 +247,18 @@ impl<'a> Found<'a> {
         for (python, machine) in &pythons {
             let here = cells.iter();
             let here = here.filter(|cell| cell.python == *python && cell.machine == *machine);
-            if let Some(cell) = here.min_by_key(|cell| (cell.wheel.size_bytes, cell.project)) {
+            if let Some(cell) =
+                here.min_by_key(|cell| (!cell.is_new, cell.wheel.size_bytes, cell.project))
+            {
                 self.of_ways(cell);
             }
         }
         let newest = pythons.last().copied();
         let last = cells.iter();
         let last = last.filter(|cell| Some((cell.python, cell.machine)) == newest);
-        let Some(cell) = last.min_by_key(|cell| (cell.wheel.size_bytes, cell.project)) else {
+        let Some(cell) =
+            last.min_by_key(|cell| (!cell.is_new, cell.wheel.size_bytes, cell.project))
+        else {
             return;
         };
         for installer in Installer::ALL {
@@ -359,8 +368,7 @@ impl<'a> Found<'a> {
                 .filter(|other| other.project == cell.project && other.machine == cell.machine);
             let is_last = same.next().is_none();
             for installer in Installer::ALL {
-                let is_cheap = installer != Installer::PipOldest || cell.is_small();
-                if !is_cheap && !is_last {
+                if !cell.is_cheap(installer) && !is_last {
                     continue;
                 }
                 let plain = self.plain(cell, installer);
@@ -385,7 +393,7 @@ impl<'a> Found<'a> {
                 rank: Rank::Project,
                 ..self.plain(cell, installer)
             };
-            let is_cheap = installer != Installer::PipOldest || cell.is_small();
+            let is_cheap = cell.is_cheap(installer);
             if plain.way == Way::Index && name.local_version().is_some() && is_cheap {
                 self.add(
                     cell,
@@ -448,7 +456,12 @@ impl<'a> Found<'a> {
     }
 
     /// Yanked wheels: taken by who pins them to the file, and by nobody else (PEP 592).
-    fn of_yanked(&mut self, listing: &Listing<'_>, projects: &[&PackageName]) {
+    fn of_yanked(
+        &mut self,
+        listing: &Listing<'_>,
+        projects: &[&PackageName],
+        changed: &BTreeSet<WheelName>,
+    ) {
         for &project in projects {
             let yanked = listing.projects[project].iter().copied();
             for wheel in yanked.filter(|wheel| wheel.yanked.is_some()) {
@@ -466,6 +479,7 @@ impl<'a> Found<'a> {
                     python,
                     machine,
                     wheel,
+                    is_new: changed.contains(&wheel.file_name),
                 };
                 let version = wheel.file_name.full_version();
                 let mut offered = listing.offered_to(project, python);
@@ -486,7 +500,7 @@ impl<'a> Found<'a> {
                         ..plain.clone()
                     };
                     self.add(&cell, unpinned);
-                    let is_cheap = installer != Installer::PipOldest || cell.is_small();
+                    let is_cheap = cell.is_cheap(installer);
                     if !is_replaced && is_cheap {
                         self.add(
                             &cell,
@@ -529,6 +543,7 @@ impl<'a> Found<'a> {
                     python,
                     machine,
                     wheel,
+                    is_new: changed.contains(&wheel.file_name),
                 };
                 let mut plain = Asked {
                     purpose: Purpose::Earlier,
@@ -657,6 +672,28 @@ mod tests {
         }
         let none = super::rows(&catalog, &BTreeSet::new(), &places(&hub()));
         assert_eq!((none.rows, none.left_out), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn what_is_out_already_is_not_downloaded_for_a_row() {
+        let old = FLASH.replace("cp311", "cp310");
+        let catalog = catalog(vec![
+            bound(FLASH, "cu130/torch2.11"),
+            bound(&old, "cu130/torch2.11"),
+        ]);
+        let changed = BTreeSet::from([FLASH.parse().unwrap()]);
+        let rows = rows(&catalog, &changed, &places(&hub()));
+        let of_old = rows
+            .rows
+            .iter()
+            .filter(|row| row.python.to_string() == "3.10");
+        let of_old: Vec<_> = of_old
+            .map(|row| (row.purpose, row.installer, row.way))
+            .collect();
+        assert_eq!(
+            of_old,
+            [Installer::Uv, Installer::PipNewest].map(|one| (Purpose::Newest, one, Way::Index))
+        );
     }
 
     #[test]
