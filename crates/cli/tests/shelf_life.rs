@@ -398,7 +398,7 @@ fn a_shelf_that_stands_still_is_seen() {
     );
     let (_, stdout, _) = lab.run("status --freshness --matrix matrix.yaml");
     assert!(
-        stdout.contains("1 wheels; 1 of 2 jobs published\n  stale    demo-life-1.1-"),
+        stdout.contains("1 wheel; 1 of 2 jobs published\n  stale    demo-life-1.1-"),
         "{stdout}"
     );
 }

@@ -191,9 +191,13 @@ fn line_text(line: &Line, is_too_old: bool) -> String {
             format!("; {} of {} jobs published", done.count(), jobs.len())
         }
     };
+    let wheels = match line.wheels {
+        1 => "1 wheel".to_owned(),
+        wheels => format!("{wheels} wheels"),
+    };
     format!(
-        "{mark}{} {}: {newest}, {} wheels{yanked}{declared}",
-        line.channel, line.track, line.wheels
+        "{mark}{} {}: {newest}, {wheels}{yanked}{declared}",
+        line.channel, line.track
     )
 }
 

@@ -35,6 +35,23 @@ async fn a_good_build_is_on_record_and_not_built_again() {
     assert_eq!(ends(&again), ["up-to-date", "up-to-date"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_build_number_makes_another_wheel_of_a_job_on_record() {
+    let farm = Farm::new(&["a"]);
+    farm.engine.script_next(good_run("a"));
+    assert_eq!(ends(&farm.build().await), ["built"]);
+    farm.package("a", "    build-number: 2\n");
+    farm.engine.script_next(good_run("a"));
+    let summary = farm.build().await;
+    assert_eq!(ends(&summary), ["built"], "{summary:#?}");
+    let wheel = "a-1.0-2-py3-none-any.whl";
+    assert_eq!(summary.jobs[0].wheel.as_deref(), Some(wheel));
+    let on_record = farm.names(&format!("jobs/{}", job_id("a")));
+    assert!(on_record.iter().any(|name| name == wheel));
+    assert!(!on_record.contains(&"a-1.0-py3-none-any.whl".to_owned()));
+    assert_eq!(ends(&farm.build().await), ["up-to-date"]);
+}
+
 /// One job that ends so, between one before and one after it.
 async fn check(run: ScriptedRun, stage: Stage, kind: FailureKind) -> Farm {
     let farm = Farm::new(&["a", "b", "c"]);
