@@ -3,8 +3,8 @@
 use test_hub::{
     Mode, OIDC_REQUEST_TOKEN, Options, READ_TOKEN, STRANGER_TOKEN, TestHub, TrustedPublisher,
 };
-use wheelfarm_engine::shelf::Shelf;
 use wheelfarm_engine::shelf::hub::{Credentials, HubError, HubOptions, HubShelf, Visibility};
+use wheelfarm_engine::shelf::{Fault as _, Shelf};
 
 use crate::bench::{REPOSITORY, Wheels, credentials, options, publish, start};
 

@@ -8,8 +8,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use test_hub::{Entry, Mode, Options, TestHub, WRITE_TOKEN};
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::release::catalog::{Catalog, CatalogWheel, Track, file_path};
+use wheelfarm_core::release::layout::Layout;
 use wheelfarm_core::wheel::name::WheelName;
 use wheelfarm_engine::fetch::FetchOptions;
+use wheelfarm_engine::shelf::change::between;
 use wheelfarm_engine::shelf::hub::{
     Credentials, HubError, HubOptions, HubShelf, Repository, Visibility,
 };
@@ -189,29 +191,22 @@ pub(crate) async fn publish(
 /// What makes a shelf what `next` says, as a layout would.
 pub(crate) fn change(shelf: &HubShelf, before: &Catalog, next: &Catalog, blobs: &[Blob]) -> Change {
     let links = shelf.links();
-    let mut page = String::new();
-    for wheel in next.wheels.values() {
-        let link = links.wheel(wheel, 2);
-        page.push_str(&format!(
-            "<a href=\"{link}#sha256={}\">x</a>\n",
-            wheel.sha256
-        ));
-    }
+    let layout = |catalog| Layout {
+        catalog,
+        links: &links,
+        index_url: None,
+    };
+    let old = layout(before);
+    let old = (before.release > 0).then_some(&old);
+    let mut change = between(old, &layout(next), format!("release {}", next.release));
     let gone = before
         .wheels
         .iter()
         .filter(|(name, _)| !next.wheels.contains_key(*name))
         .map(|(_, wheel)| wheel.path());
-    Change {
-        title: format!("release {}", next.release),
-        add: blobs.to_vec(),
-        put: BTreeMap::from([
-            ("manifest.json".to_owned(), next.to_text().into_bytes()),
-            ("whl/cu130/torch2.11.html".to_owned(), page.into_bytes()),
-            ("README.md".to_owned(), b"# Wheels\n".to_vec()),
-        ]),
-        delete: gone.collect(),
-    }
+    change.delete.extend(gone);
+    change.add = blobs.to_vec();
+    change
 }
 
 /// A tree without what differs from one Hub to the next: ids of commits, and addresses.
@@ -266,23 +261,22 @@ pub(crate) fn assert_whole(hub: &TestHub) {
         Some(Entry::Regular { bytes, .. }) => String::from_utf8_lossy(bytes).into_owned(),
         Some(Entry::Lfs { .. }) | None => String::new(),
     };
-    let page = text("whl/cu130/torch2.11.html");
     let mut linked = BTreeSet::new();
-    for link in page.split("href=\"").skip(1) {
-        let (address, digest) = link.split_once("#sha256=").unwrap();
-        let digest = &digest[..64];
-        let start = format!("{}/{REPOSITORY}/resolve/", hub.endpoint());
-        let rest = address.strip_prefix(&start).unwrap();
-        let (commit, path) = rest.split_once('/').unwrap();
-        let path = path.replace("%2B", "+");
-        let held = hub.tree(REPOSITORY, commit).unwrap();
-        let Some(Entry::Lfs { sha256, .. }) = held.get(&path) else {
-            panic!("`{path}` is linked and not an LFS file at {commit}");
-        };
-        assert_eq!(sha256, digest, "{path}");
-        let bytes = hub.bytes(REPOSITORY, commit, &path).unwrap();
-        assert_eq!(Sha256Digest::of(&bytes).to_string(), digest, "{path}");
-        linked.insert(path);
+    let start = format!("{}/{REPOSITORY}/resolve/", hub.endpoint());
+    let pages = tree
+        .keys()
+        .filter(|path| path.starts_with("whl/") || path.starts_with("req/"));
+    for page in pages {
+        for link in text(page).split(&start).skip(1) {
+            let (commit, rest) = link.split_once('/').unwrap();
+            let end = rest.find(['"', '<', ' ', '\n']).unwrap_or(rest.len());
+            let Some((path, digest)) = rest[..end].split_once("#sha256=") else {
+                continue;
+            };
+            let path = path.replace("%2B", "+");
+            check_link(hub, page, (commit, &path, &digest[..64]));
+            linked.insert(path);
+        }
     }
     let catalog = text("manifest.json");
     let listed = if catalog.is_empty() {
@@ -295,4 +289,19 @@ pub(crate) fn assert_whole(hub: &TestHub) {
     for path in listed {
         assert!(matches!(tree.get(&path), Some(Entry::Lfs { .. })), "{path}");
     }
+}
+
+#[track_caller]
+fn check_link(hub: &TestHub, page: &str, (commit, path, digest): (&str, &str, &str)) {
+    let held = hub.tree(REPOSITORY, commit).unwrap();
+    let Some(Entry::Lfs { sha256, .. }) = held.get(path) else {
+        panic!("{page}: `{path}` is linked and not an LFS file at {commit}");
+    };
+    assert_eq!(sha256, digest, "{page}: {path}");
+    let bytes = hub.bytes(REPOSITORY, commit, path).unwrap();
+    assert_eq!(
+        Sha256Digest::of(&bytes).to_string(),
+        digest,
+        "{page}: {path}"
+    );
 }

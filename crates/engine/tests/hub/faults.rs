@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use test_hub::{Fault, Mode, Options, TestHub, What};
+use wheelfarm_engine::shelf::Fault as _;
 use wheelfarm_engine::shelf::hub::{HubError, HubNotice, HubOptions, HubShelf, Listener};
 use wheelfarm_engine::shelf::{Change, Shelf};
 

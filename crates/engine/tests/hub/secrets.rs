@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use test_hub::{
     Fault, Mode, OIDC_REQUEST_TOKEN, Options, Role, TestHub, Token, TrustedPublisher, What,
 };
-use wheelfarm_engine::shelf::Shelf;
 use wheelfarm_engine::shelf::hub::{Credentials, HubOptions, HubShelf, Listener};
+use wheelfarm_engine::shelf::{Fault as _, Shelf};
 
 use crate::bench::{REPOSITORY, Wheels, credentials, options, publish};
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use test_hub::{Door, Fault, Mode, Request, TestHub, What};
+use wheelfarm_engine::shelf::Fault as _;
 use wheelfarm_engine::shelf::hub::HubError;
 
 use crate::bench::{Wheels, assert_whole, plain_tree, publish, shelf, start, titles};
