@@ -1,5 +1,6 @@
 //! The command line.
 
+mod install_table;
 mod life;
 
 use camino::Utf8PathBuf;
@@ -7,6 +8,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wheelfarm_core::watch::NewsKind;
 
+pub(crate) use install_table::TableArgs;
 pub(crate) use life::{GcArgs, MarkArgs, PromoteArgs, RollbackArgs, ShelfArgs, StatusArgs};
 
 /// A build farm for CUDA Python wheels: from one matrix to wheels that install and run.
@@ -175,6 +177,8 @@ pub(crate) struct PublishArgs {
     /// test; a wheel that fails stops it all.
     #[arg(long)]
     pub(crate) prove: bool,
+    #[command(flatten)]
+    pub(crate) table: TableArgs,
     /// How the summary is printed; as JSON, without a proof's progress.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,

@@ -20,15 +20,17 @@ use wheelfarm_engine::run::StopSignal;
 use wheelfarm_engine::shelf::folder::{Address, FolderShelf};
 use wheelfarm_engine::shelf::{Fault, Shelf};
 
+use super::install_table::{self, Tables};
 use super::{Selected, listen};
 use crate::args::{Format, PublishArgs, TrackArg};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::render;
-use crate::render::publish::{Bringing, Proofs};
+use crate::render::publish::{Bringing, Proofs, Tried};
 
 pub(super) fn run(args: &PublishArgs) -> Result<ExitCode, Failure> {
     let shelf = folder_shelf(args)?;
+    install_table::check(args, &shelf.links())?;
     let selected = Selected::read(&args.selection)?;
     selected.refuse_nothing()?;
     let records = records(&selected, args)?;
@@ -91,30 +93,54 @@ async fn publish_until<S: Shelf>(
     if args.prove {
         proofs = prove(selected, &mut draft, &to, stop.clone(), args.format).await?;
     }
-    let all_hold = proofs
+    let proofs_hold = proofs
         .iter()
         .all(|(_, receipts)| receipts.iter().all(Receipt::holds));
-    if args.dry_run || !all_hold {
+    let tables = Tables::of(selected, args, stop)?;
+    let mut tried = Tried {
+        proofs,
+        table: None,
+        after: None,
+    };
+    let mut refusal = (!proofs_hold).then_some(ExitCode::JobFailed);
+    if let (Some(tables), true) = (&tables, proofs_hold && !draft.is_there()) {
+        let table = tables.before(shelf, &draft).await?;
+        refusal = install_table::verdict(&table);
+        tried.table = Some(table);
+    }
+    if args.dry_run || refusal.is_some() {
         let missing = draft.missing(shelf).await.map_err(publish_failure)?;
         match args.format {
-            Format::Human => render::publish::plan(&draft, &to, &missing, &proofs, all_hold),
-            Format::Json => render::publish::plan_json(&draft, &to, &missing, &proofs),
+            Format::Human => render::publish::plan(&draft, &to, &missing, &tried, refusal),
+            Format::Json => render::publish::plan_json(&draft, &to, &missing, &tried),
         }?;
-        return Ok(if all_hold {
-            ExitCode::Done
-        } else {
-            ExitCode::JobFailed
-        });
+        return Ok(refusal.unwrap_or(ExitCode::Done));
     }
     let shown = draft.clone();
     let progress = Bringing::new(args.format);
     let published = draft.publish(shelf, &progress, stop).await;
     let published = published.map_err(publish_failure)?;
+    let mut code = ExitCode::Done;
+    if let (Some(tables), true) = (&tables, args.table.prove_after) {
+        let changed = shown
+            .wheels()
+            .iter()
+            .map(|ready| ready.wheel.file_name.clone());
+        let changed = changed.collect();
+        let after = tables.after(shelf, &published.catalog, &changed).await?;
+        if let Some(verdict) = install_table::verdict(&after) {
+            code = verdict;
+            let yanked = install_table::yank(shelf, &after, &changed).await?;
+            tried.after = Some((after, yanked));
+        } else {
+            tried.after = Some((after, 0));
+        }
+    }
     match args.format {
-        Format::Human => render::publish::published(&shown, &to, &published, &proofs),
-        Format::Json => render::publish::json(&shown, &to, &published, &proofs),
+        Format::Human => render::publish::published(&shown, &to, &published, &tried),
+        Format::Json => render::publish::json(&shown, &to, &published, &tried),
     }?;
-    Ok(ExitCode::Done)
+    Ok(code)
 }
 
 /// The records of the selected jobs; all of them must be what the matrix asks for.

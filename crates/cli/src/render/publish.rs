@@ -14,15 +14,27 @@ use wheelfarm_core::release::catalog::CatalogWheel;
 use wheelfarm_core::release::channel::Channel;
 use wheelfarm_core::release::install::{direct_requirement, torch_requirement};
 use wheelfarm_core::release::links::Links;
+use wheelfarm_engine::install_table::TableReport;
 use wheelfarm_engine::prove::container::Receipt;
 use wheelfarm_engine::publish::draft::{Draft, Published};
 use wheelfarm_engine::shelf::Progress;
 
-use super::{OutputError, data};
+use super::{OutputError, data, install_table};
 use crate::args::Format;
+use crate::exit_code::ExitCode;
 
 /// What proofs came to, by channel.
 pub(crate) type Proofs = Vec<(Channel, Vec<Receipt>)>;
+
+/// What a release was tried by.
+pub(crate) struct Tried {
+    /// By its wheels' own tests, in containers.
+    pub(crate) proofs: Proofs,
+    /// By pip and uv before it went out.
+    pub(crate) table: Option<TableReport>,
+    /// By the same where it stands, and how many wheels were yanked for it.
+    pub(crate) after: Option<(TableReport, usize)>,
+}
 
 /// A line of a proof's output.
 pub(crate) fn proof_line(line: &str) {
@@ -65,7 +77,7 @@ pub(crate) fn published(
     draft: &Draft,
     to: &str,
     published: &Published,
-    proofs: &Proofs,
+    tried: &Tried,
 ) -> Result<(), OutputError> {
     for ready in draft.wheels() {
         data(&format!(
@@ -89,7 +101,7 @@ pub(crate) fn published(
             published.deleted
         ))?;
     }
-    prove_texts(proofs)?;
+    tried_texts(tried)?;
     data(
         "\nto use them (torch stands there so that pip does not change yours; write its version):",
     )?;
@@ -117,12 +129,12 @@ pub(crate) fn plan(
     draft: &Draft,
     to: &str,
     missing: &BTreeSet<String>,
-    proofs: &Proofs,
-    all_hold: bool,
+    tried: &Tried,
+    refusal: Option<ExitCode>,
 ) -> Result<(), OutputError> {
-    prove_texts(proofs)?;
-    if !all_hold {
-        return data("nothing was published: a proof failed");
+    tried_texts(tried)?;
+    if refusal.is_some() {
+        return data("nothing was published: see above");
     }
     if draft.is_there() {
         return data(&format!("{to} has all of it: nothing to do"));
@@ -149,6 +161,20 @@ pub(crate) fn plan(
         data(&format!("  delete {path}"))?;
     }
     data("nothing was changed: it is a dry run")
+}
+
+fn tried_texts(tried: &Tried) -> Result<(), OutputError> {
+    prove_texts(&tried.proofs)?;
+    install_table::human(tried.table.as_ref(), "install table")?;
+    if let Some((after, yanked)) = &tried.after {
+        install_table::human(Some(after), "install table at its place")?;
+        if *yanked > 0 {
+            data(&format!(
+                "yanked {yanked} wheels: `wheelfarm yank --undo` takes it back"
+            ))?;
+        }
+    }
+    Ok(())
 }
 
 fn prove_texts(proofs: &Proofs) -> Result<(), OutputError> {
@@ -207,7 +233,7 @@ pub(crate) fn json(
     draft: &Draft,
     to: &str,
     published: &Published,
-    proofs: &Proofs,
+    tried: &Tried,
 ) -> Result<(), OutputError> {
     let brought = &published.brought;
     let text = json!({
@@ -223,7 +249,10 @@ pub(crate) fn json(
         "sent_bytes": brought.sent_bytes,
         "written": published.written,
         "deleted": published.deleted,
-        "proofs": proofs_json(proofs),
+        "install_table": install_table::json(tried.table.as_ref()),
+        "install_table_after": install_table::json(tried.after.as_ref().map(|(after, _)| after)),
+        "yanked": tried.after.as_ref().map_or(0, |(_, yanked)| *yanked),
+        "proofs": proofs_json(&tried.proofs),
     });
     data(&format!("{text:#}"))
 }
@@ -233,7 +262,7 @@ pub(crate) fn plan_json(
     draft: &Draft,
     to: &str,
     missing: &BTreeSet<String>,
-    proofs: &Proofs,
+    tried: &Tried,
 ) -> Result<(), OutputError> {
     let change = draft.change();
     let is_there = draft.is_there();
@@ -248,7 +277,10 @@ pub(crate) fn plan_json(
         "bring": missing,
         "write": written,
         "delete": change.delete,
-        "proofs": proofs_json(proofs),
+        "install_table": install_table::json(tried.table.as_ref()),
+        "install_table_after": install_table::json(tried.after.as_ref().map(|(after, _)| after)),
+        "yanked": tried.after.as_ref().map_or(0, |(_, yanked)| *yanked),
+        "proofs": proofs_json(&tried.proofs),
     });
     data(&format!("{text:#}"))
 }
