@@ -111,13 +111,7 @@ impl Farm {
     fn command(&self, more: &[&str]) -> Command {
         let mut command = wheelfarm();
         command
-            .args([
-                "publish",
-                "--without-install-table",
-                "--only",
-                DEMO,
-                "--out",
-            ])
+            .args(["publish", "--only", DEMO, "--out"])
             .arg(self.path("out"))
             .args(more);
         if !more.contains(&"--python") {
