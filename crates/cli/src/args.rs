@@ -1,6 +1,7 @@
 //! The command line.
 
 mod hub;
+mod install_table;
 mod life;
 
 use camino::Utf8PathBuf;
@@ -9,6 +10,7 @@ use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wheelfarm_core::watch::NewsKind;
 
 pub(crate) use hub::HubArgs;
+pub(crate) use install_table::TableArgs;
 pub(crate) use life::{GcArgs, MarkArgs, PromoteArgs, RollbackArgs, ShelfArgs, StatusArgs};
 
 /// A build farm for CUDA Python wheels: from one matrix to wheels that install and run.
@@ -167,9 +169,6 @@ pub(crate) struct PublishArgs {
     /// Where to publish: a folder, or a repository on a Hub as `hf://OWNER/NAME`.
     #[arg(long, value_name = "PLACE")]
     pub(crate) to: String,
-    /// Where downloads are kept between runs: the installers that are asked.
-    #[arg(long, value_name = "FOLDER", env = "WHEELFARM_CACHE")]
-    pub(crate) cache: Option<Utf8PathBuf>,
     /// The track: what is on `nightly` has pages of its own, until it is promoted.
     #[arg(long, value_enum, default_value_t = TrackArg::Stable)]
     pub(crate) track: TrackArg,
@@ -195,17 +194,12 @@ pub(crate) struct PublishArgs {
     /// Say what would be brought, written and deleted, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Publish without asking real pip and uv what they would install. Without python3 or PyPI they
-    /// cannot be asked, and nothing is published (exit code 4).
-    #[arg(long)]
-    pub(crate) without_install_table: bool,
-    /// Ask them again where the release is by then, and yank its wheels if an answer is wrong.
-    #[arg(long, conflicts_with = "dry_run")]
-    pub(crate) prove_after: bool,
     /// Before anything is published, install every wheel with pip in a clean container, and run its
     /// test; a wheel that fails stops it all.
     #[arg(long)]
     pub(crate) prove: bool,
+    #[command(flatten)]
+    pub(crate) table: TableArgs,
     /// How the summary is printed; as JSON, without a proof's progress.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,

@@ -114,6 +114,10 @@ impl Farm {
             .args(["publish", "--only", DEMO, "--out"])
             .arg(self.path("out"))
             .args(more);
+        if !more.contains(&"--python") {
+            // It needs PyPI.
+            command.arg("--without-install-table");
+        }
         if !more.contains(&"--to") {
             command.arg("--to").arg(self.path("release"));
         }
@@ -281,4 +285,33 @@ fn a_publication_that_is_killed_leaves_a_whole_release_and_the_next_one_finishes
         assert!(!farm.path("release/.wheelfarm/change.json").exists());
     }
     assert!(finished < 8, "the first was killed before it began");
+}
+
+#[test]
+fn without_a_python_for_the_install_table_nothing_goes_out() {
+    let farm = Farm::with(&wheel("hello"));
+    insta::assert_snapshot!(farm.refused(&["--python", "/no/such/python3"], 4));
+    assert!(!farm.path("release/manifest.json").exists());
+    farm.published(&[]);
+    // What is there already needs no table.
+    let again = farm.published(&["--python", "/no/such/python3"]);
+    assert!(again.contains("nothing to do"), "{again}");
+}
+
+#[test]
+fn a_release_that_has_no_address_cannot_be_proven_afterwards() {
+    let farm = Farm::with(&wheel("hello"));
+    insta::assert_snapshot!(farm.refused(&["--prove-after", "--python", "python3"], 2));
+}
+
+#[test]
+fn conformance_small_install_table_goes_before_a_publication() {
+    let farm = Farm::with(&wheel("hello"));
+    let text = farm.published(&["--python", "python3", "--format", "json"]);
+    let told: Value = serde_json::from_str(&text).unwrap();
+    let rows = told["install_table"]["rows"].as_array().unwrap();
+    assert!(rows.len() > 10, "{text}");
+    assert!(rows.iter().all(|row| row["result"] == "pass"), "{text}");
+    assert_eq!(told["install_table_after"], Value::Null);
+    assert!(farm.path("release/manifest.json").exists());
 }

@@ -8,6 +8,7 @@ mod gc;
 mod hold;
 mod init;
 mod inspect;
+mod install_table;
 mod patch;
 mod place;
 mod plan;

@@ -1,7 +1,6 @@
 //! `wheelfarm publish`.
 
 mod prove;
-mod table;
 
 use camino::Utf8PathBuf;
 use wheelfarm_core::manifest::Manifest;
@@ -21,14 +20,14 @@ use wheelfarm_engine::shelf::Shelf;
 use wheelfarm_engine::shelf::folder::Address;
 use wheelfarm_engine::shelf::hub::Visibility;
 
-use self::table::Table;
+use super::install_table::{self, Tables};
 use super::place::{self, failure};
 use super::{Selected, listen};
 use crate::args::{Format, PublishArgs, TrackArg};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::render;
-use crate::render::publish::{Bringing, Checks};
+use crate::render::publish::{Bringing, Proofs, Tried};
 
 pub(super) fn run(args: &PublishArgs) -> Result<ExitCode, Failure> {
     let address = address(args)?;
@@ -92,6 +91,7 @@ async fn publish(
     });
     let work = async {
         let shelf = place::open(&args.to, &args.hub, (address, create), args.format).await?;
+        install_table::check(args, &shelf.links())?;
         publish_until(&shelf, selected, args, wheels, now, &stop).await
     };
     tokio::select! {
@@ -115,58 +115,48 @@ async fn publish_until<S: Shelf>(
     let draft = Draft::of(shelf, wheels, track, variants, now).await;
     let mut draft = draft.map_err(publish_failure)?;
     let to = shelf.address();
-    let mut checks = Checks::default();
+    let mut proofs = Proofs::new();
     if args.prove {
-        checks.proofs = prove::prove(selected, &mut draft, &to, stop.clone(), args.format).await?;
+        proofs = prove::prove(selected, &mut draft, &to, stop.clone(), args.format).await?;
     }
-    let table = Table::new(args, stop)?;
-    if !args.without_install_table {
-        checks.table = Some(table.before(shelf, &draft).await?);
+    let receipts = proofs.iter().flat_map(|(_, receipts)| receipts);
+    let mut refusal = (!receipts.clone().all(Receipt::holds)).then_some(ExitCode::JobFailed);
+    let tables = Tables::of(selected, args, stop)?;
+    let mut tried = Tried::by(proofs);
+    if let (Some(tables), true) = (&tables, refusal.is_none() && !draft.is_there()) {
+        let table = tables.before(shelf, &draft).await?;
+        refusal = install_table::verdict(&table);
+        tried.table = Some(table);
     }
-    let verdict = verdict(&checks);
-    if args.dry_run || verdict != ExitCode::Done {
+    if args.dry_run || refusal.is_some() {
         let missing = draft.missing(shelf).await.map_err(publish_failure)?;
         match args.format {
-            Format::Human => render::publish::plan(&draft, &to, &missing, &checks),
-            Format::Json => render::publish::plan_json(&draft, &to, &missing, &checks),
+            Format::Human => render::publish::plan(&draft, &to, &missing, &tried, refusal),
+            Format::Json => render::publish::plan_json(&draft, &to, &missing, &tried),
         }?;
-        return Ok(verdict);
+        return Ok(refusal.unwrap_or(ExitCode::Done));
     }
     let shown = draft.clone();
     let progress = Bringing::new(args.format);
     let published = draft.publish(shelf, &progress, stop).await;
     let published = published.map_err(publish_failure)?;
-    if args.prove_after {
-        checks.after = Some(table.after(shelf, &shown, &published).await?);
+    let mut code = ExitCode::Done;
+    if let (Some(tables), true) = (&tables, args.table.prove_after) {
+        let wheels = shown.wheels().iter();
+        let changed = wheels.map(|ready| ready.wheel.file_name.clone()).collect();
+        let after = tables.after(shelf, &published.catalog, &changed).await?;
+        let mut yanked = 0;
+        if let Some(verdict) = install_table::verdict(&after) {
+            code = verdict;
+            yanked = install_table::yank(shelf, &after, &changed).await?;
+        }
+        tried.after = Some((after, yanked));
     }
     match args.format {
-        Format::Human => render::publish::published(&shown, &to, &published, &checks),
-        Format::Json => render::publish::json(&shown, &to, &published, &checks),
+        Format::Human => render::publish::published(&shown, &to, &published, &tried),
+        Format::Json => render::publish::json(&shown, &to, &published, &tried),
     }?;
-    let Some(after) = &checks.after else {
-        return Ok(ExitCode::Done);
-    };
-    if after.wrong().next().is_some() {
-        let yanked = table.yank(shelf, &shown).await?;
-        render::publish::yanked(&yanked);
-        return Ok(ExitCode::JobFailed);
-    }
-    Ok(table::exit_code(after))
-}
-
-/// What the checks before a publication come to.
-fn verdict(checks: &Checks) -> ExitCode {
-    let proofs = checks.proofs.iter();
-    let all_hold = proofs
-        .flat_map(|(_, receipts)| receipts)
-        .all(Receipt::holds);
-    if !all_hold {
-        return ExitCode::JobFailed;
-    }
-    checks
-        .table
-        .as_ref()
-        .map_or(ExitCode::Done, table::exit_code)
+    Ok(code)
 }
 
 /// The records of the selected jobs; all of them must be what the matrix asks for.

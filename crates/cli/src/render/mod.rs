@@ -8,6 +8,7 @@ pub(crate) mod compat;
 pub(crate) mod explain;
 pub(crate) mod init;
 pub(crate) mod inspect;
+pub(crate) mod install_table;
 pub(crate) mod patch;
 pub(crate) mod plan;
 pub(crate) mod progress;

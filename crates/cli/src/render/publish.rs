@@ -16,43 +16,51 @@ use wheelfarm_core::release::install::{direct_requirement, torch_requirement};
 use wheelfarm_core::release::links::Links;
 use wheelfarm_core::release::variants::NoVariant;
 use wheelfarm_core::wheel::name::WheelName;
-use wheelfarm_engine::install_table::{RowReport, TableReport, installers};
+use wheelfarm_engine::install_table::TableReport;
 use wheelfarm_engine::prove::container::Receipt;
 use wheelfarm_engine::publish::draft::{Draft, Published};
 use wheelfarm_engine::shelf::Progress;
 use wheelfarm_engine::shelf::hub::HubNotice;
-use wheelfarm_engine::shelf::revise::Revised;
 
-use super::{OutputError, data};
+use super::{OutputError, data, install_table};
 use crate::args::Format;
+use crate::exit_code::ExitCode;
 
 /// What proofs came to, by channel.
 pub(crate) type Proofs = Vec<(Channel, Vec<Receipt>)>;
 
-/// What was checked of a publication.
-#[derive(Debug, Default)]
-pub(crate) struct Checks {
-    /// What proofs in containers came to.
+/// What a release was tried by.
+pub(crate) struct Tried {
+    /// By its wheels' own tests, in containers.
     pub(crate) proofs: Proofs,
-    /// What pip and uv would install; absent when they were not asked.
+    /// By pip and uv before it went out.
     pub(crate) table: Option<TableReport>,
-    /// The same from where the release is by now.
-    pub(crate) after: Option<TableReport>,
+    /// By the same where it stands, and how many wheels were yanked for it.
+    pub(crate) after: Option<(TableReport, usize)>,
+}
+
+impl Tried {
+    /// By proofs, and by nothing else yet.
+    pub(crate) fn by(proofs: Proofs) -> Self {
+        Self {
+            proofs,
+            table: None,
+            after: None,
+        }
+    }
 }
 
 /// Why the Hub is waited for.
 pub(crate) fn notice(notice: &HubNotice) {
-    match notice {
-        HubNotice::Waiting {
-            doing,
-            reason,
-            attempt,
-            wait,
-        } => eprintln!(
-            "  {doing}: {reason}; attempt {attempt} in {} s",
-            wait.as_secs_f32().ceil()
-        ),
-        _ => {}
+    if let HubNotice::Waiting {
+        doing,
+        reason,
+        attempt,
+        wait,
+    } = notice
+    {
+        let seconds = wait.as_secs_f32().ceil();
+        eprintln!("  {doing}: {reason}; attempt {attempt} in {seconds} s");
     }
 }
 
@@ -61,42 +69,6 @@ pub(crate) fn no_variants(without: &[(WheelName, NoVariant)]) {
     for (name, reason) in without {
         eprintln!("  no variant of {name}: {reason}");
     }
-}
-
-/// A row of the install table that has ended; those that pass are only counted.
-pub(crate) fn table_row(row: &RowReport, count: usize) {
-    if row.result() != "pass" {
-        eprintln!("  | {} (one of {count} rows)", row.sentence());
-    }
-}
-
-/// The wheels that were taken back.
-pub(crate) fn yanked(revised: &Revised) {
-    eprintln!(
-        "yanked: {} has release {} by now",
-        revised.place, revised.revision.catalog.release
-    );
-}
-
-fn table_text(what: &str, report: Option<&TableReport>) -> Result<(), OutputError> {
-    let Some(report) = report else {
-        return data(&format!("{what}: not asked (--without-install-table)"));
-    };
-    let (wrong, open) = (report.wrong().count(), report.not_checked().count());
-    let left_out = match report.left_out {
-        0 => String::new(),
-        count => format!(", {count} more rows left out"),
-    };
-    data(&format!(
-        "{what}: {} rows by {}: {} as expected, {wrong} wrong, {open} not checked{left_out}",
-        report.rows.len(),
-        installers(),
-        report.rows.len() - wrong - open
-    ))?;
-    for row in report.wrong().chain(report.not_checked()) {
-        data(&format!("  {:11}  {}", row.result(), row.sentence()))?;
-    }
-    Ok(())
 }
 
 /// A line of a proof's output.
@@ -140,7 +112,7 @@ pub(crate) fn published(
     draft: &Draft,
     to: &str,
     published: &Published,
-    checks: &Checks,
+    tried: &Tried,
 ) -> Result<(), OutputError> {
     for ready in draft.wheels() {
         data(&format!(
@@ -164,11 +136,7 @@ pub(crate) fn published(
             published.deleted
         ))?;
     }
-    prove_texts(&checks.proofs)?;
-    table_text("install table", checks.table.as_ref())?;
-    if let Some(after) = &checks.after {
-        table_text("install table on the place itself", Some(after))?;
-    }
+    tried_texts(tried)?;
     data(
         "\nto use them (torch stands there so that pip does not change yours; write its version):",
     )?;
@@ -196,18 +164,12 @@ pub(crate) fn plan(
     draft: &Draft,
     to: &str,
     missing: &BTreeSet<String>,
-    checks: &Checks,
+    tried: &Tried,
+    refusal: Option<ExitCode>,
 ) -> Result<(), OutputError> {
-    prove_texts(&checks.proofs)?;
-    table_text("install table", checks.table.as_ref())?;
-    let mut receipts = checks.proofs.iter().flat_map(|(_, receipts)| receipts);
-    if !receipts.all(Receipt::holds) {
-        return data("nothing was published: a proof failed");
-    }
-    if !checks.table.as_ref().is_none_or(TableReport::holds) {
-        return data(
-            "nothing was published: installers do not take it as they should, or could not be asked",
-        );
+    tried_texts(tried)?;
+    if refusal.is_some() {
+        return data("nothing was published: see above");
     }
     if draft.is_there() {
         return data(&format!("{to} has all of it: nothing to do"));
@@ -234,6 +196,20 @@ pub(crate) fn plan(
         data(&format!("  delete {path}"))?;
     }
     data("nothing was changed: it is a dry run")
+}
+
+fn tried_texts(tried: &Tried) -> Result<(), OutputError> {
+    prove_texts(&tried.proofs)?;
+    install_table::human(tried.table.as_ref(), "install table")?;
+    if let Some((after, yanked)) = &tried.after {
+        install_table::human(Some(after), "install table at its place")?;
+        if *yanked > 0 {
+            data(&format!(
+                "yanked {yanked} wheels: `wheelfarm yank --undo` takes it back"
+            ))?;
+        }
+    }
+    Ok(())
 }
 
 fn prove_texts(proofs: &Proofs) -> Result<(), OutputError> {
@@ -292,7 +268,7 @@ pub(crate) fn json(
     draft: &Draft,
     to: &str,
     published: &Published,
-    checks: &Checks,
+    tried: &Tried,
 ) -> Result<(), OutputError> {
     let brought = &published.brought;
     let text = json!({
@@ -308,9 +284,10 @@ pub(crate) fn json(
         "sent_bytes": brought.sent_bytes,
         "written": published.written,
         "deleted": published.deleted,
-        "proofs": proofs_json(&checks.proofs),
-        "install_table": checks.table.as_ref().map(TableReport::to_json),
-        "install_table_after": checks.after.as_ref().map(TableReport::to_json),
+        "install_table": install_table::json(tried.table.as_ref()),
+        "install_table_after": install_table::json(tried.after.as_ref().map(|(after, _)| after)),
+        "yanked": tried.after.as_ref().map_or(0, |(_, yanked)| *yanked),
+        "proofs": proofs_json(&tried.proofs),
     });
     data(&format!("{text:#}"))
 }
@@ -320,7 +297,7 @@ pub(crate) fn plan_json(
     draft: &Draft,
     to: &str,
     missing: &BTreeSet<String>,
-    checks: &Checks,
+    tried: &Tried,
 ) -> Result<(), OutputError> {
     let change = draft.change();
     let is_there = draft.is_there();
@@ -335,9 +312,10 @@ pub(crate) fn plan_json(
         "bring": missing,
         "write": written,
         "delete": change.delete,
-        "proofs": proofs_json(&checks.proofs),
-        "install_table": checks.table.as_ref().map(TableReport::to_json),
-        "install_table_after": checks.after.as_ref().map(TableReport::to_json),
+        "install_table": install_table::json(tried.table.as_ref()),
+        "install_table_after": install_table::json(tried.after.as_ref().map(|(after, _)| after)),
+        "yanked": tried.after.as_ref().map_or(0, |(_, yanked)| *yanked),
+        "proofs": proofs_json(&tried.proofs),
     });
     data(&format!("{text:#}"))
 }

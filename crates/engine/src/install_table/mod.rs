@@ -195,7 +195,6 @@ impl TableReport {
 
 /// The table could not be run: of the release that says nothing.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum TableError {
     /// There is no Python that can be used.
     #[error("failed to run `{python}`: {why}")]

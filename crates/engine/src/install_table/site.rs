@@ -35,7 +35,7 @@ pub enum Source {
     /// A file of this machine.
     Disk(Utf8PathBuf),
     /// A content that is at hand.
-    Memory(Bytes),
+    Memory(Vec<u8>),
     /// Where it is published already.
     Address(String),
 }

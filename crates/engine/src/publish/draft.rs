@@ -199,6 +199,11 @@ impl Draft {
         self.track
     }
 
+    /// The state of the shelf that it is made on.
+    pub fn head(&self) -> &Head {
+        &self.read.head
+    }
+
     /// The number that the release would have.
     pub fn release(&self) -> u64 {
         self.catalog.release

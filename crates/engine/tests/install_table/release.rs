@@ -128,7 +128,7 @@ impl Release {
 
     pub(crate) fn files(&self) -> impl Fn(&str) -> Option<Source> + Send + Sync + 'static {
         let files = Arc::clone(&self.files);
-        move |path| Some(Source::Memory(files.get(path)?.clone().into()))
+        move |path| Some(Source::Memory(files.get(path)?.clone()))
     }
 }
 
