@@ -41,7 +41,10 @@ impl Tables {
         let index = selected.plan.jobs.first();
         let index = index.map(|job| job.environment().package_index.parse());
         let index = index.transpose().map_err(Failure::bad_input)?;
-        let fetcher = Fetcher::new(cache_folder(args.table.cache.as_ref()), FetchOptions::default());
+        let fetcher = Fetcher::new(
+            cache_folder(args.table.cache.as_ref()),
+            FetchOptions::default(),
+        );
         let options = TableOptions {
             fetcher: fetcher.map_err(Failure::infrastructure)?,
             index: index.unwrap_or_default(),

@@ -119,8 +119,9 @@ async fn publish_until<S: Shelf>(
     if args.prove {
         proofs = prove::prove(selected, &mut draft, &to, stop.clone(), args.format).await?;
     }
-    let receipts = proofs.iter().flat_map(|(_, receipts)| receipts);
-    let mut refusal = (!receipts.clone().all(Receipt::holds)).then_some(ExitCode::JobFailed);
+    let mut receipts = proofs.iter().flat_map(|(_, receipts)| receipts);
+    let all_hold = receipts.all(Receipt::holds);
+    let mut refusal = (!all_hold).then_some(ExitCode::JobFailed);
     let tables = Tables::of(selected, args, stop)?;
     let mut tried = Tried::by(proofs);
     if let (Some(tables), true) = (&tables, refusal.is_none() && !draft.is_there()) {

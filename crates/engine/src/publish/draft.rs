@@ -171,11 +171,6 @@ impl Draft {
         }
     }
 
-    /// The state of the shelf that it is made on.
-    pub fn head(&self) -> &Head {
-        &self.read.head
-    }
-
     /// The wheels of this publication.
     pub fn wheels(&self) -> &[ReadyWheel] {
         &self.wheels
