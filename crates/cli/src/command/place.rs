@@ -23,7 +23,10 @@ pub(super) async fn open(
     (address, create): (Address, Option<Visibility>),
     format: Format,
 ) -> Result<AnyShelf, Failure> {
-    match Place::parse(place).map_err(Failure::bad_input)? {
+    let named = Place::parse(place).map_err(|error| {
+        Failure::bad_input(error).with_hint("name a folder, or a repository as `hf://OWNER/NAME`")
+    })?;
+    match named {
         Place::Folder(folder) => {
             if let Some(space) = &hub.index_space {
                 let error =
