@@ -29,7 +29,8 @@ mod tests {
         let command = command("true");
         let removed: Vec<_> = command
             .get_envs()
-            .filter_map(|(name, value)| value.is_none().then(|| name.to_str().unwrap()))
+            .filter(|(_, value)| value.is_none())
+            .map(|(name, _)| name.to_str().unwrap())
             .collect();
         let mut wanted = VARIABLES.to_vec();
         wanted.sort_unstable();

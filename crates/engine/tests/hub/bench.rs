@@ -118,9 +118,9 @@ impl Wheels {
         self.blobs.push(blob(beside, ".metadata"));
     }
 
-    /// The wheels without what stands beside them.
+    /// The wheels without what stands beside them, each behind its wheel.
     pub(crate) fn wheels(&self) -> impl Iterator<Item = &Blob> {
-        self.blobs.iter().filter(|blob| blob.path.ends_with(".whl"))
+        self.blobs.iter().step_by(2)
     }
 
     /// Their length together.

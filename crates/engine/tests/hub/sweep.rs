@@ -158,12 +158,7 @@ impl Sweep {
                 Err(error) => {
                     tally.failed += 1;
                     assert!(!error.is_refusal(), "{told}: {error}");
-                    tally.errors.insert(
-                        format!("{}: {told}", kind(&error))
-                            .chars()
-                            .take(160)
-                            .collect(),
-                    );
+                    tally.errors.insert(kind(&error));
                     let again = publish(&shelf(&hub, 1).await, &self.wheels).await;
                     if let Err(error) = again {
                         panic!("{told}: the second run failed: {error:?}");

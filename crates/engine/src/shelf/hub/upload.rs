@@ -10,7 +10,7 @@ use super::api::{Branch, Mode, Offered, SAMPLE_BYTES};
 use super::attributes;
 use super::blob_id::Held;
 use super::calls::HubNotice;
-use super::commit::{Draft, Line};
+use super::commit::{Draft, LOOKS, Line};
 use super::error::HubError;
 use super::lfs::{Offer, Told, Upload, Way};
 use super::shelf::{HubShelf, MAIN, WHEELS};
@@ -95,9 +95,21 @@ impl HubShelf {
 
     /// Checks that a commit that was just made has all of `blobs`, wheels as LFS.
     async fn check_brought(&self, commit: &str, blobs: &[Blob]) -> Result<(), HubError> {
-        let missing = self.missing(commit, blobs).await?;
-        let Some(blob) = missing.first() else {
-            return Ok(());
+        let mut attempt = 1;
+        let blob = loop {
+            match self.missing(commit, blobs).await {
+                Ok(missing) if missing.is_empty() => return Ok(()),
+                Ok(missing) if attempt == LOOKS => break missing[0],
+                Err(error @ HubError::Refused { status: 404, .. }) if attempt == LOOKS => {
+                    return Err(error);
+                }
+                Ok(_) | Err(HubError::Refused { status: 404, .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let reason = "the Hub does not say yet what was sent";
+            let doing = "check the commit";
+            self.api.calls.pause(doing, reason, attempt, None).await;
+            attempt += 1;
         };
         match self.api.path_info(commit, &blob.path).await? {
             Some(_) => Err(HubError::NotLfs {
@@ -457,7 +469,7 @@ pub(super) fn objects_of<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<Ob
 
 /// Whether a path must be LFS.
 pub(super) fn is_wheel(path: &str) -> bool {
-    path.ends_with(".whl")
+    path.strip_suffix(".whl").is_some()
 }
 
 /// The bytes of a small blob, which must be those that were recorded.

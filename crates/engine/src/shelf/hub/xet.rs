@@ -186,14 +186,17 @@ impl Api {
     /// What hf-hub's error means. Its texts have addresses in them, and an answer's whole body.
     fn of_library(&self, library: &HFError) -> XetError {
         let doing = "upload";
-        let context = match library {
-            HFError::AuthRequired { context }
-            | HFError::Forbidden { context }
-            | HFError::Http { context }
-            | HFError::Conflict { context }
-            | HFError::RateLimited { context, .. } => Some(context),
-            HFError::RepoNotFound { context, .. } => context.as_ref(),
-            _ => None,
+        let context = if let HFError::AuthRequired { context }
+        | HFError::Forbidden { context }
+        | HFError::Http { context }
+        | HFError::Conflict { context }
+        | HFError::RateLimited { context, .. } = library
+        {
+            Some(context)
+        } else if let HFError::RepoNotFound { context, .. } = library {
+            context.as_ref()
+        } else {
+            None
         };
         let said = |text: &str| {
             let text = match &self.token {
