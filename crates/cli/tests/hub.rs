@@ -217,7 +217,7 @@ fn the_token_is_in_no_word_and_no_file_of_a_publication() {
         said.push(lab.bytes(path));
     }
     let traced: usize = said.iter().map(Vec::len).sum();
-    assert!(traced > 100_000, "the log was written: {traced} bytes");
+    assert!(traced > 20_000, "the log was written: {traced} bytes");
     for text in said {
         let text = String::from_utf8_lossy(&text);
         for token in [WRITE_TOKEN, "hf_nobodyknowsthisone"] {
