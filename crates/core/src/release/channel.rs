@@ -63,6 +63,11 @@ impl Channel {
         self.torch
     }
 
+    /// The variant of its wheels, if they are of one.
+    pub fn variant(&self) -> Option<&VariantName> {
+        self.variant.as_ref()
+    }
+
     /// The local version of its compiled wheels: `cu130torch2.11`, `cu130torch2.11.avx512`.
     pub fn local_version(&self) -> LocalVersion {
         let variant = match &self.variant {

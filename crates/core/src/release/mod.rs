@@ -26,6 +26,7 @@ mod index;
 pub mod install;
 pub mod links;
 mod lists;
+pub mod resolve;
 pub mod wheel_page;
 
 use std::cmp::Ordering;

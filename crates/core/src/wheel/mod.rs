@@ -20,6 +20,7 @@ pub mod requirement;
 mod rewrite;
 pub(crate) mod stable_abi;
 mod survey;
+pub mod tags;
 pub mod version;
 pub(crate) mod wheel_file;
 

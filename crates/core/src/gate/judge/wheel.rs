@@ -203,33 +203,11 @@ fn python_asked(
     findings: &mut Vec<Finding>,
 ) {
     let wanted = contract.python.tag();
-    let mut pythons = name.python_tags().iter();
-    let fits = |python: &String| {
-        let mut abis = name.abi_tags().iter();
-        abis.any(|abi| installs(&wanted, python, abi))
-    };
-    if !pythons.any(fits) {
+    if crate::wheel::tags::python_rank(contract.python, name).is_none() {
         let (pythons, abis) = (name.python_tags().join("."), name.abi_tags().join("."));
         let seen = format!("is for {pythons}-{abis}");
         let finding = Finding::new(Rule::AbiPython, &*report.file_name, seen);
         findings.push(finding.expected(wanted));
-    }
-}
-
-/// Whether the Python whose ABI is `wanted` takes a wheel of these tags: what `packaging.tags` lists
-/// (<https://packaging.python.org/specifications/platform-compatibility-tags/>).
-fn installs(wanted: &str, python: &str, abi: &str) -> bool {
-    // The free-threaded build has an ABI of its own, and no stable one: `cp313-cp313t`.
-    let own = wanted.trim_end_matches('t');
-    let is_no_newer = |prefix: &str| {
-        let minor = |tag: &str, prefix| tag.strip_prefix(prefix)?.parse::<u32>().ok();
-        let least = minor(python, prefix).zip(minor(own, "cp3"));
-        least.is_some_and(|(least, minor)| least <= minor)
-    };
-    match abi {
-        "abi3" => wanted == own && is_no_newer("cp3"),
-        "none" => python == own || python == "py3" || is_no_newer("py3"),
-        abi => python == own && abi == wanted,
     }
 }
 
@@ -376,26 +354,6 @@ mod tests {
             plain(),
             &["error abi/python"],
         );
-    }
-
-    #[test]
-    fn tags_are_those_that_the_python_takes() {
-        for (wanted, python, abi, is_taken) in [
-            ("cp311", "cp311", "cp311", true),
-            ("cp311", "cp38", "abi3", true),
-            ("cp311", "cp312", "abi3", false),
-            ("cp311", "cp310", "none", false),
-            ("cp311", "py310", "none", true),
-            ("cp311", "py312", "none", false),
-            ("cp311", "py2", "none", false),
-            ("cp313t", "cp313", "cp313t", true),
-            ("cp313t", "cp313", "cp313", false),
-            ("cp313t", "cp39", "abi3", false),
-            ("cp313", "cp313", "cp313t", false),
-        ] {
-            let res = super::installs(wanted, python, abi);
-            assert_eq!(res, is_taken, "{python}-{abi} on {wanted}");
-        }
     }
 
     #[test]
