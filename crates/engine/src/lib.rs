@@ -15,6 +15,7 @@ pub mod patch_files;
 pub mod prove;
 pub mod publish;
 pub mod remote;
+pub mod resolve;
 pub mod run;
 pub mod scaffold;
 pub mod shelf;

@@ -10,6 +10,7 @@ mod patch;
 mod plan;
 mod prove;
 mod publish;
+mod resolve;
 mod verify;
 mod watch;
 
@@ -37,6 +38,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Explain(args) => explain::run(&args),
         Command::Patch(args) => patch::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Resolve(args) => resolve::run(&args),
         Command::Init(args) => init::run(&args),
     }
 }

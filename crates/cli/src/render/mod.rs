@@ -13,6 +13,7 @@ pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod prove;
 pub(crate) mod publish;
+pub(crate) mod resolve;
 pub(crate) mod summary;
 pub(crate) mod verify;
 pub(crate) mod watch;

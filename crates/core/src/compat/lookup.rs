@@ -123,6 +123,12 @@ pub fn newest_release_of(minor: TorchMinor) -> Option<TorchVersion> {
     TABLE.torch.get(&minor)?.releases.iter().max().copied()
 }
 
+/// The last release of every minor version of torch that is known.
+pub fn known_torches() -> impl Iterator<Item = TorchVersion> {
+    let rows = TABLE.torch.values();
+    rows.filter_map(|row| row.releases.iter().max().copied())
+}
+
 /// The CUDA that PyPI's own torch of a minor version is built with; nothing where that is not known.
 pub fn cuda_on_pypi(minor: TorchMinor) -> Option<CudaVersion> {
     Some(TABLE.torch.get(&minor)?.pypi_cuda)

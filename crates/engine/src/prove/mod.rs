@@ -6,7 +6,7 @@
 pub mod container;
 pub mod error;
 pub mod machine;
-mod process;
+pub(crate) mod process;
 pub mod receipt;
 mod workshop;
 

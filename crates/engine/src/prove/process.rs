@@ -32,7 +32,7 @@ const KEPT: [&str; 5] = [
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The environment of a program whose home is `home`.
-pub(super) fn clean_environment(
+pub(crate) fn clean_environment(
     inherited: &[(OsString, OsString)],
     home: &Utf8Path,
 ) -> BTreeMap<OsString, OsString> {
@@ -55,20 +55,20 @@ pub(super) fn clean_environment(
 
 /// A program to run.
 #[derive(Debug)]
-pub(super) struct Program<'a> {
+pub(crate) struct Program<'a> {
     /// Its name or path.
-    pub(super) name: &'a Utf8Path,
+    pub(crate) name: &'a Utf8Path,
     /// What it is told.
-    pub(super) args: Vec<&'a str>,
+    pub(crate) args: Vec<&'a str>,
     /// All of its environment.
-    pub(super) environment: BTreeMap<OsString, OsString>,
+    pub(crate) environment: BTreeMap<OsString, OsString>,
     /// Where it runs.
-    pub(super) folder: &'a Utf8Path,
+    pub(crate) folder: &'a Utf8Path,
 }
 
 /// How a program ended.
 #[derive(Debug)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     /// By itself.
     Exited(ExitStatus),
     /// It was killed at its time limit.
@@ -79,7 +79,7 @@ pub(super) enum Ending {
 
 /// Which stream a line came on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     /// Standard output.
     Output,
     /// Standard error.
@@ -87,7 +87,7 @@ pub(super) enum Stream {
 }
 
 /// Runs `program` to its end, and ends what it started with it. Lines are cut at 16 KiB.
-pub(super) async fn run(
+pub(crate) async fn run(
     program: &Program<'_>,
     limit: Duration,
     stop: &CancellationToken,

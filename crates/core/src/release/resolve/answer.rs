@@ -7,7 +7,7 @@ use super::choice::{self, Fitting, Rank};
 use super::job::{self, Job};
 use super::lines::{self, Lines};
 use super::question::{Asked, Question};
-use super::rules::{self, Miss};
+use super::rules::{self, Miss, Rule};
 use crate::release::catalog::{Catalog, CatalogWheel};
 use crate::release::links::Links;
 use crate::wheel::tags::{self, LibcNeed};
@@ -63,7 +63,7 @@ pub struct Answer<'a> {
     /// What the question leaves open and the wheel that is the answer does not; it is taken to be as
     /// the wheel wants it.
     pub assumed: BTreeSet<Asked>,
-    /// The nearest wheel of a later version than the answer's.
+    /// The nearest wheel of a later version than the answer's, which the environment keeps from being it.
     pub newer: Option<NearMiss<'a>>,
 }
 
@@ -85,7 +85,9 @@ pub fn resolve<'a>(catalog: &'a Catalog, question: &Question, links: &Links) -> 
     let (chosen, give) = choice::choose(fitting, question);
     let newer = chosen.first().and_then(|best| {
         let best = Rank::of(best.wheel, question);
-        let is_later = |miss: &&NearMiss<'_>| best.is_older_than(&Rank::of(miss.wheel, question));
+        let is_later = |miss: &&NearMiss<'_>| {
+            is_for_everybody(miss) && best.is_older_than(&Rank::of(miss.wheel, question))
+        };
         misses.iter().find(is_later).cloned()
     });
     let candidate = |one: Fitting<'a>| Candidate {
@@ -115,6 +117,12 @@ pub fn resolve<'a>(catalog: &'a Catalog, question: &Question, links: &Links) -> 
         assumed,
         newer,
     }
+}
+
+/// Whether nothing but the environment keeps the wheel from being the answer.
+fn is_for_everybody(miss: &NearMiss<'_>) -> bool {
+    let mut all = [&miss.reason].into_iter().chain(&miss.more);
+    !all.any(|miss| matches!(miss.rule, Rule::Version | Rule::Variant | Rule::Track))
 }
 
 fn near_miss(wheel: &CatalogWheel, mut broken: Vec<Miss>) -> NearMiss<'_> {

@@ -7,6 +7,7 @@ use pep440_rs::Version;
 
 use super::question::{Asked, Cuda, PythonAsked, Question, TorchGiven};
 use super::rules::{self, Judgement, Word};
+use crate::compat;
 use crate::release::catalog::CatalogWheel;
 use crate::wheel::name::WheelName;
 use crate::wheel::tags::{self, LibcNeed, PythonRank};
@@ -160,11 +161,13 @@ impl Scope {
         let pythons = minors
             .flat_map(|minor| [format!("3.{minor}"), format!("3.{minor}t")])
             .filter_map(|text| text.parse().ok());
-        // The torches that the shelf knows of: one that it has never heard of is not asked about.
-        let torches: BTreeSet<&str> = fitting
+        // Those that wheels were built against, and those that are known: a wheel that is not tied to
+        // one may be the only one for another.
+        let built = fitting
             .iter()
-            .map(|one| one.wheel.built_against.torch.as_str())
-            .collect();
+            .map(|one| one.wheel.built_against.torch.clone());
+        let known = compat::known_torches().map(|torch| torch.to_string());
+        let torches: BTreeSet<String> = built.chain(known).collect();
         Self {
             pythons: match question.python {
                 Some(_) => Vec::new(),

@@ -96,7 +96,9 @@ impl Facts {
         };
         self.torch_from(version);
         self.cuda = match cuda {
-            Some("cpu") => Some(Cuda::Without("cpu".to_owned())),
+            Some(build) if build == "cpu" || build.starts_with("rocm") => {
+                Some(Cuda::Without(build.to_owned()))
+            }
             // `13.0`, and in some builds of torch with a patch level.
             Some(text) => {
                 let mut parts = text.split('.');
@@ -178,6 +180,8 @@ mod tests {
             cuda(&[("\"12.8\"", "\"12.8.93\"")]).as_deref(),
             Some("12.8")
         );
+        let rocm = cuda(&[("\"12.8\"", "\"rocm6.4.43\"")]);
+        assert_eq!(rocm.as_deref(), Some("rocm6.4.43"));
         assert_eq!(cuda(&[("\"2.8.0+cu128\"", "null")]), None);
     }
 

@@ -1,5 +1,7 @@
 //! The job that would make the wheel that is missing, as a piece of a matrix.
 
+use std::collections::BTreeSet;
+
 use super::answer::NearMiss;
 use super::question::{Cuda, Libc, Question};
 use super::rules::Rule;
@@ -126,7 +128,17 @@ fn parts<'a>(misses: &[NearMiss<'_>], question: &'a Question) -> Result<Parts<'a
         format!("no job is proposed: no wheel of `{package}` is there to go by; give {flag}")
     };
     let version = version(misses, question);
-    let version = version.ok_or_else(|| not_told("its version: `--package NAME==VERSION`"))?;
+    let version = version.ok_or_else(|| {
+        let package = &question.package;
+        match near {
+            Some(_) => format!(
+                "no job is proposed: no version that `{}` admits is published; name one: \
+                 `--package {}==VERSION`",
+                package.versions, package.name
+            ),
+            None => not_told("its version: `--package NAME==VERSION`"),
+        }
+    })?;
     let cuda = match &question.cuda {
         Some(Cuda::Version(version)) => Some(*version),
         Some(Cuda::Without(build)) => {
@@ -181,18 +193,19 @@ fn version(misses: &[NearMiss<'_>], question: &Question) -> Option<PackageVersio
 }
 
 /// The archs of a wheel and those of the GPUs, where it is their code that it lacks.
-fn wanted_archs(
-    miss: &NearMiss<'_>,
-    gpus: &std::collections::BTreeSet<Capability>,
-) -> Option<String> {
+fn wanted_archs(miss: &NearMiss<'_>, gpus: &BTreeSet<Capability>) -> Option<String> {
     let lacks = [&miss.reason].into_iter().chain(&miss.more);
     lacks.into_iter().find(|miss| miss.rule == Rule::Gpu)?;
     let built = miss.wheel.archs.as_deref()?.split_whitespace();
     let built = ArchList::new(built.filter_map(|target| target.parse().ok()))?;
-    let mut archs: Vec<String> = built.iter().map(|target| target.to_string()).collect();
-    let own = gpus.iter().map(ToString::to_string);
-    archs.extend(own.filter(|own| !built.iter().any(|target| target.arch.to_string() == *own)));
-    let quoted: Vec<String> = archs.iter().map(|arch| format!("\"{arch}\"")).collect();
+    let is_built = |gpu: &&Capability| {
+        let mut targets = built.iter();
+        targets.any(|target| Capability::of_arch(target.arch) == **gpu)
+    };
+    let own = gpus.iter().filter(|gpu| !is_built(gpu));
+    let own = own.filter_map(|gpu| gpu.to_string().parse().ok());
+    let archs = ArchList::new(built.iter().chain(own))?;
+    let quoted: Vec<String> = archs.iter().map(|target| format!("\"{target}\"")).collect();
     Some(quoted.join(", "))
 }
 

@@ -18,7 +18,8 @@ pub struct Lines {
     pub pip: String,
     /// The same for a file in which every line has a digest (`pip install --require-hashes`).
     pub pip_hashed: String,
-    /// The parts of a `pyproject.toml` that uv reads.
+    /// The parts of a `pyproject.toml` that uv reads. It refuses an address with a digest there, and
+    /// notes in `uv.lock` the digest of what it found.
     pub uv: String,
 }
 
@@ -47,7 +48,8 @@ pub(super) fn lines(wheel: &CatalogWheel, question: &Question, links: &Links) ->
         pip_hashed: format!("{project} @ {url} \\\n    --hash=sha256:{sha256}"),
         uv: format!(
             "[project]\ndependencies = [\n{}]\n\n\
-             [tool.uv.sources]\n{project} = {{ url = \"{url}#sha256={sha256}\" }}",
+             # uv.lock has to say sha256:{sha256}\n\
+             [tool.uv.sources]\n{project} = {{ url = \"{url}\" }}",
             dependencies.concat()
         ),
         url,

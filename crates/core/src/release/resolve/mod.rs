@@ -10,6 +10,7 @@ mod gpu;
 mod job;
 mod lines;
 mod lock;
+mod place;
 mod question;
 mod read;
 mod rules;
@@ -21,6 +22,7 @@ pub use facts::{Facts, FactsError};
 pub use job::{Job, JobSnippet};
 pub use lines::Lines;
 pub use lock::{LockError, read_lock};
+pub use place::{CatalogPlace, PlaceError};
 pub use question::{
     Asked, Cuda, Libc, PackageWish, PythonAsked, Question, QuestionError, TorchGiven,
 };

@@ -2,10 +2,13 @@
 //!
 //! What a lock file leaves open stays open, and a note says why.
 
+mod marker;
+
 use std::collections::BTreeSet;
 
 use toml::{Table, Value};
 
+use self::marker::Known;
 use super::facts::Facts;
 use super::question::{Cuda, PythonAsked};
 use crate::compat;
@@ -18,13 +21,14 @@ use crate::wheel::name::WheelName;
 #[non_exhaustive]
 pub enum LockError {
     /// It is not TOML.
-    #[error("failed to read `{name}` as TOML")]
+    #[error("failed to read `{name}` as TOML: line {line}: {what}")]
     NotToml {
         /// The file.
         name: String,
-        /// Where and why.
-        #[source]
-        source: Box<toml::de::Error>,
+        /// The line.
+        line: usize,
+        /// What is wrong there.
+        what: String,
     },
     /// It is TOML of another kind.
     #[error("`{name}` is no lock file of uv or Poetry, and none by PEP 751")]
@@ -62,8 +66,9 @@ struct Pin {
     markers: Vec<String>,
 }
 
-/// Reads the lock file `name` with that text.
-pub fn read_lock(name: &str, text: &str) -> Result<Facts, LockError> {
+/// Reads the lock file `name` with that text, for Linux and the machine, if that is known.
+pub fn read_lock(name: &str, text: &str, machine: Option<&str>) -> Result<Facts, LockError> {
+    let known = Known { machine };
     let last = name.rsplit('/').next().unwrap_or(name);
     let is_from = |line: &str| line.trim_start().to_ascii_uppercase().starts_with("FROM ");
     if last.contains("ockerfile") || text.lines().any(is_from) {
@@ -73,19 +78,28 @@ pub fn read_lock(name: &str, text: &str) -> Result<Facts, LockError> {
     // What has neither ending is a list of requirements, whatever its name.
     let ending = last.rsplit('.').next().unwrap_or_default();
     if ending != "toml" && ending != "lock" {
-        return Ok(requirements(text));
+        return Ok(requirements(text, known));
     }
-    let table: Table = text.parse().map_err(|source| LockError::NotToml {
-        name: name.to_owned(),
-        source: Box::new(source),
+    let table: Table = text.parse().map_err(|error: toml::de::Error| {
+        let before = text.get(..error.span().map_or(0, |span| span.start));
+        LockError::NotToml {
+            name: name.to_owned(),
+            line: before.unwrap_or_default().matches('\n').count() + 1,
+            what: error
+                .message()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        }
     })?;
     let metadata = table.get("metadata");
     if table.contains_key("lock-version") && table.contains_key("packages") {
-        Ok(pylock(&table))
+        Ok(pylock(&table, known))
     } else if let Some(metadata) = metadata.filter(|value| value.get("lock-version").is_some()) {
-        Ok(poetry(&table, metadata))
+        Ok(poetry(&table, metadata, known))
     } else if table.get("version").is_some_and(Value::is_integer) {
-        Ok(uv(&table))
+        Ok(uv(&table, known))
     } else {
         let name = name.to_owned();
         Err(LockError::Unknown { name })
@@ -109,7 +123,7 @@ fn torches<'a>(table: &'a Table, key: &str) -> impl Iterator<Item = &'a Value> {
     list.filter(|one| text_of(one, "name") == Some("torch"))
 }
 
-fn uv(table: &Table) -> Facts {
+fn uv(table: &Table, known: Known<'_>) -> Facts {
     let pins = torches(table, "package").map(|package| {
         let source = package.get("source");
         let from = |key| source.and_then(|source| text_of(source, key));
@@ -124,10 +138,10 @@ fn uv(table: &Table) -> Facts {
         }
     });
     let python = table.get("requires-python").and_then(Value::as_str);
-    facts(&pins.collect::<Vec<_>>(), python)
+    facts(&pins.collect::<Vec<_>>(), python, known)
 }
 
-fn pylock(table: &Table) -> Facts {
+fn pylock(table: &Table, known: Known<'_>) -> Facts {
     let pins = torches(table, "packages").map(|package| {
         let wheels = package.get("wheels").and_then(Value::as_array);
         let wheels = wheels.into_iter().flatten();
@@ -143,10 +157,10 @@ fn pylock(table: &Table) -> Facts {
         }
     });
     let python = table.get("requires-python").and_then(Value::as_str);
-    facts(&pins.collect::<Vec<_>>(), python)
+    facts(&pins.collect::<Vec<_>>(), python, known)
 }
 
-fn poetry(table: &Table, metadata: &Value) -> Facts {
+fn poetry(table: &Table, metadata: &Value, known: Known<'_>) -> Facts {
     let pins = torches(table, "package").map(|package| {
         let source = package.get("source").and_then(|one| text_of(one, "url"));
         let markers = package.get("markers");
@@ -163,11 +177,12 @@ fn poetry(table: &Table, metadata: &Value) -> Facts {
     facts(
         &pins.collect::<Vec<_>>(),
         text_of(metadata, "python-versions"),
+        known,
     )
 }
 
 /// A list of requirements, as pip-compile and `uv pip compile` write it.
-fn requirements(text: &str) -> Facts {
+fn requirements(text: &str, known: Known<'_>) -> Facts {
     let mut indexes = Vec::new();
     let mut pins = Vec::new();
     let mut has_loose_torch = false;
@@ -227,7 +242,7 @@ fn requirements(text: &str) -> Facts {
         pin.sources.clone_from(&indexes);
     }
     let is_pinned = !pins.is_empty();
-    let mut facts = facts(&pins, None);
+    let mut facts = facts(&pins, None, known);
     if has_loose_torch && !is_pinned {
         facts.notes = vec!["it requires torch without pinning it: give --torch".to_owned()];
     }
@@ -267,9 +282,12 @@ fn wheel_at(url: &str) -> Option<WheelName> {
 }
 
 /// Puts together what the pins of torch and the range of Pythons tell.
-fn facts(pins: &[Pin], requires_python: Option<&str>) -> Facts {
+fn facts(pins: &[Pin], requires_python: Option<&str>, known: Known<'_>) -> Facts {
     let mut facts = Facts::default();
-    let here: Vec<&Pin> = pins.iter().filter(|pin| !is_elsewhere(pin)).collect();
+    let here: Vec<&Pin> = pins
+        .iter()
+        .filter(|pin| !is_elsewhere(pin, known))
+        .collect();
     let versions: BTreeSet<&str> = here.iter().map(|pin| pin.version.as_str()).collect();
     let versions: Vec<&str> = versions.into_iter().collect();
     match versions.as_slice() {
@@ -356,27 +374,10 @@ fn set_python(facts: &mut Facts, range: &str) {
     }
 }
 
-/// Whether a pin is for other systems alone: every condition that it stands under names one.
-fn is_elsewhere(pin: &Pin) -> bool {
-    let names_another = |condition: &str| {
-        let plain: String = condition
-            .chars()
-            .filter(|c| !c.is_whitespace())
-            .map(|c| if c == '"' { '\'' } else { c })
-            .collect();
-        [
-            "sys_platform=='darwin'",
-            "sys_platform=='win32'",
-            "platform_system=='Darwin'",
-            "platform_system=='Windows'",
-            "sys_platform!='linux'",
-            "platform_system!='Linux'",
-        ]
-        .iter()
-        .any(|other| plain.contains(other))
-    };
-    let is_elsewhere = |marker: &String| marker.split(" or ").all(names_another);
-    !pin.markers.is_empty() && pin.markers.iter().all(is_elsewhere)
+/// Whether a pin is for other systems alone: every condition that it stands under rules this one out.
+fn is_elsewhere(pin: &Pin, known: Known<'_>) -> bool {
+    let rules_out = |one: &String| marker::rules_out(one, known);
+    !pin.markers.is_empty() && pin.markers.iter().all(rules_out)
 }
 
 #[cfg(test)]
@@ -384,7 +385,7 @@ mod tests {
     use super::*;
 
     fn told(name: &str, text: &str) -> String {
-        match read_lock(name, text) {
+        match read_lock(name, text, None) {
             Err(error) => format!("{error}\n  hint: {}", error.hint()),
             Ok(facts) => {
                 let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
@@ -535,7 +536,7 @@ mod tests {
           hint: build it and name the image: `--image IMAGE`
         `pyproject.toml` is no lock file of uv or Poetry, and none by PEP 751
           hint: give a `uv.lock`, a `pylock.toml`, a `poetry.lock` or a requirements file with pins
-        failed to read `uv.lock` as TOML
+        failed to read `uv.lock` as TOML: line 1: extra `=`, expected nothing
           hint: give a `uv.lock`, a `pylock.toml`, a `poetry.lock` or a requirements file with pins
         ");
     }
