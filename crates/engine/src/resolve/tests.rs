@@ -95,7 +95,7 @@ async fn what_is_no_catalog_is_told_with_what_the_server_calls_it() {
 #[test]
 fn a_file_that_is_not_there_is_told() {
     let error = read_file(&"/nowhere/manifest.json".into(), &"x".parse().unwrap()).unwrap_err();
-    assert_eq!(error.to_string(), "failed to read `/nowhere/manifest.json`");
+    assert_eq!(error.to_string(), "failed to open `/nowhere/manifest.json`");
     assert!(error.hint().unwrap().contains("hf://OWNER/REPO"));
 }
 
