@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Patch(PatchArgs),
     /// Compare the matrix with what is out there, and propose what it lacks as a diff.
     Watch(WatchArgs),
+    /// Find the one wheel of a release that is right for an environment, and the line that installs it.
+    Resolve(ResolveArgs),
     /// Begin something new.
     Init(InitArgs),
 }
@@ -271,6 +273,96 @@ pub(crate) struct CompatArgs {
     /// that is not known.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
+}
+
+/// Exit codes: 0 there is one, 1 none fits, 2 the question is wrong, 3 the catalog, the engine or the
+/// network failed, 4 it may be one of several, or the catalog does not tell.
+#[derive(Debug, ClapArgs)]
+#[command(
+    group = ArgGroup::new("environment").args(["image", "lock", "here"]),
+    after_help = "Example, for a Dockerfile that starts from an image with torch:\n  wheelfarm resolve --package \
+                  flash-attn --image my/image --gpu \"RTX 5090\" \\\n      --from hf://OWNER/REPO --format dockerfile"
+)]
+pub(crate) struct ResolveArgs {
+    /// The package, with versions if not every one will do: `flash-attn`, `flash-attn==2.8.3`.
+    #[arg(long, value_name = "NAME[==VERSION]")]
+    pub(crate) package: String,
+    /// The release: its folder, its manifest.json, the address of either, or a repository on a Hub.
+    #[arg(long, value_name = "FOLDER|FILE|URL|hf://OWNER/REPO")]
+    pub(crate) from: String,
+    /// The Python: `3.11`, `3.11.7`, or `3.13t` for the free-threaded build.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) python: Option<String>,
+    /// The torch: `2.11`, `2.11.0`, `2.11.0+cu130`, or a nightly with its day.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) torch: Option<String>,
+    /// The CUDA that torch is built with: `13.0`, or `cpu`.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) cuda: Option<String>,
+    /// The GPU, by name (`RTX 5090`), compute capability (`12.0`), or `here` for those of this machine.
+    #[arg(long, value_name = "GPU")]
+    pub(crate) gpu: Option<String>,
+    /// The GPU's driver: `570.26`.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) driver: Option<String>,
+    /// The glibc: `2.35`; or `musl`.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) glibc: Option<String>,
+    /// The machine: `x86_64` or `aarch64`.
+    #[arg(long, value_name = "MACHINE")]
+    pub(crate) machine: Option<String>,
+    /// Take what is not given from this image, by running its Python without a network.
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    /// Take torch, CUDA and Python from a uv.lock, a pylock.toml, a poetry.lock or pinned requirements.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) lock: Option<Utf8PathBuf>,
+    /// Take what is not given from this machine and a Python of it; nothing is installed.
+    #[arg(
+        long,
+        value_name = "PYTHON",
+        num_args = 0..=1,
+        default_missing_value = "python3"
+    )]
+    pub(crate) here: Option<Utf8PathBuf>,
+    /// The track: what is for everybody, or what came of the last nights.
+    #[arg(long, value_enum, default_value_t = TrackArg::Stable)]
+    pub(crate) track: TrackArg,
+    /// The variant of the wheel; without it, wheels of none.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) variant: Option<String>,
+    /// Where a release in a folder is served, for the lines that are printed.
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+    /// The Hub that `hf://` is on.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HF_ENDPOINT",
+        default_value = "https://huggingface.co"
+    )]
+    pub(crate) endpoint: String,
+    /// With --format pip: the digest as an option, for files in which every line has one.
+    #[arg(long)]
+    pub(crate) require_hashes: bool,
+    /// How the answer is printed. With a format that is a line to paste, standard output stays empty
+    /// unless there is one wheel.
+    #[arg(long, value_enum, default_value_t = ResolveFormat::Human)]
+    pub(crate) format: ResolveFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResolveFormat {
+    /// For people: which wheel, why, and the line.
+    Human,
+    /// A `RUN` of a Dockerfile.
+    Dockerfile,
+    /// A line of a requirements file.
+    Pip,
+    /// The parts of a pyproject.toml that uv reads.
+    Uv,
+    /// Schema 1, sorted keys.
+    Json,
 }
 
 #[derive(Debug, ClapArgs)]

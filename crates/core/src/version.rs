@@ -3,9 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use pep440_rs::{Version, VersionSpecifiers};
+use pep440_rs::{Operator, Version, VersionSpecifiers};
 use serde::{Serialize, Serializer};
 
+use crate::wheel::name::WheelName;
 use crate::wheel::version::{TorchAbi, TorchMinor};
 
 /// The text is not a version of the kind asked for.
@@ -53,6 +54,11 @@ impl CudaVersion {
     /// The major version.
     pub fn major(self) -> u8 {
         self.major
+    }
+
+    /// Major and minor version.
+    pub fn parts(self) -> (u8, u8) {
+        (self.major, self.minor)
     }
 
     /// The CUDA of a tag as torch's indexes and local versions write it: `cu130`. The minor version
@@ -350,6 +356,36 @@ impl VersionRange {
     pub fn contains_some_python(&self, python: PythonVersion) -> bool {
         // CPython has not gone past 3.7.17 and 3.12.13: the 41 that are tried are more than enough.
         (0..=40).any(|patch| self.contains(&[3, python.minor.into(), patch]))
+    }
+
+    /// Whether that patch release of `python` lies in the range.
+    pub fn contains_python_patch(&self, python: PythonVersion, patch: u8) -> bool {
+        self.contains(&[3, python.minor.into(), patch.into()])
+    }
+
+    /// Whether the version of a wheel lies in the range, by its local part where the range has one
+    /// (PEP 440, "Version matching").
+    pub fn contains_wheel(&self, name: &WheelName) -> bool {
+        let version = name.full_version().parse::<Version>();
+        version.is_ok_and(|version| self.0.contains(&version))
+    }
+
+    /// Whether it names one version: only then may a withdrawn file be taken (PEP 592).
+    pub fn is_pin(&self) -> bool {
+        self.pinned().is_some()
+    }
+
+    /// The one version that it names, without its local part.
+    pub fn pinned(&self) -> Option<PackageVersion> {
+        let is_one = |operator| matches!(operator, Operator::Equal | Operator::ExactEqual);
+        let mut pins = self.0.iter().filter(|one| is_one(*one.operator()));
+        let version = pins.next()?.version().clone();
+        Some(PackageVersion(version.without_local()))
+    }
+
+    /// Whether it names a pre-release, so that it admits them (PEP 440, "Handling of pre-releases").
+    pub fn names_prerelease(&self) -> bool {
+        self.0.iter().any(|one| one.version().any_prerelease())
     }
 
     /// Whether `version` lies in the range.

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -122,6 +122,16 @@ pub fn lock(path: impl AsRef<Path>) -> Result<Option<Lock>, FileError> {
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(source)) => Err(fault(source)),
     }
+}
+
+/// The text of a file.
+pub fn read_text(path: impl AsRef<Path>) -> Result<String, FileError> {
+    let path = path.as_ref();
+    let mut text = String::new();
+    open(path)?
+        .read_to_string(&mut text)
+        .map_err(|source| FileError::new("read", path, source))?;
+    Ok(text)
 }
 
 /// Opens a file for reading.

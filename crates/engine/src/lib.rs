@@ -16,6 +16,7 @@ pub mod patch_files;
 pub mod prove;
 pub mod publish;
 pub mod remote;
+pub mod resolve;
 pub mod run;
 pub mod scaffold;
 pub mod secrets;

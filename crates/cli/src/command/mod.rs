@@ -15,6 +15,7 @@ mod plan;
 mod promote;
 mod prove;
 mod publish;
+mod resolve;
 mod rollback;
 mod shelf;
 mod status;
@@ -52,6 +53,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Explain(args) => explain::run(&args),
         Command::Patch(args) => patch::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Resolve(args) => resolve::run(&args),
         Command::Init(args) => init::run(&args),
     }
 }

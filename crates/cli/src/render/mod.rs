@@ -14,6 +14,7 @@ pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod prove;
 pub(crate) mod publish;
+pub(crate) mod resolve;
 pub(crate) mod shelf;
 pub(crate) mod status;
 pub(crate) mod summary;

@@ -3,6 +3,7 @@
 use super::table::{Base, Index, LimitedPython, TABLE, TorchRow};
 use crate::arch::Arch;
 use crate::version::{CudaVersion, PythonVersion, TorchVersion};
+use crate::wheel::version::TorchMinor;
 
 /// What the table says of a combination.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +116,22 @@ pub fn torch_is_released(torch: TorchVersion) -> Verdict {
             ),
         },
     }
+}
+
+/// The last release that is known of a minor version of torch.
+pub fn newest_release_of(minor: TorchMinor) -> Option<TorchVersion> {
+    TABLE.torch.get(&minor)?.releases.iter().max().copied()
+}
+
+/// The last release of every minor version of torch that is known.
+pub fn known_torches() -> impl Iterator<Item = TorchVersion> {
+    let rows = TABLE.torch.values();
+    rows.filter_map(|row| row.releases.iter().max().copied())
+}
+
+/// The CUDA that PyPI's own torch of a minor version is built with; nothing where that is not known.
+pub fn cuda_on_pypi(minor: TorchMinor) -> Option<CudaVersion> {
+    Some(TABLE.torch.get(&minor)?.pypi_cuda)
 }
 
 /// Whether `torch` has a build for `cuda`.

@@ -15,6 +15,7 @@ pub mod life;
 pub mod links;
 pub mod listing;
 mod lists;
+pub mod resolve;
 pub mod table;
 pub mod variants;
 pub mod wheel_page;

@@ -23,6 +23,7 @@ pub mod requirement;
 mod rewrite;
 pub(crate) mod stable_abi;
 mod survey;
+pub mod tags;
 pub mod variant_name;
 pub mod version;
 pub(crate) mod wheel_file;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::ident::PackageName;
 use crate::version::PythonVersion;
 use crate::wheel::build_number::BuildNumber;
+use crate::wheel::tags;
 use crate::wheel::version::{LocalVersion, PublicVersion};
 
 /// A wheel's file name, taken apart; it prints as it was written.
@@ -127,11 +128,7 @@ impl WheelName {
     /// Whether that Python takes it, as far as its Python and ABI tags say: what `packaging.tags` lists
     /// (<https://packaging.python.org/specifications/platform-compatibility-tags/>).
     pub fn fits(&self, python: PythonVersion) -> bool {
-        let wanted = python.tag();
-        self.python.iter().any(|python| {
-            let mut abis = self.abi.iter();
-            abis.any(|abi| installs(&wanted, python, abi))
-        })
+        tags::python_rank(python, self).is_some()
     }
 
     /// Every single tag that the name stands for, as the WHEEL file lists them.
@@ -210,22 +207,6 @@ impl FromStr for WheelName {
             abi: tags(abi)?,
             platform: tags(platform)?,
         })
-    }
-}
-
-/// Whether the Python whose ABI is `wanted` takes a wheel of these tags.
-fn installs(wanted: &str, python: &str, abi: &str) -> bool {
-    // The free-threaded build has an ABI of its own, and no stable one: `cp313-cp313t`.
-    let own = wanted.trim_end_matches('t');
-    let is_no_newer = |prefix: &str| {
-        let minor = |tag: &str, prefix| tag.strip_prefix(prefix)?.parse::<u32>().ok();
-        let least = minor(python, prefix).zip(minor(own, "cp3"));
-        least.is_some_and(|(least, minor)| least <= minor)
-    };
-    match abi {
-        "abi3" => wanted == own && is_no_newer("cp3"),
-        "none" => python == own || python == "py3" || is_no_newer("py3"),
-        abi => python == own && abi == wanted,
     }
 }
 
@@ -390,26 +371,6 @@ mod tests {
             "six-1.0-py3.py3-none-any.whl",
             "`py3.py3` in `six-1.0-py3.py3-none-any.whl` is not a set of tags",
         );
-    }
-
-    #[test]
-    fn tags_are_those_that_the_python_takes() {
-        for (wanted, python, abi, is_taken) in [
-            ("cp311", "cp311", "cp311", true),
-            ("cp311", "cp38", "abi3", true),
-            ("cp311", "cp312", "abi3", false),
-            ("cp311", "cp310", "none", false),
-            ("cp311", "py310", "none", true),
-            ("cp311", "py312", "none", false),
-            ("cp311", "py2", "none", false),
-            ("cp313t", "cp313", "cp313t", true),
-            ("cp313t", "cp313", "cp313", false),
-            ("cp313t", "cp39", "abi3", false),
-            ("cp313", "cp313", "cp313t", false),
-        ] {
-            let res = installs(wanted, python, abi);
-            assert_eq!(res, is_taken, "{python}-{abi} on {wanted}");
-        }
     }
 
     #[test]

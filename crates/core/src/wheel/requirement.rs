@@ -11,7 +11,7 @@ use std::str::FromStr;
 use pep440_rs::{Operator, Version, VersionSpecifier, VersionSpecifiers};
 
 use crate::ident::PackageName;
-use crate::version::Day;
+use crate::version::{Day, TorchVersion};
 use crate::wheel::version::{TorchAbi, TorchMinor};
 
 /// Why the torch requirement could not be settled.
@@ -131,24 +131,65 @@ pub fn torch_bound<'a>(requirements: impl Iterator<Item = &'a str>) -> TorchBoun
     bound
 }
 
-/// Whether `requirements`, the values of `Requires-Dist`, admit that very torch; none where one holds under
-/// a condition, or cannot be read.
+/// Whether requirements admit a torch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TorchAdmission<'a> {
+    /// They do.
+    Yes,
+    /// This one does not.
+    No(&'a str),
+    /// This one may not: it holds under a condition, or cannot be read.
+    Perhaps(&'a str),
+}
+
+/// Whether `requirements`, the values of `Requires-Dist`, admit that very torch; none where one that does
+/// not holds under a condition, or cannot be read.
 pub fn admits_torch<'a>(
     requirements: impl Iterator<Item = &'a str>,
     torch: &Version,
 ) -> Option<bool> {
-    let mut is_admitted = true;
-    for text in requirements {
-        let Some(requirement) = TorchRequirement::read(text).ok()? else {
-            continue;
-        };
-        if !requirement.marker.is_empty() {
-            return None;
-        }
-        let mut specifiers = requirement.specifiers.iter();
-        is_admitted &= specifiers.all(|specifier| specifier.contains(torch));
+    match admission(requirements, |one: &TorchRequirement<'_>| one.admits(torch)) {
+        TorchAdmission::Yes => Some(true),
+        TorchAdmission::No(_) => Some(false),
+        TorchAdmission::Perhaps(_) => None,
     }
-    Some(is_admitted)
+}
+
+/// Whether `requirements`, the values of `Requires-Dist`, admit `exact`, or without one some torch of
+/// `minor`.
+pub fn torch_admission<'a>(
+    requirements: impl Iterator<Item = &'a str>,
+    minor: TorchMinor,
+    exact: Option<TorchVersion>,
+) -> TorchAdmission<'a> {
+    let exact = exact.map(|torch| {
+        let version: Version = torch.to_string().parse().expect("a torch version is one");
+        version
+    });
+    admission(requirements, |one: &TorchRequirement<'_>| match &exact {
+        Some(version) => one.admits(version),
+        None => one.reach_of_minor(minor) != Reach::Outside,
+    })
+}
+
+fn admission<'a>(
+    requirements: impl Iterator<Item = &'a str>,
+    admits: impl Fn(&TorchRequirement<'_>) -> bool,
+) -> TorchAdmission<'a> {
+    let mut admission = TorchAdmission::Yes;
+    for text in requirements {
+        let (is_admitted, is_sure) = match TorchRequirement::read(text) {
+            Ok(None) => continue,
+            Err(_) => (false, false),
+            Ok(Some(torch)) => (admits(&torch), torch.marker.is_empty()),
+        };
+        match (is_admitted, is_sure) {
+            (true, _) => {}
+            (false, true) => return TorchAdmission::No(text),
+            (false, false) => admission = TorchAdmission::Perhaps(text),
+        }
+    }
+    admission
 }
 
 /// The torch that a specifier names: a nightly where it names the version of one, else a minor.
@@ -194,6 +235,11 @@ enum Reach {
 }
 
 impl<'a> TorchRequirement<'a> {
+    fn admits(&self, torch: &Version) -> bool {
+        let mut specifiers = self.specifiers.iter();
+        specifiers.all(|specifier| specifier.contains(torch))
+    }
+
     fn read(text: &'a str) -> Result<Option<Self>, RequirementError> {
         let (requirement, marker) = match text.split_once(';') {
             Some((requirement, marker)) => (requirement.trim(), marker.trim()),
@@ -401,6 +447,46 @@ mod tests {
         assert_eq!(again, []);
         let bound = torch_bound(after.iter().map(String::as_str));
         assert_eq!(bound, TorchBound::One(minor));
+    }
+
+    #[test]
+    fn requirements_admit_a_torch_or_name_what_does_not() {
+        use TorchAdmission::{No, Perhaps, Yes};
+        let check = |requires: &[&'static str], minor: &str, exact: &str, want| {
+            let minor = minor.parse().unwrap();
+            let requires = || requires.iter().copied();
+            assert_eq!(torch_admission(requires(), minor, exact.parse().ok()), want);
+            let want_of_minor = if want == No("torch==2.11.1") {
+                Yes
+            } else {
+                want
+            };
+            let found = torch_admission(requires(), minor, None);
+            assert_eq!(found, want_of_minor, "{exact}");
+        };
+        check(&["numpy", "torch==2.11.*"], "2.11", "2.11.1", Yes);
+        check(&["torch==2.11.*"], "2.10", "2.10.0", No("torch==2.11.*"));
+        check(&["torch==2.11.1"], "2.11", "2.11.0", No("torch==2.11.1"));
+        check(&["torch>=2.10", "torch<2.12"], "2.11", "2.11.0", Yes);
+        check(
+            &["torch>=2.10", "torch<2.12"],
+            "2.12",
+            "2.12.0",
+            No("torch<2.12"),
+        );
+        check(&[], "2.9", "2.9.1", Yes);
+        let marked = "torch<2.5; python_version < \"3.9\"";
+        check(&[marked], "2.9", "2.9.1", Perhaps(marked));
+        check(&["torch; extra == \"test\""], "2.9", "2.9.1", Yes);
+        check(&["torch ~ 2"], "2.9", "2.9.1", Perhaps("torch ~ 2"));
+        let nightly = "2.16.0.dev20261120".parse().ok();
+        let minor = "2.16".parse().unwrap();
+        for (requires, want) in [("torch>=2.10", Yes), ("torch>=2.16", No("torch>=2.16"))] {
+            assert_eq!(
+                torch_admission([requires].into_iter(), minor, nightly),
+                want
+            );
+        }
     }
 
     #[test]

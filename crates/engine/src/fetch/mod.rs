@@ -17,6 +17,7 @@ mod listing;
 mod sdist;
 #[cfg(test)]
 pub(crate) mod tests;
+mod text;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use wheelfarm_core::source::{Source, SourceTree, TreeCaps, TreeError, TreePath};
 
 pub use error::{FetchError, FetchErrorKind};
 pub use listing::GitTip;
+pub use text::FetchedText;
 
 /// The bounds of fetching. There is no total limit: a slow line that delivers is not a fault.
 #[derive(Debug, Clone)]

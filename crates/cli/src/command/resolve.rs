@@ -1,0 +1,258 @@
+//! `wheelfarm resolve`.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use wheelfarm_core::gpu;
+use wheelfarm_core::release::catalog::{self, Track};
+use wheelfarm_core::release::resolve::{
+    CatalogPlace, Excerpt, Facts, Outcome, PlaceError, Question, QuestionError, TorchGiven,
+    read_lock, resolve,
+};
+use wheelfarm_engine::container::DockerEngine;
+use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
+use wheelfarm_engine::files::{self, FileError};
+use wheelfarm_engine::resolve::catalog::{fetch, read_file};
+use wheelfarm_engine::resolve::environment;
+use wheelfarm_engine::resolve::{CatalogReadError, EnvironmentError};
+use wheelfarm_engine::run::StopSignal;
+
+use super::{cache_folder, listen};
+use crate::args::{ResolveArgs, ResolveFormat, TrackArg};
+use crate::exit_code::ExitCode;
+use crate::failure::Failure;
+use crate::render;
+
+pub(super) fn run(args: &ResolveArgs) -> Result<ExitCode, Failure> {
+    let mut question = question(args)?;
+    let place = place(args)?;
+    let facts = match &args.lock {
+        Some(lock) => lock_facts(lock, question.machine.as_deref())?,
+        None => Facts::default(),
+    };
+    let asks_world =
+        args.here.is_some() || args.image.is_some() || args.gpu.as_deref() == Some("here");
+    let (found, excerpt) = match &place {
+        // A file needs no runtime.
+        CatalogPlace::File { manifest, .. } if !asks_world => {
+            let excerpt = read_file(manifest, &question.package.name);
+            (Found::default(), excerpt.map_err(catalog_failure)?)
+        }
+        CatalogPlace::File { .. } | CatalogPlace::Remote { .. } => look(args, &place, &question)?,
+    };
+    if let Some(here) = &found.gpus {
+        here.fill(&mut question);
+    }
+    for facts in [Some(&facts), found.environment.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        facts.fill(&mut question);
+        render::resolve::notes(&facts.notes);
+    }
+    let answer = resolve(&excerpt.catalog, &question, place.links());
+    let code = match &answer.outcome {
+        Outcome::One(_) => ExitCode::Done,
+        Outcome::Several { .. } => ExitCode::NotChecked,
+        Outcome::None { .. } => ExitCode::JobFailed,
+    };
+    let shown = render::resolve::Shown {
+        question: &question,
+        answer: &answer,
+        packages: &excerpt.packages,
+    };
+    match args.format {
+        ResolveFormat::Human => shown.human(),
+        ResolveFormat::Json => shown.json(),
+        ResolveFormat::Dockerfile => shown.line(|lines| &lines.dockerfile),
+        ResolveFormat::Pip if args.require_hashes => shown.line(|lines| &lines.pip_hashed),
+        ResolveFormat::Pip => shown.line(|lines| &lines.pip),
+        ResolveFormat::Uv => shown.line(|lines| &lines.uv),
+    }?;
+    Ok(code)
+}
+
+fn question(args: &ResolveArgs) -> Result<Question, Failure> {
+    let mut question = Question::about(read(&args.package)?);
+    let torch: Option<TorchGiven> = optional(args.torch.as_ref())?;
+    question.cuda = match optional(args.cuda.as_ref())? {
+        Some(cuda) => Some(cuda),
+        None => torch.as_ref().and_then(TorchGiven::cuda),
+    };
+    question.torch = torch;
+    question.python = optional(args.python.as_ref())?;
+    question.libc = optional(args.glibc.as_ref())?;
+    question.track = match args.track {
+        TrackArg::Stable => Track::Stable,
+        TrackArg::Nightly => Track::Nightly,
+    };
+    question.driver = hinted(
+        args.driver.as_ref(),
+        "write it as `nvidia-smi` shows it: `570.26`",
+    )?;
+    question.variant = hinted(args.variant.as_ref(), "write the variant's name: `avx512`")?;
+    question.machine = match args.machine.as_deref() {
+        Some("amd64") => Some("x86_64".to_owned()),
+        Some("arm64") => Some("aarch64".to_owned()),
+        machine => machine.map(str::to_owned),
+    };
+    if let Some(name) = args.gpu.as_deref().filter(|name| *name != "here") {
+        let gpu = gpu::find(name).map_err(|error| {
+            let hint = error.hint();
+            Failure::bad_input(error).with_hint(hint)
+        })?;
+        question.gpus.insert(gpu.capability);
+    }
+    Ok(question)
+}
+
+fn read<T: FromStr<Err = QuestionError>>(text: &str) -> Result<T, Failure> {
+    text.parse().map_err(|error: QuestionError| {
+        let hint = error.hint();
+        Failure::bad_input(error).with_hint(hint)
+    })
+}
+
+fn optional<T: FromStr<Err = QuestionError>>(text: Option<&String>) -> Result<Option<T>, Failure> {
+    text.map(|text| read(text)).transpose()
+}
+
+fn hinted<T>(text: Option<&String>, hint: impl Display + Copy) -> Result<Option<T>, Failure>
+where
+    T: FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let read = |text: &String| text.parse();
+    let res = text.map(read).transpose();
+    res.map_err(|error| Failure::bad_input(error).with_hint(hint))
+}
+
+/// The catalog that is named: what is no address is a path of this machine.
+fn place(args: &ResolveArgs) -> Result<CatalogPlace, Failure> {
+    let failure = |error: PlaceError| {
+        let hint = error.hint();
+        Failure::bad_input(error).with_hint(hint)
+    };
+    let place = if let Some(res) = CatalogPlace::parse(&args.from, &args.endpoint) {
+        res
+    } else {
+        let path = Utf8Path::new(&args.from);
+        let manifest = if path.is_dir() {
+            path.join(catalog::FILE_NAME)
+        } else {
+            path.to_owned()
+        };
+        let whole = camino::absolute_utf8(&manifest);
+        let whole = whole
+            .map_err(|error| Failure::infrastructure(FileError::new("find", &manifest, error)))?;
+        CatalogPlace::local(&manifest, whole.parent().unwrap_or(&whole))
+    };
+    let place = place.map_err(failure)?;
+    Ok(match &args.base_url {
+        Some(base) => place.served_at(base),
+        None => place,
+    })
+}
+
+fn lock_facts(lock: &Utf8PathBuf, machine: Option<&str>) -> Result<Facts, Failure> {
+    let text = files::read_text(lock)
+        .map_err(|error| Failure::bad_input(error).with_hint("name a lock file that is there"))?;
+    read_lock(lock.as_str(), &text, machine).map_err(|error| {
+        let hint = error.hint();
+        Failure::bad_input(error).with_hint(hint)
+    })
+}
+
+/// What was found out of the world.
+#[derive(Debug, Default)]
+struct Found {
+    /// The GPUs of this machine, where they were asked for by themselves.
+    gpus: Option<Facts>,
+    /// An environment.
+    environment: Option<Facts>,
+}
+
+#[tokio::main]
+async fn look(
+    args: &ResolveArgs,
+    place: &CatalogPlace,
+    question: &Question,
+) -> Result<(Found, Excerpt), Failure> {
+    let stop = StopSignal::default();
+    let work = async {
+        let found = find(args, &stop).await?;
+        let fetcher = Fetcher::new(cache_folder(None), FetchOptions::default())?;
+        let package = &question.package.name;
+        let fetched = fetch(&fetcher, place, package, render::resolve::progress);
+        Ok((found, fetched.await.map_err(catalog_failure)?))
+    };
+    tokio::select! {
+        res = work => res,
+        failure = listen(stop.clone()) => Err(failure),
+        // A request that goes on after the user's wish to stop is of no use to anybody.
+        () = stop.at_once.cancelled() => Err(stopped()),
+    }
+}
+
+async fn find(args: &ResolveArgs, stop: &StopSignal) -> Result<Found, Failure> {
+    let inherited: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let mut found = Found::default();
+    if args.gpu.as_deref() == Some("here") {
+        let gpus = environment::gpus(&inherited, stop).await;
+        let gpus = gpus.map_err(environment_failure)?.map_err(|why| {
+            Failure::infrastructure(anyhow::anyhow!(
+                "the GPUs of this machine are not known: {why}"
+            ))
+            .with_hint(
+                "say the GPU by its name or compute capability: `--gpu \"RTX 5090\"`, `--gpu 9.0`",
+            )
+        })?;
+        found.gpus = Some(Facts {
+            driver: gpus.first().map(|gpu| gpu.driver.clone()),
+            gpus: gpus.into_iter().map(|gpu| gpu.capability).collect(),
+            ..Facts::default()
+        });
+    }
+    if let Some(python) = &args.here {
+        let facts = environment::here(python, &inherited, stop).await;
+        found.environment = Some(facts.map_err(environment_failure)?);
+    }
+    if let Some(image) = &args.image {
+        let engine = Arc::new(DockerEngine::connect().await?);
+        let facts = environment::image(&engine, image, stop).await;
+        found.environment = Some(facts.map_err(environment_failure)?);
+    }
+    Ok(found)
+}
+
+fn stopped() -> Failure {
+    Failure::new(ExitCode::Cancelled, anyhow::anyhow!("stopped"))
+}
+
+fn environment_failure(error: EnvironmentError) -> Failure {
+    if matches!(error, EnvironmentError::Stopped) {
+        return stopped();
+    }
+    let hint = error.hint();
+    let failure = if error.is_bad_input() {
+        Failure::bad_input(error)
+    } else {
+        Failure::infrastructure(error)
+    };
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+fn catalog_failure(error: CatalogReadError) -> Failure {
+    let hint = error.hint();
+    let failure = Failure::infrastructure(error);
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
