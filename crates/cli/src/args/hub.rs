@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 /// that `hf auth login` writes, or from GitHub's identity of the running job; never from an argument.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct HubArgs {
-    /// The Hub, instead of `HF_ENDPOINT` or https://huggingface.co.
+    /// The Hub, instead of `HF_ENDPOINT` or <https://huggingface.co>.
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
     /// Show the indexes of a repository's release by this static Space, which is made if need be: what
