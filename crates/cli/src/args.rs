@@ -32,7 +32,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Hold wheels against what they should be, and refuse those that are not.
     Verify(VerifyArgs),
-    /// Publish the wheels on record to a folder that pip and uv install from.
+    /// Publish the wheels on record to a place that pip and uv install from, all of them or none.
     Publish(PublishArgs),
     /// Run a wheel's test with a Python of this machine, on its GPU, and write a receipt.
     Prove(ProveArgs),

@@ -18,6 +18,7 @@ use wheelfarm_engine::prove::container::Receipt;
 use wheelfarm_engine::publish::draft::{Draft, Published};
 use wheelfarm_engine::shelf::Progress;
 
+use super::inspect::size;
 use super::{OutputError, data};
 use crate::args::Format;
 
@@ -49,15 +50,10 @@ impl Progress for Bringing {
         let tenths = done_bytes.saturating_mul(10) / all_bytes.max(1);
         if self.tenths.fetch_max(tenths, Ordering::Relaxed) < tenths && self.format == Format::Human
         {
-            let [done, all, sent] = [done_bytes, all_bytes, sent_bytes].map(megabytes);
+            let [done, all, sent] = [done_bytes, all_bytes, sent_bytes].map(size);
             eprintln!("  brought {done} of {all}, {sent} of them now");
         }
     }
-}
-
-fn megabytes(bytes: u64) -> String {
-    let tenths = bytes.saturating_add(50_000) / 100_000;
-    format!("{}.{} MB", tenths / 10, tenths % 10)
 }
 
 /// What was published, what proofs found, and the lines that install the wheels.
@@ -84,12 +80,12 @@ pub(crate) fn published(
             "release {} of {to}, on the {} track: {} brought, {} files written, {} deleted",
             published.release,
             draft.track(),
-            megabytes(brought.offered_bytes),
+            size(brought.offered_bytes),
             published.written,
             published.deleted
         ))?;
     }
-    prove_texts(proofs)?;
+    proof_texts(proofs)?;
     data(
         "\nto use them (torch stands there so that pip does not change yours; write its version):",
     )?;
@@ -120,7 +116,7 @@ pub(crate) fn plan(
     proofs: &Proofs,
     all_hold: bool,
 ) -> Result<(), OutputError> {
-    prove_texts(proofs)?;
+    proof_texts(proofs)?;
     if !all_hold {
         return data("nothing was published: a proof failed");
     }
@@ -138,7 +134,7 @@ pub(crate) fn plan(
         data(&format!(
             "  {what:6} {}  ({})",
             blob.path,
-            megabytes(blob.size_bytes)
+            size(blob.size_bytes)
         ))?;
     }
     let change = draft.change();
@@ -151,14 +147,11 @@ pub(crate) fn plan(
     data("nothing was changed: it is a dry run")
 }
 
-fn prove_texts(proofs: &Proofs) -> Result<(), OutputError> {
+fn proof_texts(proofs: &Proofs) -> Result<(), OutputError> {
     for (channel, receipts) in proofs {
         for proof in receipts {
             data(&proof_text(channel, proof))?;
         }
-    }
-    if proofs.is_empty() {
-        data("not proven: no wheel was installed or run; see --prove")?;
     }
     Ok(())
 }
