@@ -40,7 +40,7 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Hold wheels against what they should be, and refuse those that are not.
     Verify(VerifyArgs),
-    /// Publish the wheels on record to a folder that pip and uv install from.
+    /// Publish the wheels on record to a place that pip and uv install from, all of them or none.
     Publish(PublishArgs),
     /// Mark published wheels: pip and uv no longer take them unless their exact version is asked for.
     Yank(MarkArgs),

@@ -147,8 +147,10 @@ fn docker_the_quickstart_builds_proves_and_is_up_to_date() {
     let compiled = names[1];
     let start = "torch_spline_conv-1.2.2+cu130torch2.11-cp311-cp311-manylinux_2_";
     assert!(compiled.starts_with(start), "{compiled}");
-    let channel = Path::new(&release).join("cu130/torch2.11");
-    let wheel = channel.join(compiled);
+    let path = published["wheels"][1]["path"].as_str().unwrap();
+    let wheel = Path::new(&release).join(path);
+    let proof = format!("{}.proof-cp311.json", wheel.display());
+    assert!(Path::new(&proof).exists(), "{proof}");
     check_device_code(&device_code(&wheel, folder.path()));
     mutants::check(verify, &wheel, folder.path());
 }

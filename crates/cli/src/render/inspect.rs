@@ -307,7 +307,7 @@ fn grouped(findings: &[Finding]) -> Vec<String> {
 }
 
 /// `888.1 MB`.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)];
     let unit = UNITS.iter().find(|(_, unit)| bytes >= *unit);
     unit.map_or_else(

@@ -22,6 +22,7 @@ use wheelfarm_engine::publish::draft::{Draft, Published};
 use wheelfarm_engine::shelf::Progress;
 use wheelfarm_engine::shelf::hub::HubNotice;
 
+use super::inspect::size;
 use super::{OutputError, data, install_table};
 use crate::args::Format;
 use crate::exit_code::ExitCode;
@@ -96,15 +97,10 @@ impl Progress for Bringing {
         let tenths = done_bytes.saturating_mul(10) / all_bytes.max(1);
         if self.tenths.fetch_max(tenths, Ordering::Relaxed) < tenths && self.format == Format::Human
         {
-            let [done, all, sent] = [done_bytes, all_bytes, sent_bytes].map(megabytes);
+            let [done, all, sent] = [done_bytes, all_bytes, sent_bytes].map(size);
             eprintln!("  brought {done} of {all}, {sent} of them now");
         }
     }
-}
-
-fn megabytes(bytes: u64) -> String {
-    let tenths = bytes.saturating_add(50_000) / 100_000;
-    format!("{}.{} MB", tenths / 10, tenths % 10)
 }
 
 /// What was published, what proofs found, and the lines that install the wheels.
@@ -131,7 +127,7 @@ pub(crate) fn published(
             "release {} of {to}, on the {} track: {} brought, {} files written, {} deleted",
             published.release,
             draft.track(),
-            megabytes(brought.offered_bytes),
+            size(brought.offered_bytes),
             published.written,
             published.deleted
         ))?;
@@ -185,7 +181,7 @@ pub(crate) fn plan(
         data(&format!(
             "  {what:6} {}  ({})",
             blob.path,
-            megabytes(blob.size_bytes)
+            size(blob.size_bytes)
         ))?;
     }
     let change = draft.change();
@@ -217,9 +213,6 @@ fn prove_texts(proofs: &Proofs) -> Result<(), OutputError> {
         for proof in receipts {
             data(&proof_text(channel, proof))?;
         }
-    }
-    if proofs.is_empty() {
-        data("not proven: no wheel was installed or run; see --prove")?;
     }
     Ok(())
 }

@@ -32,8 +32,8 @@ pub(super) fn readme(layout: &Layout<'_>, listings: &[Listing<'_>]) -> String {
         .collect();
     write!(text, "Release {} of {}: {} of {}. Everything here but the wheels is made from\n\
          [manifest.json](manifest.json); `sha256sum -c SHA256SUMS` checks the wheels. Beside each wheel stand\n\
-         what is known of it (`.manifest.json`, `.html`), what the checks found in it (`.report.json`) and, where it\n\
-         has run on a GPU, what that came to (`.gpu-receipt.json`).\n",
+         what is known of it (`.manifest.json`, `.html`), what the checks found in it (`.report.json`) and, where it was\n\
+         tried, what that came to (`.proof-cp311.json`; on a GPU `.gpu-receipt.json`).\n",
         catalog.release,
         catalog.published_at,
         counted(count, "wheel"),
@@ -126,7 +126,11 @@ fn gpus(wheel: &CatalogWheel) -> String {
         found.join(", ")
     };
     if !with("no-device-code").is_empty() {
-        return "holds no GPU code".to_owned();
+        return match &wheel.archs {
+            Some(_) => "holds no GPU code",
+            None => "compiled on your GPU (Triton)",
+        }
+        .to_owned();
     }
     let kinds = [
         ("native", "native: "),

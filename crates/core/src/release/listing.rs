@@ -112,9 +112,12 @@ pub fn channel_path(channel: &Channel, track: Track) -> String {
 
 /// Whether `python` takes the wheel: by its tags and its `Requires-Python`.
 pub fn serves(wheel: &CatalogWheel, python: PythonVersion) -> bool {
-    let range = wheel.requires_python.as_deref();
-    let range = range.and_then(|text| text.parse::<VersionRange>().ok());
-    wheel.file_name.fits(python) && range.is_none_or(|range| range.contains_some_python(python))
+    let is_in_range = || {
+        let range = wheel.requires_python.as_deref();
+        let range = range.and_then(|text| text.parse::<VersionRange>().ok());
+        range.is_none_or(|range| range.contains_some_python(python))
+    };
+    wheel.file_name.fits(python) && is_in_range()
 }
 
 /// The newest of wheels that come from the oldest to the newest, as an installer sees it: a final
