@@ -151,3 +151,113 @@ fn conformance_small_install_table_goes_before_a_publication() {
     assert_eq!(told["install_table_after"], Value::Null);
     assert!(farm.path("release/manifest.json").exists());
 }
+
+/// A static host that serves a folder until it is dropped.
+struct Host(std::process::Child);
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Serves `folder`, which is made if need be, at the address that is given back.
+fn host(folder: &Path) -> (Host, String) {
+    fs_err::create_dir_all(folder).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let child = Command::new("python3")
+        .args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"])
+        .arg(folder)
+        .arg(port.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let host = Host(child);
+    for _ in 0..200 {
+        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    (host, format!("http://127.0.0.1:{port}"))
+}
+
+#[test]
+fn conformance_small_install_table_proves_a_release_where_it_stands() {
+    let farm = Farm::with(&wheel("hello"));
+    let (_host, address) = host(&farm.path("release"));
+    let args = [
+        "--base-url",
+        &address,
+        "--python",
+        "python3",
+        "--prove-after",
+        "--format",
+        "json",
+    ];
+    let told: Value = serde_json::from_str(&farm.published(&args)).unwrap();
+    let rows = told["install_table_after"]["rows"].as_array().unwrap();
+    assert!(
+        rows.len() > 10 && rows.iter().all(|row| row["result"] == "pass"),
+        "{told:#}"
+    );
+    assert_eq!(told["yanked"], 0);
+    assert!(
+        farm.release()
+            .wheels
+            .values()
+            .all(|wheel| wheel.yanked.is_none())
+    );
+}
+
+#[test]
+fn conformance_small_install_table_yanks_what_its_place_does_not_have() {
+    let farm = Farm::with(&wheel("hello"));
+    // The address is that of another folder.
+    let (_host, address) = host(&farm.path("elsewhere"));
+    let args = [
+        "--base-url",
+        &address,
+        "--python",
+        "python3",
+        "--prove-after",
+    ];
+    let output = farm.publish(&args);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("yanked 1 wheel"), "{text}");
+    assert!(
+        farm.release()
+            .wheels
+            .values()
+            .all(|wheel| wheel.yanked.is_some())
+    );
+}
+
+#[test]
+fn conformance_small_install_table_yanks_nothing_because_its_place_is_down() {
+    let farm = Farm::with(&wheel("hello"));
+    let (host, address) = host(&farm.path("release"));
+    drop(host);
+    let args = [
+        "--base-url",
+        &address,
+        "--python",
+        "python3",
+        "--prove-after",
+    ];
+    let output = farm.publish(&args);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(4), "{text}");
+    assert!(!text.contains("yanked"), "{text}");
+    assert!(
+        farm.release()
+            .wheels
+            .values()
+            .all(|wheel| wheel.yanked.is_none())
+    );
+}

@@ -200,8 +200,9 @@ fn tried_texts(tried: &Tried) -> Result<(), OutputError> {
     if let Some((after, yanked)) = &tried.after {
         install_table::human(Some(after), "install table at its place")?;
         if *yanked > 0 {
+            let wheels = if *yanked == 1 { "wheel" } else { "wheels" };
             data(&format!(
-                "yanked {yanked} wheels: `wheelfarm yank --undo` takes it back"
+                "yanked {yanked} {wheels}; `wheelfarm yank --undo` takes the marks away"
             ))?;
         }
     }

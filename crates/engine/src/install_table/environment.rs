@@ -172,12 +172,6 @@ impl<'a> Stand<'a> {
         if let Some(python) = pythons.iter().filter(runs).find(is_row) {
             return Ok(Self::Itself(python));
         }
-        if row.python.threading() == Threading::Free && row.installer == Installer::Uv {
-            return Err(format!(
-                "uv cannot be told to install for Python {}",
-                row.python
-            ));
-        }
         let python = pythons.iter().find(runs).ok_or_else(|| {
             let least = least.map_or_else(String::new, |least| least.to_string());
             format!("{} needs Python {least} or later to run on", row.installer)

@@ -306,7 +306,13 @@ impl Attempt<'_> {
                 Ok(taken) => (Ended::Done, taken),
                 Err(why) => (Ended::NotRun(why), Vec::new()),
             },
-            Some(_) if !is_crash(lines) => (Ended::Failed, Vec::new()),
+            Some(_) if !is_crash(lines) => match said::unreachable(lines) {
+                Some(line) => {
+                    let why = format!("a server could not be reached: {line}");
+                    (Ended::NotRun(why), Vec::new())
+                }
+                None => (Ended::Failed, Vec::new()),
+            },
             Some(_) | None => {
                 let why = format!("it broke with {status}: {said}");
                 (Ended::NotRun(why), Vec::new())

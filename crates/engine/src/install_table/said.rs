@@ -105,15 +105,40 @@ fn file_name(address: &str) -> String {
     last.replace("%2B", "+").replace("%2b", "+")
 }
 
-/// The installer's own words on why it failed, in one line.
-pub(super) fn reason(lines: &[String]) -> String {
-    let words = lines.iter().filter(|line| {
+/// How pip and uv call it when a server cannot be reached, or is not well: that says nothing of a release.
+const NETWORK: [&str; 10] = [
+    "Connection refused",
+    "Failed to establish a new connection",
+    "Name or service not known",
+    "Temporary failure in name resolution",
+    "error sending request",
+    "dns error",
+    "timed out",
+    "Too Many Requests",
+    "Server Error",
+    "server error",
+];
+
+/// The line that tells of a server that cannot be reached, if there is one.
+pub(super) fn unreachable(lines: &[String]) -> Option<&str> {
+    let tells = |line: &&str| NETWORK.iter().any(|sign| line.contains(sign));
+    spoken(lines).find(tells)
+}
+
+/// What an installer says to its user.
+fn spoken(lines: &[String]) -> impl Iterator<Item = &str> {
+    let is_spoken = |line: &&String| {
         let is_log = ["DEBUG ", "TRACE ", "INFO "]
             .iter()
             .any(|log| line.starts_with(log));
         !is_log && !line.trim().is_empty()
-    });
-    let words: Vec<&str> = words.map(|line| line.trim()).collect();
+    };
+    lines.iter().filter(is_spoken).map(|line| line.trim())
+}
+
+/// The installer's own words on why it failed, in one line.
+pub(super) fn reason(lines: &[String]) -> String {
+    let words: Vec<&str> = spoken(lines).collect();
     let is_error = |line: &&str| line.starts_with("ERROR:") || line.starts_with("error:");
     let begin = words.iter().position(is_error);
     let begin = begin.unwrap_or(words.len().saturating_sub(3));
@@ -201,6 +226,24 @@ mod tests {
             ]
         );
         assert_eq!(taken[1].sha256, Some(Sha256Digest::of(b"")));
+    }
+
+    #[test]
+    fn a_server_that_is_down_is_no_refusal() {
+        let pip = "WARNING: Retrying (Retry(total=4)) after connection broken by \
+                   'NewConnectionError: [Errno 111] Connection refused': /simple/demo/\n\
+                   ERROR: No matching distribution found for demo==1.0";
+        assert!(
+            unreachable(&lines(pip))
+                .unwrap()
+                .starts_with("WARNING: Retrying")
+        );
+        let uv = "DEBUG error sending request\nerror: Failed to fetch: `http://h/`\n  \
+                  Caused by: HTTP status server error (503 Service Unavailable)";
+        assert!(unreachable(&lines(uv)).unwrap().starts_with("Caused by"));
+        let uv = "error: Failed to fetch\n  cause: error sending request for url (http://h/)";
+        assert!(unreachable(&lines(uv)).is_some());
+        assert_eq!(unreachable(&lines("ERROR: No matching distribution")), None);
     }
 
     #[test]

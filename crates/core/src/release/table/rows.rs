@@ -9,6 +9,7 @@ use crate::release::catalog::Catalog;
 use crate::release::install::{Client, Offer, Way, torch_requirement};
 use crate::release::links::Links;
 use crate::release::listing::{Listing, listings, serves};
+use crate::version::Threading;
 use crate::wheel::name::WheelName;
 
 /// The most rows of a table. A row of pip is a second, one of uv a tenth: this many are minutes.
@@ -173,6 +174,10 @@ impl<'a> Found<'a> {
     fn add(&mut self, cell: &Cell<'_>, asked: Asked<'_>) {
         let is_downloaded = asked.installer == Installer::PipOldest || asked.way != Way::Index;
         if !cell.is_new && is_downloaded && asked.expected != Expected::Refusal {
+            return;
+        }
+        // uv cannot be told to install for a free-threaded Python that it does not run in.
+        if cell.python.threading() == Threading::Free && asked.installer == Installer::Uv {
             return;
         }
         let torch = match asked.pin {
@@ -683,11 +688,11 @@ mod tests {
         ]);
         let changed = BTreeSet::from([FLASH.parse().unwrap()]);
         let rows = rows(&catalog, &changed, &places(&hub()));
-        let of_old = rows
-            .rows
-            .iter()
-            .filter(|row| row.python.to_string() == "3.10");
+        let is_old = |row: &&Row| row.python.to_string() == "3.10";
+        let of_old = rows.rows.iter().filter(is_old);
+        // A refusal needs no file.
         let of_old: Vec<_> = of_old
+            .filter(|row| row.expected != Expected::Refusal)
             .map(|row| (row.purpose, row.installer, row.way))
             .collect();
         assert_eq!(
