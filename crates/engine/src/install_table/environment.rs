@@ -319,3 +319,41 @@ fn put_torch(site: &Utf8Path, version: &str) -> Result<(), FileError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn installers_get_the_way_to_the_network_and_nothing_of_the_user() {
+        let inherited: Vec<(OsString, OsString)> = [
+            ("PATH", "/bin"),
+            ("HF_TOKEN", "planted"),
+            ("HUGGING_FACE_HUB_TOKEN", "planted"),
+            ("PIP_FIND_LINKS", "/opt/wheels"),
+            ("PIP_INDEX_URL", "https://planted"),
+            ("UV_INDEX", "https://planted"),
+            ("SSL_CERT_FILE", "/etc/ca.pem"),
+            ("https_proxy", "http://proxy:1"),
+            ("NO_PROXY", "intra"),
+        ]
+        .map(|(name, value)| (name.into(), value.into()))
+        .into();
+        let variables = variables(&inherited, Utf8Path::new("/home"));
+        let has = |name: &str| {
+            variables
+                .get(&OsString::from(name))
+                .and_then(|v| v.to_str())
+        };
+        assert!(
+            !format!("{variables:?}").contains("planted"),
+            "{variables:?}"
+        );
+        assert_eq!(has("PIP_FIND_LINKS"), None);
+        assert_eq!(has("PIP_CONFIG_FILE"), Some("/dev/null"));
+        assert_eq!(has("SSL_CERT_FILE"), Some("/etc/ca.pem"));
+        assert_eq!(has("https_proxy"), Some("http://proxy:1"));
+        assert_eq!(has("NO_PROXY"), Some("intra,127.0.0.1"));
+        assert_eq!(has("no_proxy"), Some("127.0.0.1"));
+    }
+}
