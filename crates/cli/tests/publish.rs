@@ -3,7 +3,8 @@
 
 mod farm;
 
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use farm::{Farm, WHEEL, wheel};

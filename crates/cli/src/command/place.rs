@@ -1,12 +1,16 @@
 //! Opens the shelf that a user names.
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use camino::Utf8Path;
 
 use wheelfarm_engine::shelf::Fault;
 use wheelfarm_engine::shelf::any::AnyShelf;
 use wheelfarm_engine::shelf::folder::Address;
 use wheelfarm_engine::shelf::hub::{
-    Credentials, HubNotice, HubOptions, Listener, Repository, Visibility, space,
+    Credentials, HubNotice, HubOptions, Listener, Repository, Visibility, space, xet_cache,
 };
 use wheelfarm_engine::shelf::place::{Place, endpoint};
 
@@ -74,6 +78,24 @@ async fn on_hub(
     };
     let shelf = AnyShelf::hub(options(repository), index, hub.index_url.as_deref()).await;
     shelf.map_err(failure)
+}
+
+/// Begins this program again with a variable that says where the uploads of Xet keep their cache: below
+/// `cache`, and not in the user's home. Nothing is done where the user has said it, or for a folder.
+///
+/// hf-hub 1.0.0 reads it from the environment alone, which a running program cannot change soundly.
+pub(super) fn keep_xet_below(cache: &Utf8Path, place: &str) -> Result<(), Failure> {
+    let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let is_hub = place.starts_with("hf://");
+    let Some((name, folder)) = xet_cache(&variables, cache).filter(|_| is_hub) else {
+        return Ok(());
+    };
+    let program = std::env::current_exe().map_err(Failure::infrastructure)?;
+    let error = Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .env(name, folder)
+        .exec();
+    Err(Failure::infrastructure(error))
 }
 
 /// What a shelf's own error means for whoever asked.

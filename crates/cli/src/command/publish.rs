@@ -22,7 +22,7 @@ use wheelfarm_engine::shelf::hub::Visibility;
 
 use super::install_table::{self, Tables};
 use super::place::{self, failure};
-use super::{Selected, listen};
+use super::{Selected, cache_folder, listen};
 use crate::args::{Format, PublishArgs, TrackArg};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -30,6 +30,7 @@ use crate::render;
 use crate::render::publish::{Bringing, Proofs, Tried};
 
 pub(super) fn run(args: &PublishArgs) -> Result<ExitCode, Failure> {
+    place::keep_xet_below(&cache_folder(args.table.cache.as_ref()), &args.to)?;
     let address = address(args)?;
     let variants = variants(args)?;
     let selected = Selected::read(&args.selection)?;

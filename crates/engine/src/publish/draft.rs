@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use wheelfarm_core::release::ReleaseError;
-use wheelfarm_core::release::catalog::{Catalog, CatalogWheel, Track, VariantTree};
+use wheelfarm_core::release::catalog::{self, Catalog, CatalogWheel, Track, VariantTree};
 use wheelfarm_core::release::layout::Layout;
 use wheelfarm_core::release::links::Links;
 use wheelfarm_core::wheel::name::WheelName;
@@ -337,12 +337,12 @@ impl Draft {
             address: shelf.address(),
             what: what.to_owned(),
         };
-        let now = shelf.read().await.map_err(fail)?;
-        if now.head != *head {
-            return Err(unsettled("it has changed since"));
-        }
-        if now.catalog.wheels != self.catalog.wheels || now.catalog.release != self.catalog.release
-        {
+        // As it is at that state: somebody else may have published since.
+        let text = shelf.file(head, catalog::FILE_NAME).await.map_err(fail)?;
+        let text = text.ok_or_else(|| unsettled("it has no catalog"))?;
+        let now = Catalog::parse(&String::from_utf8_lossy(&text));
+        let now = now.map_err(|_| unsettled("its catalog cannot be read"))?;
+        if now.wheels != self.catalog.wheels || now.release != self.catalog.release {
             return Err(unsettled("its catalog is another one"));
         }
         Ok(())
