@@ -289,7 +289,7 @@ impl Draft {
                 head: self.read.head,
                 catalog: self.read.catalog,
                 brought: Brought {
-                    unchanged: self.wheels.len(),
+                    unchanged: self.blobs.len(),
                     ..Brought::default()
                 },
                 written: 0,

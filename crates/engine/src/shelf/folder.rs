@@ -1,7 +1,7 @@
 //! A folder as a shelf: any static host serves it, and it works from a disk as it is.
 //!
 //! What the shelf keeps for itself lies in `.wheelfarm/`: the lock, the change that is being made (see
-//! [`journal`]), and the catalog of every release. No page leads there.
+//! `journal`), and the catalog of every release. No page leads there.
 
 mod journal;
 #[cfg(test)]
