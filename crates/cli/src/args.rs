@@ -184,7 +184,7 @@ pub(crate) struct PublishArgs {
     #[arg(long)]
     pub(crate) create: bool,
     /// Let nobody see the repository that is made but its owner.
-    #[arg(long, requires = "create")]
+    #[arg(long, requires = "create", conflicts_with = "index_space")]
     pub(crate) private: bool,
     /// Bring every wheel a second time as a wheel variant, for uv's preview of them (a draft: PEP 825).
     #[arg(long)]

@@ -10,7 +10,8 @@ pub(crate) struct HubArgs {
     #[arg(long, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
     /// Show the indexes of a repository's release by this static Space, which is made if need be: what
-    /// a repository itself answers is text/plain, which pip takes for no index.
+    /// a repository itself answers is text/plain, which pip takes for no index. `status` brings a Space that
+    /// was left behind to what is out.
     #[arg(long, value_name = "OWNER/SPACE")]
     pub(crate) index_space: Option<String>,
     /// Where that Space is shown, for Hubs other than huggingface.co.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wheelfarm_core::release::catalog::Catalog;
+use wheelfarm_core::release::catalog::{Catalog, CatalogWheel};
 use wheelfarm_core::release::life::pick::{Reason, WheelGlobs};
 use wheelfarm_core::release::life::steps;
 use wheelfarm_core::release::links::Links;
@@ -154,12 +154,16 @@ async fn published_metadata<S: Shelf>(
 /// Marks the new wheels that came out wrong, so that nobody takes them; how many there are.
 pub(super) async fn yank<S: Shelf>(
     shelf: &S,
+    published: &Catalog,
     report: &TableReport,
     changed: &BTreeSet<WheelName>,
 ) -> Result<usize, Failure> {
     let is_wrong = |name: &&WheelName| {
         let mut wrong = report.wrong();
-        wrong.any(|row| row.row.project == *name.project())
+        wrong.any(|row| {
+            let is_listed = |wheel: &CatalogWheel| wheel.channels().contains(&&row.row.channel);
+            row.row.project == *name.project() && published.wheels.get(*name).is_some_and(is_listed)
+        })
     };
     let names: Vec<String> = changed
         .iter()

@@ -101,7 +101,9 @@ pub(super) fn keep_xet_below(cache: &Utf8Path, place: &str) -> Result<(), Failur
 /// What a shelf's own error means for whoever asked.
 pub(super) fn failure(error: impl Fault) -> Failure {
     let hint = error.hint();
-    let failure = if error.is_refusal() {
+    let failure = if error.is_bad_input() {
+        Failure::bad_input(error)
+    } else if error.is_refusal() {
         Failure::new(ExitCode::JobFailed, error)
     } else {
         Failure::infrastructure(error)

@@ -150,7 +150,7 @@ async fn publish_until<S: Shelf>(
         let mut yanked = 0;
         if let Some(verdict) = install_table::verdict(&after) {
             code = verdict;
-            yanked = install_table::yank(shelf, &after, &changed).await?;
+            yanked = install_table::yank(shelf, &published.catalog, &after, &changed).await?;
         }
         tried.after = Some((after, yanked));
     }

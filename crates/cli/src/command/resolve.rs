@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use wheelfarm_core::gpu;
+use wheelfarm_core::ident::PackageName;
 use wheelfarm_core::release::catalog::{self, Track};
 use wheelfarm_core::release::resolve::{
     CatalogPlace, Excerpt, Facts, Outcome, PlaceError, Question, QuestionError, TorchGiven,
-    read_lock, resolve,
+    read_lock, read_package, resolve,
 };
 use wheelfarm_engine::container::DockerEngine;
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
@@ -19,16 +20,18 @@ use wheelfarm_engine::resolve::catalog::{fetch, read_file};
 use wheelfarm_engine::resolve::environment;
 use wheelfarm_engine::resolve::{CatalogReadError, EnvironmentError};
 use wheelfarm_engine::run::StopSignal;
+use wheelfarm_engine::shelf::Shelf;
+use wheelfarm_engine::shelf::folder::Address;
 
-use super::{cache_folder, listen};
-use crate::args::{ResolveArgs, ResolveFormat, TrackArg};
+use super::{cache_folder, listen, place};
+use crate::args::{Format, HubArgs, ResolveArgs, ResolveFormat, TrackArg};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::render;
 
 pub(super) fn run(args: &ResolveArgs) -> Result<ExitCode, Failure> {
     let mut question = question(args)?;
-    let place = place(args)?;
+    let place = catalog_place(args)?;
     let facts = match &args.lock {
         Some(lock) => lock_facts(lock, question.machine.as_deref())?,
         None => Facts::default(),
@@ -131,7 +134,7 @@ where
 }
 
 /// The catalog that is named: what is no address is a path of this machine.
-fn place(args: &ResolveArgs) -> Result<CatalogPlace, Failure> {
+fn catalog_place(args: &ResolveArgs) -> Result<CatalogPlace, Failure> {
     let failure = |error: PlaceError| {
         let hint = error.hint();
         Failure::bad_input(error).with_hint(hint)
@@ -184,8 +187,11 @@ async fn look(
     let stop = StopSignal::default();
     let work = async {
         let found = find(args, &stop).await?;
-        let fetcher = Fetcher::new(cache_folder(None), FetchOptions::default())?;
         let package = &question.package.name;
+        if args.from.starts_with("hf://") {
+            return Ok((found, on_hub(args, package).await?));
+        }
+        let fetcher = Fetcher::new(cache_folder(None), FetchOptions::default())?;
         let fetched = fetch(&fetcher, place, package, render::resolve::progress);
         Ok((found, fetched.await.map_err(catalog_failure)?))
     };
@@ -195,6 +201,26 @@ async fn look(
         // A request that goes on after the user's wish to stop is of no use to anybody.
         () = stop.at_once.cancelled() => Err(stopped()),
     }
+}
+
+/// What a repository's catalog says of `package`, asked with the user's token if there is one: the
+/// repository may be private.
+async fn on_hub(args: &ResolveArgs, package: &PackageName) -> Result<Excerpt, Failure> {
+    let hub = HubArgs {
+        endpoint: Some(args.endpoint.clone()),
+        index_space: None,
+        index_url: None,
+    };
+    let how = (Address::Kept, None);
+    let shelf = place::open(&args.from, &hub, how, Format::Json).await?;
+    let snapshot = shelf.read().await.map_err(place::failure)?;
+    let text = shelf.file(&snapshot.head, catalog::FILE_NAME).await;
+    let text = text.map_err(place::failure)?.ok_or_else(|| {
+        let error = anyhow::anyhow!("nothing was published to `{}`", args.from);
+        Failure::bad_input(error).with_hint("`--from` takes what `publish --to` took")
+    })?;
+    let excerpt = read_package(&String::from_utf8_lossy(&text), package);
+    excerpt.map_err(Failure::bad_input)
 }
 
 async fn find(args: &ResolveArgs, stop: &StopSignal) -> Result<Found, Failure> {

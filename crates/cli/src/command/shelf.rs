@@ -3,10 +3,9 @@
 use wheelfarm_core::release::catalog::Catalog;
 use wheelfarm_core::release::life::pick::{Reason, WheelGlobs};
 use wheelfarm_core::release::life::{LifeError, Revision};
-use wheelfarm_engine::shelf::Fault;
 use wheelfarm_engine::shelf::any::AnyShelf;
 use wheelfarm_engine::shelf::folder::Address;
-use wheelfarm_engine::shelf::revise::{self, Act, ReviseError};
+use wheelfarm_engine::shelf::revise::{self, Act};
 
 use super::{place, unless_stopped};
 use crate::args::{Format, MarkArgs, ShelfArgs};
@@ -72,14 +71,4 @@ pub(super) async fn wait<T>(work: impl Future<Output = Result<T, Failure>>) -> R
     unless_stopped(work).await
 }
 
-pub(super) fn failure<E: Fault>(error: ReviseError<E>) -> Failure {
-    if !error.is_bad_input() {
-        return place::failure(error);
-    }
-    let hint = error.hint();
-    let failure = Failure::bad_input(error);
-    match hint {
-        Some(hint) => failure.with_hint(hint),
-        None => failure,
-    }
-}
+pub(super) use super::place::failure;

@@ -26,6 +26,9 @@ pub(super) fn run(args: &StatusArgs) -> Result<ExitCode, Failure> {
     let (place, snapshot, past) = shelf::wait(async {
         let place = open(args).await?;
         let snapshot = revise::read(&place).await.map_err(shelf::failure)?;
+        // What a cut publication left behind of the Space is mended here.
+        let settled = place.settle(&snapshot.catalog).await;
+        settled.map_err(shelf::failure)?;
         // The latest may be among them.
         let past = place.past(PAST + 1).await;
         let past = past.map_err(|error| shelf::failure(ReviseError::Shelf(error)))?;

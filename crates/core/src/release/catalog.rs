@@ -337,6 +337,17 @@ impl Catalog {
                 wheel.published_at.clone_from(&old.published_at);
                 wheel = wheel.beside(old);
             }
+            // Two channels may make the same promise: the one that came first keeps the name.
+            let is_taken = |variant: &CatalogVariant| {
+                let mut others = next
+                    .wheels
+                    .values()
+                    .filter_map(|other| other.variant.as_ref());
+                others.any(|it| it.file_name == variant.file_name && it.sha256 != variant.sha256)
+            };
+            if wheel.variant.as_ref().is_some_and(is_taken) {
+                wheel.variant = None;
+            }
             next.wheels.insert(wheel.file_name.clone(), wheel);
         }
         Ok(next)

@@ -105,8 +105,9 @@ fn file_name(address: &str) -> String {
     last.replace("%2B", "+").replace("%2b", "+")
 }
 
-/// How pip and uv call it when a server cannot be reached, or is not well: that says nothing of a release.
-const NETWORK: [&str; 10] = [
+/// How pip and uv call it when a server cannot be reached, is not well, or wants to know who asks (no
+/// installer is given a token): that says nothing of a release.
+const NETWORK: [&str; 15] = [
     "Connection refused",
     "Failed to establish a new connection",
     "Name or service not known",
@@ -117,6 +118,11 @@ const NETWORK: [&str; 10] = [
     "Too Many Requests",
     "Server Error",
     "server error",
+    "401 Client Error",
+    "403 Client Error",
+    "HTTP status client error (401",
+    "HTTP status client error (403",
+    "Repository not found",
 ];
 
 /// The line that tells of a server that cannot be reached, if there is one.

@@ -67,6 +67,10 @@ impl<F: Fault> Fault for PublishError<F> {
             Self::Unsettled { .. } | Self::Stopped => false,
         }
     }
+
+    fn is_bad_input(&self) -> bool {
+        matches!(self, Self::Shelf { source, .. } if source.is_bad_input())
+    }
 }
 
 /// A release as it would be, on the state of the shelf that was read.
@@ -126,6 +130,7 @@ impl Draft {
     ) -> Result<Self, PublishError<S::Error>> {
         let fail = |source| shelf_failed(shelf, "read", source);
         let read = shelf.read().await.map_err(fail)?;
+        shelf.check_writing(&read.catalog).map_err(fail)?;
         let told = wheels.iter().map(|ready| CatalogWheel {
             variant: ready.variant.as_ref().map(|made| made.variant.clone()),
             ..ready.wheel.clone()
@@ -134,7 +139,12 @@ impl Draft {
             .catalog
             .with(told, track, now)
             .map_err(PublishError::Release)?;
-        catalog.variants = variants.or(catalog.variants);
+        catalog.variants = match (variants, catalog.variants) {
+            // What was decided once stays until something else is.
+            (Some(wanted), Some(old)) if wanted.plain.is_empty() => Some(old),
+            (Some(wanted), _) => Some(wanted),
+            (None, old) => old,
+        };
         let mut draft = Self {
             blobs: blobs(&wheels, &catalog)?,
             catalog,

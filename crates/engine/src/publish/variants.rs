@@ -1,8 +1,11 @@
 //! Wheels of a publication once more, as wheel variants.
 
+use std::collections::BTreeMap;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use tempfile::TempDir;
+use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::release::catalog::CatalogVariant;
 use wheelfarm_core::release::variants::{NoVariant, variant_name, variant_wheel};
 use wheelfarm_core::wheel::WheelCaps;
@@ -38,11 +41,25 @@ pub fn make_variants(wheels: &mut [ReadyWheel]) -> Result<MadeVariants, RecordEr
     let path = Utf8PathBuf::try_from(folder.path().to_owned())
         .map_err(camino::FromPathBufError::into_io_error)?;
     let mut without = Vec::new();
-    for ready in wheels {
-        match variant_name(&ready.wheel) {
-            Ok(name) => ready.variant = Some(make(ready, &name, &path)?),
-            Err(none) => without.push((ready.wheel.file_name.clone(), none)),
-        }
+    // Several jobs may have made one file.
+    let mut made: BTreeMap<Sha256Digest, ReadyVariant> = BTreeMap::new();
+    for (number, ready) in wheels.iter_mut().enumerate() {
+        let name = match variant_name(&ready.wheel) {
+            Ok(name) => name,
+            Err(none) => {
+                without.push((ready.wheel.file_name.clone(), none));
+                continue;
+            }
+        };
+        let variant = if let Some(variant) = made.get(&ready.wheel.sha256) {
+            variant.clone()
+        } else {
+            let folder = path.join(number.to_string());
+            fs::create_dir(&folder)?;
+            make(ready, &name, &folder)?
+        };
+        made.insert(ready.wheel.sha256, variant.clone());
+        ready.variant = Some(variant);
     }
     Ok(MadeVariants {
         _folder: folder,

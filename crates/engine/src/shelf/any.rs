@@ -65,7 +65,10 @@ impl Fault for AnyError {
         match self {
             Self::Folder(error) => error.hint(),
             Self::Hub(error) => Fault::hint(&**error),
-            Self::Space { .. } => Some("run it again: only the Space is changed then".to_owned()),
+            Self::Space { .. } => Some(
+                "do not run it again: `wheelfarm status --from … --index-space …` brings the Space to what is out"
+                    .to_owned(),
+            ),
             Self::SpaceNotNamed { .. } => Some(
                 "name the Space, so that it changes too: `--index-space OWNER/SPACE`".to_owned(),
             ),
@@ -78,6 +81,10 @@ impl Fault for AnyError {
             Self::Hub(error) | Self::Space { source: error, .. } => Fault::is_refusal(&**error),
             Self::SpaceNotNamed { .. } => false,
         }
+    }
+
+    fn is_bad_input(&self) -> bool {
+        matches!(self, Self::SpaceNotNamed { .. })
     }
 }
 
@@ -135,6 +142,22 @@ impl Shelf for AnyShelf {
         })
     }
 
+    fn check_writing(&self, catalog: &Catalog) -> Result<(), AnyError> {
+        let shown = catalog
+            .pages
+            .as_ref()
+            .and_then(|pages| pages.index_url.clone());
+        match (self, shown) {
+            (Self::Hub(_) | Self::Indexed(..), Some(url))
+                if self.index_url().as_ref() != Some(&url) =>
+            {
+                let address = self.address();
+                Err(AnyError::SpaceNotNamed { address, url })
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn bring(&self, blobs: &[Blob], progress: &dyn Progress) -> Result<Brought, AnyError> {
         Ok(match self {
             Self::Folder(shelf) => shelf.bring(blobs, progress).await?,
@@ -145,21 +168,20 @@ impl Shelf for AnyShelf {
     async fn commit(&self, head: &Head, change: &Change) -> Result<Head, AnyError> {
         Ok(match self {
             Self::Folder(shelf) => shelf.commit(head, change).await?,
-            Self::Hub(shelf) => {
-                let catalog = shelf.read().await?.catalog;
-                if let Some(url) = catalog.pages.and_then(|pages| pages.index_url) {
-                    let address = self.address();
-                    return Err(AnyError::SpaceNotNamed { address, url });
-                }
-                shelf.commit(head, change).await?
-            }
-            Self::Indexed(shelf, _) => shelf.commit(head, change).await?,
+            Self::Hub(shelf) | Self::Indexed(shelf, _) => shelf.commit(head, change).await?,
         })
     }
 
     async fn settle(&self, catalog: &Catalog) -> Result<(), AnyError> {
-        let Self::Indexed(_, space) = self else {
+        let Self::Indexed(shelf, space) = self else {
             return Ok(());
+        };
+        // Somebody else may have published since: a Space never goes back behind what is out.
+        let now = shelf.read().await?.catalog;
+        let catalog = if now.release > catalog.release {
+            &now
+        } else {
+            catalog
         };
         let (links, index_url) = (self.links(), self.index_url());
         let layout = Layout {

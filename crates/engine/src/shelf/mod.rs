@@ -106,6 +106,11 @@ pub trait Fault: Error + Send + Sync + 'static {
     fn is_refusal(&self) -> bool {
         false
     }
+
+    /// Whether what was typed is at fault.
+    fn is_bad_input(&self) -> bool {
+        false
+    }
 }
 
 /// A place that releases are published to.
@@ -129,6 +134,13 @@ pub trait Shelf: Send + Sync {
 
     /// Its catalog, and the state that was read. A shelf that is not there yet is an empty one.
     fn read(&self) -> impl Future<Output = Result<Snapshot, Self::Error>> + Send;
+
+    /// Refuses to write where a part of what users see would be left behind. Asked before anything else
+    /// is done, of dry runs too.
+    fn check_writing(&self, catalog: &Catalog) -> Result<(), Self::Error> {
+        let _ = catalog;
+        Ok(())
+    }
 
     /// Brings blobs that nothing lists yet, in parallel; what is there with the same bytes is not
     /// brought again, and other bytes at the same path are refused.

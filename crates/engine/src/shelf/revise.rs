@@ -64,6 +64,15 @@ impl<E: Fault> Fault for ReviseError<E> {
         }
     }
 
+    fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Empty(_) | Self::NoSuchRelease { .. } | Self::LockFile(..) => true,
+            Self::Life(error) => matches!(error, LifeError::NothingPicked { .. }),
+            Self::Shelf(error) => error.is_bad_input(),
+            Self::Past(..) => false,
+        }
+    }
+
     fn is_refusal(&self) -> bool {
         match self {
             Self::Life(error) => error.is_refusal(),
@@ -71,17 +80,6 @@ impl<E: Fault> Fault for ReviseError<E> {
             Self::Empty(_) | Self::NoSuchRelease { .. } | Self::Past(..) | Self::LockFile(..) => {
                 false
             }
-        }
-    }
-}
-
-impl<E: Fault> ReviseError<E> {
-    /// Whether what was typed is at fault.
-    pub fn is_bad_input(&self) -> bool {
-        match self {
-            Self::Empty(_) | Self::NoSuchRelease { .. } | Self::LockFile(..) => true,
-            Self::Life(error) => matches!(error, LifeError::NothingPicked { .. }),
-            Self::Past(..) | Self::Shelf(_) => false,
         }
     }
 }
@@ -260,6 +258,9 @@ async fn apply<S: Shelf>(
     going: BTreeSet<String>,
     act: Act,
 ) -> Result<Revised, ReviseError<S::Error>> {
+    shelf
+        .check_writing(&snapshot.catalog)
+        .map_err(ReviseError::Shelf)?;
     let before = snapshot.catalog.release;
     let mut revised = Revised {
         place: shelf.address(),
@@ -270,7 +271,13 @@ async fn apply<S: Shelf>(
         deleted: 0,
     };
     if revised.revision.catalog.release == before {
-        if act == Act::Make {
+        let (links, index_url) = (shelf.links(), shelf.index_url());
+        let layout = Layout {
+            catalog: &snapshot.catalog,
+            links: &links,
+            index_url: index_url.as_deref(),
+        };
+        if act == Act::Make && layout.is_there() {
             let settled = shelf.settle(&snapshot.catalog).await;
             settled.map_err(ReviseError::Shelf)?;
         }

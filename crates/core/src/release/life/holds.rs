@@ -11,8 +11,9 @@ use pep440_rs::Version;
 
 use crate::digest::Sha256Digest;
 use crate::ident::PackageName;
-use crate::release::catalog::{Catalog, CatalogWheel};
+use crate::release::catalog::{Catalog, CatalogVariant, CatalogWheel};
 use crate::wheel::name::WheelName;
+use crate::wheel::variant_name::VariantWheelName;
 
 /// What files point to: digests, wheels by name, versions by pin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +27,7 @@ struct HeldBy {
     file: String,
     sha256: BTreeSet<Sha256Digest>,
     names: BTreeSet<WheelName>,
+    variants: BTreeSet<VariantWheelName>,
     pins: BTreeMap<PackageName, BTreeSet<Version>>,
 }
 
@@ -36,6 +38,7 @@ impl Holds {
             file: file.to_owned(),
             sha256: digests(text),
             names: names(text),
+            variants: names(text),
             pins: pins(text),
         });
     }
@@ -61,7 +64,20 @@ impl Holds {
 impl HeldBy {
     fn points_to(&self, wheel: &CatalogWheel) -> bool {
         let name = &wheel.file_name;
-        self.sha256.contains(&wheel.sha256) || self.names.contains(name) || self.pins(name)
+        self.sha256.contains(&wheel.sha256)
+            || self.names.contains(name)
+            || self.pins(name)
+            || wheel
+                .variant
+                .as_ref()
+                .is_some_and(|it| self.points_to_variant(it))
+    }
+
+    /// A lock file of who installs wheel variants has their digests, names and versions.
+    fn points_to_variant(&self, variant: &CatalogVariant) -> bool {
+        self.sha256.contains(&variant.sha256)
+            || self.variants.contains(&variant.file_name)
+            || self.pins(variant.file_name.wheel())
     }
 
     /// Whether the file pins the wheel's version. A pin without a local part admits any (PEP 440).
@@ -84,7 +100,7 @@ pub(super) fn digests(text: &str) -> BTreeSet<Sha256Digest> {
 }
 
 /// Every wheel's name, bare or at the end of an address, with `+` as it is or written out.
-fn names(text: &str) -> BTreeSet<WheelName> {
+fn names<N: FromStr + Ord>(text: &str) -> BTreeSet<N> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.+!%".contains(c);
     text.split(|c: char| !is_part(c))
         .filter_map(|word| {

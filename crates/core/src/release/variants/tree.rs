@@ -16,6 +16,7 @@ use crate::release::links::Links;
 use crate::release::listing::Age;
 use crate::version::CudaVersion;
 use crate::wheel::label::VariantLabel;
+use crate::wheel::platform::machine_of;
 use crate::wheel::version::{PublicVersion, TorchAbi};
 
 /// Where the pages lie, seen from the root of a release.
@@ -158,13 +159,14 @@ fn projects<'a>(catalog: &'a Catalog, decided: &VariantTree) -> Projects<'a> {
     projects
 }
 
-/// Between wheels of one such key only the CUDA is left to choose.
+/// Project, version, torch, Python, ABI and machine: between wheels of one such key only the CUDA is left to choose.
 type SameTorch<'a> = (
     &'a PackageName,
     &'a PublicVersion,
     TorchAbi,
     &'a [String],
     &'a [String],
+    Option<&'a str>,
 );
 
 /// The plain wheels: of several CUDAs for one torch the one that the maintainer names, or else the
@@ -185,6 +187,7 @@ fn plain_wheels<'a>(catalog: &'a Catalog, decided: &VariantTree) -> Vec<&'a Cata
                 channel.torch(),
                 name.python_tags(),
                 name.abi_tags(),
+                name.platform_tags().iter().find_map(|tag| machine_of(tag)),
             );
             let channels = groups.entry(key).or_default();
             channels.entry(channel).or_default().push(wheel);
