@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs inside a proof's container, which has torch, no compiler and no network.
-# pip installs every wheel of the channel from the folder's own index; then each package's test runs.
+# pip installs every wheel of the channel from the channel's own index; then each package's test runs.
 set -u
-channel=$1
+index=$1
 export PIP_ROOT_USER_ACTION=ignore
 
 report() {
@@ -20,7 +20,7 @@ version() {
 torch_before=$(version torch)
 while read -r place project wanted; do
     echo "wheelfarm-proof $place"
-    pip install --quiet --no-cache-dir --only-binary=:all: --index-url "file:///release/$channel/simple" "$project==$wanted"
+    pip install --quiet --no-cache-dir --only-binary=:all: --index-url "file:///release/$index" "$project==$wanted"
     installed=$(version "$project")
     if [ "$installed" = "$wanted" ]; then
         report "pip install" pass "$project $installed"

@@ -21,6 +21,7 @@ use wheelfarm_core::gate::rule::Rule;
 use wheelfarm_core::gpu::{self, sentence};
 use wheelfarm_core::read_at::{ReadAt, SeekBytes};
 use wheelfarm_core::wheel::WheelCaps;
+use wheelfarm_core::wheel::build_number::BuildNumber;
 use wheelfarm_core::wheel::elf::{self, Module, ModuleFacts, Symbols};
 use wheelfarm_core::wheel::finish::{FinishRequest, finish};
 use wheelfarm_core::wheel::metadata::CoreMetadata;
@@ -372,6 +373,8 @@ fn finish_holds(name: &str, bytes: &[u8]) {
         project: name.project().clone(),
         version: name.public_version().clone(),
         local_version: "cu130torch2.11".parse().expect("it is a local version"),
+        // Every other one gets a number.
+        build: BuildNumber::new(u32::from(bytes.len() % 2 == 1)),
         torch: "2.11".parse().expect("it is a version"),
         source_date_epoch_s: 1_700_000_000,
         caps: CAPS,

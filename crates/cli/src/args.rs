@@ -1,9 +1,15 @@
 //! The command line.
 
+mod install_table;
+mod life;
+
 use camino::Utf8PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wheelfarm_core::watch::NewsKind;
+
+pub(crate) use install_table::TableArgs;
+pub(crate) use life::{GcArgs, MarkArgs, PromoteArgs, RollbackArgs, ShelfArgs, StatusArgs};
 
 /// A build farm for CUDA Python wheels: from one matrix to wheels that install and run.
 ///
@@ -34,6 +40,18 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Publish the wheels on record to a folder that pip and uv install from.
     Publish(PublishArgs),
+    /// Mark published wheels: pip and uv no longer take them unless their exact version is asked for.
+    Yank(MarkArgs),
+    /// List wheels of the nightly track on the stable one as well.
+    Promote(PromoteArgs),
+    /// List again what an earlier release listed.
+    Rollback(RollbackArgs),
+    /// Clear out published wheels that nobody needs any more.
+    Gc(GcArgs),
+    /// Protect published wheels from being cleared out.
+    Hold(MarkArgs),
+    /// Say what is published: the releases there were, how fresh it is, which jobs have no wheel.
+    Status(StatusArgs),
     /// Run a wheel's test with a Python of this machine, on its GPU, and write a receipt.
     Prove(ProveArgs),
     /// Say what works with what: a GPU, a torch, a CUDA, a Python, or several of them together.
@@ -90,6 +108,14 @@ pub(crate) enum PlanFormat {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TrackArg {
+    /// For everybody.
+    Stable,
+    /// For those who ask for it.
+    Nightly,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people.
     Human,
@@ -136,12 +162,25 @@ pub(crate) struct BuildArgs {
 pub(crate) struct PublishArgs {
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// The folder to publish to.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) to: Utf8PathBuf,
-    /// Install every published wheel with pip in a clean container, and run its test.
+    /// Where to publish: a folder, or a repository on a Hub as `hf://OWNER/NAME`.
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) to: String,
+    /// The track: what is on `nightly` has pages of its own, until it is promoted.
+    #[arg(long, value_enum, default_value_t = TrackArg::Stable)]
+    pub(crate) track: TrackArg,
+    /// The address that the folder is served at, for the links of its pages; `relative` for links
+    /// that work anywhere. Without it they stay as they are; those of a new folder are relative.
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+    /// Say what would be brought, written and deleted, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Before anything is published, install every wheel with pip in a clean container, and run its
+    /// test; a wheel that fails stops it all.
     #[arg(long)]
     pub(crate) prove: bool,
+    #[command(flatten)]
+    pub(crate) table: TableArgs,
     /// How the summary is printed; as JSON, without a proof's progress.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
@@ -289,14 +328,6 @@ pub(crate) struct ResolveArgs {
     /// unless there is one wheel.
     #[arg(long, value_enum, default_value_t = ResolveFormat::Human)]
     pub(crate) format: ResolveFormat,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TrackArg {
-    /// For everybody.
-    Stable,
-    /// For those who ask for it.
-    Nightly,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -100,6 +100,8 @@ fn wheel(release: usize, place: usize) -> CatalogWheel {
             format!("torch=={torch}.*"),
         ],
         channel: format!("{cuda}/torch{torch}").parse().unwrap(),
+        manifest_sha256: Some(Sha256Digest::of(package.as_bytes())),
+        also: BTreeMap::new(),
         tracks: BTreeSet::from([Track::Stable]),
         job: format!("{package}-2.{}.0-{cuda}-torch{torch}-{abi}", release % 4)
             .parse()
@@ -118,6 +120,7 @@ fn wheel(release: usize, place: usize) -> CatalogWheel {
         gpu_run: RunState::NotRun,
         published_at: "2026-11-21T03:00:00Z".to_owned(),
         yanked: None,
+        hold: None,
         commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
         file_name: file_name.parse().unwrap(),
     }

@@ -203,6 +203,13 @@ fn explain(location: &Location, error: &Error) -> Diagnostic {
         };
         return fault("yaml", format!("{expected} is wanted here"));
     }
+    if let Error::InvalidScalar {
+        ty: "u32" | "u64", ..
+    } = error
+    {
+        let message = "a whole number is wanted here".to_owned();
+        return fault("yaml", message).with_hint("write digits alone: `2`");
+    }
     if let Error::Eof { .. } = error {
         return fault("yaml", "the file is empty or ends too early".to_owned());
     }
@@ -231,6 +238,12 @@ mod tests {
         packages: BTreeMap<String, Spanned<String>>,
     }
 
+    #[derive(Debug, serde::Deserialize)]
+    struct Count {
+        #[expect(dead_code, reason = "only read through Debug")]
+        jobs: u32,
+    }
+
     #[track_caller]
     fn fault(text: &str) -> String {
         parse::<Sample>("matrix.yaml", text)
@@ -248,6 +261,9 @@ mod tests {
                 fault("packages: {}\n"),
                 fault("python: [\"3.10\"\n"),
                 fault("python: 7\n"),
+                parse::<Count>("matrix.yaml", "jobs: -1\n")
+                    .unwrap_err()
+                    .to_string(),
             ]
             .join("\n"),
             @r#"
@@ -261,6 +277,8 @@ mod tests {
           hint: write `python: …`
         matrix.yaml:1:9: unclosed bracket '[' [yaml]
         matrix.yaml:1:9: a list is wanted here [yaml]
+        matrix.yaml:1:7: a whole number is wanted here [yaml]
+          hint: write digits alone: `2`
         "#
         );
     }

@@ -135,6 +135,33 @@ fn the_digest_changes_with_what_can_change_the_wheel_and_nothing_else() {
     assert_eq!(digest(&first), changed("farm: quickstart", "farm: other"));
 }
 
+#[test]
+fn a_build_number_is_another_wheel_of_the_same_job() {
+    let matrix = spline_conv_matrix("exclude: []", "exclude: []");
+    let with = |build: &str| {
+        let numbered = SPLINE_CONV.replacen(
+            "version: \"1.2.2\"",
+            &format!("version: \"1.2.2\"{build}"),
+            1,
+        );
+        plan_of(&numbered, &matrix, CU_PATCH).unwrap()
+    };
+    let first = with("");
+    let second = with("\n    build-number: 2");
+    assert_eq!(ids(&first), ids(&second));
+    let (first, second) = (&first.jobs[0], &second.jobs[0]);
+    assert_ne!(first.digest(), second.digest());
+    assert_eq!(second.release().build_number.unwrap().to_string(), "2");
+    assert_eq!(first.channel(), second.channel());
+    let record = OnRecord {
+        digest: first.digest(),
+        wheel: WheelPresence::Present,
+    };
+    let on_record = BTreeMap::from([(first.id().clone(), record)]);
+    let needs = with("\n    build-number: 2").needs(&on_record)[0].1;
+    assert_eq!(needs, Need::InputsChanged);
+}
+
 /// A matrix whose torch is `torch`, from an index of CUDA 13.0.
 fn with_torch(torch: &str, index: &str) -> String {
     spline_conv_matrix(

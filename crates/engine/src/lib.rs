@@ -8,6 +8,7 @@ pub mod farm_folder;
 pub mod fetch;
 pub mod files;
 pub mod inspect;
+pub mod install_table;
 pub mod libraries;
 pub mod out_folder;
 pub mod patch_check;

@@ -4,15 +4,23 @@ mod build;
 mod compat;
 mod dockerfile;
 mod explain;
+mod gc;
+mod hold;
 mod init;
 mod inspect;
+mod install_table;
 mod patch;
 mod plan;
+mod promote;
 mod prove;
 mod publish;
 mod resolve;
+mod rollback;
+mod shelf;
+mod status;
 mod verify;
 mod watch;
+mod yank;
 
 use camino::Utf8PathBuf;
 use wheelfarm_core::plan::{Job, Need, Plan, Selector};
@@ -33,6 +41,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Publish(args) => publish::run(&args),
+        Command::Yank(args) => yank::run(&args),
+        Command::Promote(args) => promote::run(&args),
+        Command::Rollback(args) => rollback::run(&args),
+        Command::Gc(args) => gc::run(&args),
+        Command::Hold(args) => hold::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Compat(args) => compat::run(&args),
         Command::Prove(args) => prove::run(&args),
         Command::Explain(args) => explain::run(&args),
@@ -147,4 +161,18 @@ async fn listen(stop: StopSignal) -> Failure {
         token.cancel();
     }
     std::future::pending().await
+}
+
+/// Waits for work that nothing is lost of when it is dropped, or for the user to stop it.
+async fn unless_stopped<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let signal = StopSignal::default();
+    let stop = signal.stop.clone();
+    tokio::select! {
+        biased;
+        failure = listen(signal) => Err(failure),
+        () = stop.cancelled() => {
+            Err(Failure::new(ExitCode::Cancelled, anyhow::anyhow!("stopped")))
+        }
+        res = work => res,
+    }
 }

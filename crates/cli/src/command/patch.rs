@@ -12,9 +12,8 @@ use wheelfarm_core::version::PackageVersion;
 use wheelfarm_engine::farm_folder::FarmFolder;
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::patch_files::{self, Overwrite, WritePatchError};
-use wheelfarm_engine::run::StopSignal;
 
-use super::{cache_folder, listen};
+use super::{cache_folder, unless_stopped};
 use crate::args::{PatchArgs, PatchCommand, PatchPlaces};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -30,20 +29,6 @@ pub(super) fn run(args: &PatchArgs) -> Result<ExitCode, Failure> {
 fn fetcher(places: &PatchPlaces) -> Result<Fetcher, Failure> {
     let cache = cache_folder(places.cache.as_ref());
     Fetcher::new(cache, FetchOptions::default()).map_err(Failure::infrastructure)
-}
-
-/// Waits for work that nothing is lost of when it is dropped, or for the user to stop it.
-async fn unless_stopped<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let signal = StopSignal::default();
-    let stop = signal.stop.clone();
-    tokio::select! {
-        biased;
-        failure = listen(signal) => Err(failure),
-        () = stop.cancelled() => {
-            Err(Failure::new(ExitCode::Cancelled, anyhow::anyhow!("stopped")))
-        }
-        res = work => res,
-    }
 }
 
 /// The package, and the version if one stands behind `==`.

@@ -16,6 +16,7 @@ use crate::output_rule::OutputRule;
 use crate::quantity::{ByteSize, TimeLimit};
 use crate::source::{Source, TreePath};
 use crate::version::{PackageVersion, VersionRange};
+use crate::wheel::build_number::BuildNumber;
 
 /// One upstream project.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub struct PackageRelease {
     pub version: Located<PackageVersion>,
     /// Which build of the version it is, when there is more than one: `avx512`.
     pub variant: Option<VariantName>,
+    /// The build number that its wheels get, when wheels of an earlier build are out there.
+    pub build_number: Option<BuildNumber>,
     /// Where the source comes from.
     pub source: Source,
     /// What is put into the source's tree besides: what a build would download otherwise.

@@ -28,6 +28,7 @@ pub(super) struct RawPackage {
 pub(super) struct RawRelease {
     pub(super) version: At<String>,
     pub(super) variant: Option<At<String>>,
+    pub(super) build_number: Option<At<u32>>,
     pub(super) source: RawSource,
     #[serde(default)]
     pub(super) extra_sources: Vec<RawExtraSource>,

@@ -23,6 +23,7 @@ use crate::source::{
     TreePathError,
 };
 use crate::version::{PackageVersion, VersionError, VersionRange};
+use crate::wheel::build_number::BuildNumber;
 use crate::yaml::{self, At, Reading};
 
 pub(super) fn package(file: &str, text: &str) -> Result<Package, Diagnostics> {
@@ -91,6 +92,9 @@ impl Reader<'_> {
                     .read::<VariantName, _>(&variant, "variant", |_: &IdentError| None);
             variant.map(|variant| variant.value)
         });
+        let build_number = raw
+            .build_number
+            .and_then(|number| self.build_number(&number));
         let source = self.source(name, version.as_ref().map(|v| &v.value), raw.source);
         let extra_sources = raw.extra_sources.iter();
         let extra_sources = extra_sources
@@ -110,6 +114,7 @@ impl Reader<'_> {
         Some(PackageRelease {
             version: version?,
             variant,
+            build_number,
             source: source?,
             extra_sources,
             patches,
@@ -124,6 +129,18 @@ impl Reader<'_> {
             gpu: raw.gpu,
             contract,
         })
+    }
+
+    fn build_number(&mut self, number: &At<u32>) -> Option<BuildNumber> {
+        let build = BuildNumber::new(number.value);
+        if build.is_none() {
+            let location = yaml::place(self.reading.file, number);
+            let message = "build number 0 is none".to_owned();
+            let hint =
+                "leave `build-number` out for the first build; the second is `build-number: 2`";
+            self.reading.fault(location, "build-number", message, hint);
+        }
+        build
     }
 
     fn source(

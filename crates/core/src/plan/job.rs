@@ -13,6 +13,7 @@ use crate::package::PackageRelease;
 use crate::release::channel::Channel;
 use crate::render;
 use crate::version::{CudaVersion, PythonVersion, TorchVersion};
+use crate::wheel::build_number::BuildNumber;
 
 /// What a wheel is built against, every axis fixed.
 #[derive(Debug, Clone)]
@@ -115,6 +116,8 @@ struct Identity<'a> {
     gpu_shim: Option<&'static str>,
     output: &'a str,
     local_version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    build_number: Option<u32>,
     source_date_epoch_s: u64,
 }
 
@@ -152,6 +155,7 @@ impl Job {
             gpu_shim: job.release.build.gpu_shim.then_some(render::GPU_SHIM),
             output: job.release.build.output.as_str(),
             local_version: job.local_version(),
+            build_number: job.release.build_number.map(BuildNumber::get),
             source_date_epoch_s: job.source_date_epoch_s,
         };
         let text = serde_json::to_string(&identity).expect("plain text and numbers serialise");

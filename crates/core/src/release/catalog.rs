@@ -15,6 +15,7 @@ use crate::manifest::{CheckState, Manifest, ModuleArchs};
 use crate::receipt::RunState;
 use crate::release::ReleaseError;
 use crate::release::channel::Channel;
+use crate::release::links::Links;
 use crate::wheel::name::WheelName;
 
 /// The schema that this program writes, and the only one that it reads. Readers accept keys that
@@ -33,9 +34,28 @@ pub struct Catalog {
     pub release: u64,
     /// When it was made: RFC 3339 in UTC.
     pub published_at: String,
+    /// How the pages beside it were made; none before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pages: Option<Pages>,
     /// Its wheels, by file name: a name never means two contents.
     #[serde(with = "entries")]
     pub wheels: BTreeMap<WheelName, CatalogWheel>,
+    /// Wheels that were cleared out: their names mean those bytes for good.
+    #[serde(default)]
+    pub retired: BTreeMap<WheelName, Sha256Digest>,
+}
+
+/// How the pages of a release were made: a page is written again when this has changed, even if what
+/// it is about has not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pages {
+    /// The number of the generator's format.
+    pub format: u32,
+    /// How they point at files.
+    pub links: Links,
+    /// Where the folder `whl/` is served as true HTML pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index_url: Option<String>,
 }
 
 /// One wheel of a shelf.
@@ -49,6 +69,10 @@ pub struct CatalogWheel {
     pub size_bytes: u64,
     /// The digest of its METADATA, which stands beside it as `<file name>.metadata`.
     pub metadata_sha256: Sha256Digest,
+    /// The digest of its manifest, which stands beside it: what is known of a wheel may change, and
+    /// then that changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest_sha256: Option<Sha256Digest>,
     /// Its `Requires-Python`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requires_python: Option<String>,
@@ -56,6 +80,10 @@ pub struct CatalogWheel {
     pub requires_dist: Vec<String>,
     /// The channel it is listed in.
     pub channel: Channel,
+    /// The other jobs that made the very same file, and what they are for: pure wheels come out of
+    /// every environment alike. It is listed in their channels too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub also: BTreeMap<JobId, Origin>,
     /// The tracks it is listed on; none is left when it was taken off all of them.
     pub tracks: BTreeSet<Track>,
     /// The job that made it.
@@ -83,6 +111,9 @@ pub struct CatalogWheel {
     /// Why nobody should install it any more (PEP 592).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yanked: Option<String>,
+    /// Why it must never be cleared out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
     /// The commit that links to the file are pinned to, on a shelf that has commits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
@@ -96,6 +127,15 @@ pub struct BuiltAgainst {
     /// torch's version: `2.11.0`.
     pub torch: String,
     /// Python's version: `3.11`.
+    pub python: String,
+}
+
+/// What a job that made a wheel was for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The channel that the wheel is listed in for it.
+    pub channel: Channel,
+    /// Its Python: `3.11`.
     pub python: String,
 }
 
@@ -163,7 +203,9 @@ impl Catalog {
             schema: SCHEMA,
             release: 0,
             published_at: String::new(),
+            pages: None,
             wheels: BTreeMap::new(),
+            retired: BTreeMap::new(),
         }
     }
 
@@ -183,15 +225,33 @@ impl Catalog {
 
     /// Writes a catalog: sorted keys, a line for each wheel, so that one more wheel is one more line.
     pub fn to_text(&self) -> String {
+        self.to_text_with(self.pages.as_ref())
+    }
+
+    /// Writes it as the one that stands beside other pages.
+    pub(crate) fn to_text_with(&self, pages: Option<&Pages>) -> String {
         // Through a Value, whose maps are sorted, so that the order of the fields above is free.
         let line = |wheel: &CatalogWheel| {
             serde_json::to_value(wheel)
                 .expect("plain texts and numbers serialise")
                 .to_string()
         };
+        let pages = pages.map_or_else(String::new, |pages| {
+            let pages = serde_json::to_value(pages).expect("plain texts and numbers serialise");
+            format!("\"pages\": {pages},\n")
+        });
         let wheels: Vec<String> = self.wheels.values().map(line).collect();
+        let retired = self.retired.iter();
+        let retired: Vec<String> = retired
+            .map(|(name, sha256)| format!("\"{name}\": \"{sha256}\""))
+            .collect();
+        let retired = if retired.is_empty() {
+            String::new()
+        } else {
+            format!("\"retired\": {{\n{}\n}},\n", retired.join(",\n"))
+        };
         format!(
-            "{{\n\"published_at\": {},\n\"release\": {},\n\"schema\": {},\n\"wheels\": [\n{}\n]\n}}\n",
+            "{{\n{pages}\"published_at\": {},\n\"release\": {},\n{retired}\"schema\": {},\n\"wheels\": [\n{}\n]\n}}\n",
             serde_json::Value::from(self.published_at.as_str()),
             self.release,
             self.schema,
@@ -201,8 +261,11 @@ impl Catalog {
 
     /// The release after this one, with `wheels` on `track` as well, made at `now` (RFC 3339).
     ///
-    /// A wheel that is there with the same bytes keeps its commit, the day that it came, and its yank;
-    /// what is known of it is as the new record has it. One that is there with other bytes is refused.
+    /// A wheel that is there with the same bytes keeps its commit, the day that it came, its yank and
+    /// its hold; what is known of it is as the new record has it. One that is there with other bytes,
+    /// or was, is refused. When several jobs made the same file, what is told of it is by the first of
+    /// them in the order of their names, and the others are told in [`CatalogWheel::also`]: in whatever
+    /// order they come.
     pub fn with(
         &self,
         wheels: impl IntoIterator<Item = CatalogWheel>,
@@ -212,24 +275,29 @@ impl Catalog {
         let mut next = self.next(now);
         for mut wheel in wheels {
             wheel.tracks.insert(track);
-            if let Some(old) = next.wheels.get(&wheel.file_name) {
-                if old.sha256 != wheel.sha256 {
-                    return Err(ReleaseError::OtherBytes {
-                        name: wheel.file_name.to_string(),
-                        first: old.sha256,
-                        second: wheel.sha256,
-                    });
-                }
-                wheel.tracks.extend(&old.tracks);
-                wheel.commit = wheel.commit.or_else(|| old.commit.clone());
-                wheel.yanked.clone_from(&old.yanked);
-                wheel.published_at.clone_from(&old.published_at);
-            }
             if !wheel.channel.admits(wheel.file_name.local_version()) {
                 return Err(ReleaseError::WrongChannel {
                     name: wheel.file_name.to_string(),
                     channel: wheel.channel,
                 });
+            }
+            let old = next.wheels.get(&wheel.file_name);
+            let known = old.map(|old| old.sha256);
+            let known = known.or_else(|| next.retired.remove(&wheel.file_name));
+            if let Some(first) = known.filter(|first| *first != wheel.sha256) {
+                return Err(ReleaseError::OtherBytes {
+                    name: wheel.file_name.to_string(),
+                    first,
+                    second: wheel.sha256,
+                });
+            }
+            if let Some(old) = old {
+                wheel.tracks.extend(&old.tracks);
+                wheel.commit = wheel.commit.or_else(|| old.commit.clone());
+                wheel.yanked.clone_from(&old.yanked);
+                wheel.hold.clone_from(&old.hold);
+                wheel.published_at.clone_from(&old.published_at);
+                wheel = wheel.beside(old);
             }
             next.wheels.insert(wheel.file_name.clone(), wheel);
         }
@@ -271,9 +339,11 @@ impl CatalogWheel {
             sha256: wheel.sha256,
             size_bytes: wheel.size_bytes,
             metadata_sha256: wheel.metadata_sha256,
+            manifest_sha256: None,
             requires_python: wheel.requires_python.clone(),
             requires_dist: wheel.requires_dist.clone(),
             channel: environment.channel.clone(),
+            also: BTreeMap::new(),
             tracks: BTreeSet::new(),
             job: manifest.job.clone(),
             package: manifest.package.clone(),
@@ -293,8 +363,48 @@ impl CatalogWheel {
                 .map_or(RunState::NotRun, |run| run.state),
             published_at: now.to_owned(),
             yanked: None,
+            hold: None,
             commit: None,
         }
+    }
+
+    /// Itself, told by the first of the jobs that made it or `old`, which is the same file.
+    fn beside(mut self, old: &Self) -> Self {
+        let mut told = if old.job < self.job {
+            let mut told = old.clone();
+            told.tracks = std::mem::take(&mut self.tracks);
+            told.commit = self.commit.take();
+            told
+        } else {
+            self.clone()
+        };
+        for wheel in [old, &self] {
+            let own = (wheel.job.clone(), wheel.origin());
+            told.also.extend(wheel.also.clone());
+            told.also.extend([own]);
+        }
+        told.also.remove(&told.job);
+        told
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            channel: self.channel.clone(),
+            python: self.built_against.python.clone(),
+        }
+    }
+
+    /// Every job that made it, with the channel that it is listed in for the job and the job's Python.
+    pub fn jobs(&self) -> impl Iterator<Item = (&JobId, &Channel, &str)> {
+        let own = (&self.job, &self.channel, self.built_against.python.as_str());
+        let also = self.also.iter();
+        let also = also.map(|(job, origin)| (job, &origin.channel, origin.python.as_str()));
+        std::iter::once(own).chain(also)
+    }
+
+    /// The channels that it is listed in.
+    pub fn channels(&self) -> BTreeSet<&Channel> {
+        self.jobs().map(|(_, channel, _)| channel).collect()
     }
 
     /// Where the file lies, seen from the root of the release:
@@ -394,6 +504,7 @@ pub(crate) mod tests {
         let mut first = sample();
         first.commit = Some("0123456789abcdef0123456789abcdef01234567".to_owned());
         first.yanked = Some("wrong results".to_owned());
+        first.hold = Some("in the lock file of nightly tests".to_owned());
         let catalog = Catalog::empty()
             .with([first.clone()], Track::Nightly, NOW)
             .unwrap();
@@ -404,8 +515,18 @@ pub(crate) mod tests {
         assert_eq!(again.release, 2);
         assert_eq!(wheel.tracks, BTreeSet::from(Track::ALL));
         assert_eq!(
-            (&wheel.commit, &wheel.published_at, &wheel.yanked),
-            (&first.commit, &first.published_at, &first.yanked)
+            (
+                &wheel.commit,
+                &wheel.published_at,
+                &wheel.yanked,
+                &wheel.hold
+            ),
+            (
+                &first.commit,
+                &first.published_at,
+                &first.yanked,
+                &first.hold
+            )
         );
         let mut other = sample();
         other.sha256 = Sha256Digest::of(b"other");
@@ -414,6 +535,60 @@ pub(crate) mod tests {
             matches!(error, ReleaseError::OtherBytes { .. }),
             "{error:?}"
         );
+    }
+
+    #[test]
+    fn a_pure_wheel_of_several_jobs_is_one_file_in_their_channels() {
+        let pure = |job: &str, channel: &str, python: &str| {
+            let mut wheel = sample();
+            wheel.file_name = "tools-0.1-py3-none-any.whl".parse().unwrap();
+            wheel.job = job.parse().unwrap();
+            wheel.channel = channel.parse().unwrap();
+            wheel.built_against.python = python.to_owned();
+            wheel
+        };
+        let jobs = [
+            pure("tools-0.1-cu128-torch2.8-cp312", "cu128/torch2.8", "3.12"),
+            pure("tools-0.1-cu130-torch2.11-cp311", "cu130/torch2.11", "3.11"),
+            pure("tools-0.1-cu130-torch2.11-cp312", "cu130/torch2.11", "3.12"),
+        ];
+        let at_once = Catalog::empty()
+            .with(jobs.clone(), Track::Stable, NOW)
+            .unwrap();
+        let mut one_by_one = Catalog::empty();
+        for wheel in jobs.into_iter().rev() {
+            one_by_one = one_by_one.with([wheel], Track::Stable, NOW).unwrap();
+        }
+        assert_eq!(one_by_one.wheels, at_once.wheels);
+        let wheel = at_once.wheels.values().next().unwrap();
+        assert_eq!(wheel.job.as_str(), "tools-0.1-cu128-torch2.8-cp312");
+        assert_eq!(wheel.channels().len(), 2);
+        assert_eq!(wheel.jobs().count(), 3);
+        assert_eq!(Catalog::parse(&at_once.to_text()).unwrap(), at_once);
+    }
+
+    #[test]
+    fn a_name_keeps_its_bytes_when_its_wheel_was_cleared_out() {
+        let wheel = sample();
+        let mut catalog = Catalog::empty();
+        let name = wheel.file_name.clone();
+        catalog.retired.insert(name.clone(), wheel.sha256);
+        let text = catalog.to_text();
+        assert_eq!(Catalog::parse(&text).unwrap(), catalog);
+        assert_eq!(
+            text.lines().nth(4).unwrap().split('"').nth(1),
+            Some(&*name.to_string())
+        );
+        let mut other = wheel.clone();
+        other.sha256 = Sha256Digest::of(b"other");
+        let error = catalog.with([other], Track::Stable, NOW).unwrap_err();
+        assert!(
+            matches!(error, ReleaseError::OtherBytes { .. }),
+            "{error:?}"
+        );
+        let back = catalog.with([wheel], Track::Stable, NOW).unwrap();
+        assert!(back.retired.is_empty());
+        assert!(back.wheels.contains_key(&name));
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! The pages of a simple index: HTML (PEP 503, with 629, 658 and 714) and JSON (PEP 691, 700).
+//! The pages that pip and uv read: simple indexes in HTML (PEP 503, with 592, 629, 658 and 714) and
+//! JSON (PEP 691, 700), and flat pages of links.
 //!
-//! Both hold the same. Static hosts serve the HTML; a server that looks at `Accept` can serve
-//! the JSON, whose content type no static host gets right.
+//! HTML and JSON hold the same, but for lengths and days, which HTML has no place for. Static hosts
+//! serve the HTML; a server that looks at `Accept` can serve the JSON, whose content type no static
+//! host gets right.
 
 use std::collections::BTreeMap;
 
@@ -9,68 +11,76 @@ use serde::Serialize;
 
 use crate::digest::Sha256Digest;
 use crate::ident::PackageName;
-use crate::release::{Projects, ReleasedWheel};
+use crate::release::catalog::CatalogWheel;
+use crate::release::links::Links;
 
-/// PEP 700: `versions` and `size` are there. `upload-time`, which it leaves open, is not: a
-/// release knows no clock.
+/// PEP 700: `versions`, `size` and `upload-time` are there.
 const API_VERSION: &str = "1.1";
 
 /// The page that lists projects.
-pub(super) fn root_html(projects: &Projects<'_>) -> String {
-    let links = projects
-        .keys()
-        .map(|project| format!("<a href=\"{project}/\">{project}</a>"));
+pub(super) fn root_html<'a>(projects: impl Iterator<Item = &'a PackageName>) -> String {
+    let links = projects.map(|project| format!("<a href=\"{project}/\">{project}</a>"));
     page("Simple index", links)
 }
 
 /// The same as JSON.
-pub(super) fn root_json(projects: &Projects<'_>) -> String {
+pub(super) fn root_json<'a>(projects: impl Iterator<Item = &'a PackageName>) -> String {
     json(&RootPage {
         meta: META,
-        projects: projects.keys().map(|name| ProjectName { name }).collect(),
+        projects: projects.map(|name| ProjectName { name }).collect(),
     })
 }
 
-/// The page that lists the wheels of a project.
-pub(super) fn project_html(project: &PackageName, wheels: &[&ReleasedWheel]) -> String {
-    let links = wheels.iter().map(|wheel| link(wheel));
-    page(&format!("Links for {project}"), links)
+/// A page of wheels that lies `depth` folders below the root of the release.
+pub fn links_html<'a>(
+    title: &str,
+    wheels: impl Iterator<Item = &'a CatalogWheel>,
+    links: &Links,
+    depth: usize,
+) -> String {
+    page(title, wheels.map(|wheel| link(wheel, links, depth)))
 }
 
-/// The same as JSON.
-pub(super) fn project_json(project: &PackageName, wheels: &[&ReleasedWheel]) -> String {
-    let mut versions: Vec<String> = wheels.iter().map(|w| w.name.full_version()).collect();
+/// The wheels of a project as JSON, from the oldest to the newest.
+pub(super) fn project_json(
+    project: &PackageName,
+    wheels: &[&CatalogWheel],
+    links: &Links,
+    depth: usize,
+) -> String {
+    let mut versions: Vec<_> = wheels.iter().map(|w| w.file_name.full_version()).collect();
     versions.dedup();
+    let files = wheels.iter();
     json(&ProjectPage {
-        files: wheels.iter().map(|wheel| FileEntry::of(wheel)).collect(),
+        files: files
+            .map(|wheel| FileEntry::of(wheel, links, depth))
+            .collect(),
         meta: META,
         name: project,
         versions,
     })
 }
 
-/// Where a wheel stands, seen from its project's page. A `+` is written out, since object stores
-/// may read a raw one as a space.
-fn url(wheel: &ReleasedWheel) -> String {
-    format!("../../{}", wheel.name).replace('+', "%2B")
-}
-
-fn link(wheel: &ReleasedWheel) -> String {
-    let python = match &wheel.requires_python {
-        Some(python) => format!(" data-requires-python=\"{}\"", escaped(python)),
+fn link(wheel: &CatalogWheel, links: &Links, depth: usize) -> String {
+    let attribute = |name: &str, value: &Option<String>| match value {
+        Some(value) => format!(" {name}=\"{}\"", escaped(value)),
         None => String::new(),
     };
+    let python = attribute("data-requires-python", &wheel.requires_python);
+    let yanked = attribute("data-yanked", &wheel.yanked);
     // PEP 714 renamed the attribute; pip before 23.3 knows the old name alone.
-    let metadata = Sha256Digest::of(&wheel.metadata);
+    let metadata = wheel.metadata_sha256;
     let metadata = ["data-core-metadata", "data-dist-info-metadata"]
         .map(|name| format!(" {name}=\"sha256={metadata}\""))
         .concat();
-    let (url, sha256, name) = (url(wheel), wheel.sha256, &wheel.name);
-    format!("<a href=\"{url}#sha256={sha256}\"{python}{metadata}>{name}</a>")
+    let url = escaped(&links.wheel(wheel, depth));
+    let (sha256, name) = (wheel.sha256, &wheel.file_name);
+    format!("<a href=\"{url}#sha256={sha256}\"{python}{metadata}{yanked}>{name}</a>")
 }
 
-/// File names, project names and URLs hold no character that HTML reads; specifiers do.
-pub(super) fn escaped(text: &str) -> String {
+/// File names and project names hold no character that HTML reads; specifiers, reasons and addresses
+/// do.
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
@@ -79,6 +89,7 @@ pub(super) fn escaped(text: &str) -> String {
 
 fn page(title: &str, links: impl Iterator<Item = String>) -> String {
     let links: String = links.map(|link| link + "<br>\n").collect();
+    let title = escaped(title);
     format!(
         "<!DOCTYPE html>\n<html>\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"pypi:repository-version\" content=\"{API_VERSION}\">\n\
@@ -133,20 +144,37 @@ struct FileEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     requires_python: Option<&'a str>,
     size: u64,
+    upload_time: &'a str,
     url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    yanked: Option<Yanked<'a>>,
+}
+
+/// PEP 691: a reason that is not empty, or `true`.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Yanked<'a> {
+    Reason(&'a str),
+    Unsaid(bool),
 }
 
 impl<'a> FileEntry<'a> {
-    fn of(wheel: &'a ReleasedWheel) -> Self {
-        let metadata = BTreeMap::from([("sha256", Sha256Digest::of(&wheel.metadata))]);
+    fn of(wheel: &'a CatalogWheel, links: &Links, depth: usize) -> Self {
+        let metadata = BTreeMap::from([("sha256", wheel.metadata_sha256)]);
+        let yanked = wheel.yanked.as_deref().map(|reason| match reason {
+            "" => Yanked::Unsaid(true),
+            reason => Yanked::Reason(reason),
+        });
         Self {
             core_metadata: metadata.clone(),
             dist_info_metadata: metadata,
-            filename: wheel.name.to_string(),
+            filename: wheel.file_name.to_string(),
             hashes: BTreeMap::from([("sha256", wheel.sha256)]),
             requires_python: wheel.requires_python.as_deref(),
             size: wheel.size_bytes,
-            url: url(wheel),
+            upload_time: &wheel.published_at,
+            url: links.wheel(wheel, depth),
+            yanked,
         }
     }
 }

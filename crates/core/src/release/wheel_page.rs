@@ -28,7 +28,7 @@ pub fn wheel_page(manifest: &Manifest) -> String {
     page
 }
 
-const STYLE: &str = "body{font-family:sans-serif;margin:2em}table{border-collapse:collapse}\
+pub(super) const STYLE: &str = "body{font-family:sans-serif;margin:2em}table{border-collapse:collapse}\
                      td,th{border:1px solid #bbb;padding:.2em .6em;text-align:left}\
                      h1{font-size:1.2em}h2{font-size:1em}";
 

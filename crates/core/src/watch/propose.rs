@@ -328,10 +328,13 @@ fn changed_package(
     };
     let copy = |version: &crate::version::PackageVersion| {
         let from = parsed.releases.get(change.like).ok_or(EditError::NoPlace)?;
-        let comment = format!(
+        let mut comment = format!(
             "review: copied from {}; wheelfarm patch check {}=={version}",
             from.version.value, parsed.name
         );
+        if from.build_number.is_some() {
+            comment += "; take `build-number` out";
+        }
         let copy = Change::Copy {
             item: change.like,
             comment: &comment,

@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek, Write};
 use crate::digest::Sha256Digest;
 use crate::ident::PackageName;
 use crate::wheel::archive::{ArchiveError, LocalHeaders, WheelArchive, WheelCaps};
+use crate::wheel::build_number::BuildNumber;
 use crate::wheel::elf::ModuleFacts;
 use crate::wheel::metadata::MetadataError;
 use crate::wheel::name::{WheelName, WheelNameError};
@@ -28,6 +29,8 @@ pub struct FinishRequest {
     pub version: PublicVersion,
     /// What a compiled wheel gets after the `+`: `cu130torch2.11`.
     pub local_version: LocalVersion,
+    /// The build number that the wheel gets, machine code or not; `None` leaves what it has.
+    pub build: Option<BuildNumber>,
     /// The torch of the job's environment.
     pub torch: TorchAbi,
     /// The time that all files get, in seconds since 1970.
@@ -274,6 +277,7 @@ mod tests {
             project: "demo-kernels".parse().unwrap(),
             version: "1.2.0".parse().unwrap(),
             local_version: "cu130torch2.11".parse().unwrap(),
+            build: None,
             torch: "2.11".parse().unwrap(),
             source_date_epoch_s: 1_700_000_000,
             caps: WheelCaps::default(),
@@ -397,6 +401,66 @@ mod tests {
         let (finished, _) = run(NAME, &tree, PLAIN).unwrap();
         assert_eq!(finished.requires_dist(), ["torch>=2.10"]);
         assert!(!finished.uses_torch_cxx_abi());
+    }
+
+    /// Finishes it as the second build.
+    fn run_second(name: &str, tree: &Tree) -> (FinishedWheel, Vec<u8>) {
+        let request = FinishRequest {
+            build: BuildNumber::new(2),
+            ..request()
+        };
+        let mut output = Cursor::new(Vec::new());
+        let name = name.parse().unwrap();
+        let finished = finish(&name, tree.pack(PLAIN), &request, &mut output).unwrap();
+        (finished, output.into_inner())
+    }
+
+    #[test]
+    fn a_build_number_stands_in_the_name_and_in_wheel() {
+        let (finished, bytes) = run_second(NAME, &compiled().recorded(STEM));
+        assert_eq!(
+            finished.name().to_string(),
+            "demo_kernels-1.2.0+cu130torch2.11-2-cp312-cp312-manylinux_2_27_x86_64.whl"
+        );
+        let listed = listing(&bytes);
+        assert!(listed.contains("| Build: 2\n"), "{listed}");
+        // What names folders and METADATA has no build number.
+        assert!(
+            listed.contains(" demo_kernels-1.2.0+cu130torch2.11.dist-info/WHEEL"),
+            "{listed}"
+        );
+        let (first, _) = run(NAME, &compiled().recorded(STEM), PLAIN).unwrap();
+        assert_eq!(first.metadata(), finished.metadata());
+        assert_ne!(first.sha256(), finished.sha256());
+
+        let mut output = Cursor::new(Vec::new());
+        let again = finish(finished.name(), Cursor::new(bytes), &request(), &mut output).unwrap();
+        assert_eq!(again.sha256(), finished.sha256());
+    }
+
+    #[test]
+    fn a_pure_wheel_gets_a_build_number_too_and_upstreams_own_is_replaced() {
+        let stem = "demo_kernels-1.2.0";
+        let tree = Tree::wheel(stem, &["torch"], "py3-none-any").recorded(stem);
+        let (finished, bytes) = run_second("demo_kernels-1.2.0-py3-none-any.whl", &tree);
+        assert_eq!(
+            finished.name().to_string(),
+            "demo_kernels-1.2.0-2-py3-none-any.whl"
+        );
+        let listed = listing(&bytes);
+        assert!(listed.contains("| Build: 2\n"), "{listed}");
+
+        let wheel_file = format!("{stem}.dist-info/WHEEL");
+        let text = b"Wheel-Version: 1.0\nBuild: 7\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
+        let own = Tree::wheel(stem, &["torch"], "py3-none-any")
+            .with(&wheel_file, text)
+            .recorded(stem);
+        let name = "demo_kernels-1.2.0-7-py3-none-any.whl";
+        let (kept, _) = run(name, &own, PLAIN).unwrap();
+        assert_eq!(kept.name().to_string(), name);
+        let (second, bytes) = run_second(name, &own);
+        assert_eq!(second.name(), finished.name());
+        assert!(listing(&bytes).contains("| Build: 2\n"));
     }
 
     /// The promise of the normal form: how the input was packed cannot be seen in the output.

@@ -5,6 +5,7 @@
 //! ELF file), `platform` (the tag that the ELF files allow) and `finish` (write the result).
 
 pub(crate) mod archive;
+pub mod build_number;
 pub mod elf;
 pub mod finish;
 #[cfg(test)]

@@ -7,6 +7,8 @@ use pep440_rs::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::ident::PackageName;
+use crate::version::PythonVersion;
+use crate::wheel::build_number::BuildNumber;
 use crate::wheel::version::{LocalVersion, PublicVersion};
 
 /// A wheel's file name, taken apart; it prints as it was written.
@@ -95,6 +97,18 @@ impl WheelName {
         self.build.as_deref()
     }
 
+    /// Where the build number stands among others, as pip and uv see it: none below all, then by the
+    /// digits as a number, then by the text behind them.
+    pub fn build_order(&self) -> impl Ord + '_ {
+        self.build.as_deref().map(|build| {
+            let end = build.find(|c: char| !c.is_ascii_digit());
+            let (digits, rest) = build.split_at(end.unwrap_or(build.len()));
+            let digits = digits.trim_start_matches('0');
+            // Of two numbers without leading zeros the longer one is the larger, however long.
+            (digits.len(), digits, rest)
+        })
+    }
+
     /// The Python tags: `["cp312"]`.
     pub fn python_tags(&self) -> &[String] {
         &self.python
@@ -108,6 +122,16 @@ impl WheelName {
     /// The platform tags: `["manylinux_2_28_x86_64"]`.
     pub fn platform_tags(&self) -> &[String] {
         &self.platform
+    }
+
+    /// Whether that Python takes it, as far as its Python and ABI tags say: what `packaging.tags` lists
+    /// (<https://packaging.python.org/specifications/platform-compatibility-tags/>).
+    pub fn fits(&self, python: PythonVersion) -> bool {
+        let wanted = python.tag();
+        self.python.iter().any(|python| {
+            let mut abis = self.abi.iter();
+            abis.any(|abi| installs(&wanted, python, abi))
+        })
     }
 
     /// Every single tag that the name stands for, as the WHEEL file lists them.
@@ -135,6 +159,15 @@ impl WheelName {
             distribution: self.project.for_file_name(),
             version: self.public_version.with_local(local),
             local_version: Some(local.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// The same wheel as the build of that number.
+    #[must_use]
+    pub fn with_build(&self, build: BuildNumber) -> Self {
+        Self {
+            build: Some(build.to_string()),
             ..self.clone()
         }
     }
@@ -177,6 +210,22 @@ impl FromStr for WheelName {
             abi: tags(abi)?,
             platform: tags(platform)?,
         })
+    }
+}
+
+/// Whether the Python whose ABI is `wanted` takes a wheel of these tags.
+fn installs(wanted: &str, python: &str, abi: &str) -> bool {
+    // The free-threaded build has an ABI of its own, and no stable one: `cp313-cp313t`.
+    let own = wanted.trim_end_matches('t');
+    let is_no_newer = |prefix: &str| {
+        let minor = |tag: &str, prefix| tag.strip_prefix(prefix)?.parse::<u32>().ok();
+        let least = minor(python, prefix).zip(minor(own, "cp3"));
+        least.is_some_and(|(least, minor)| least <= minor)
+    };
+    match abi {
+        "abi3" => wanted == own && is_no_newer("cp3"),
+        "none" => python == own || python == "py3" || is_no_newer("py3"),
+        abi => python == own && abi == wanted,
     }
 }
 
@@ -344,6 +393,26 @@ mod tests {
     }
 
     #[test]
+    fn tags_are_those_that_the_python_takes() {
+        for (wanted, python, abi, is_taken) in [
+            ("cp311", "cp311", "cp311", true),
+            ("cp311", "cp38", "abi3", true),
+            ("cp311", "cp312", "abi3", false),
+            ("cp311", "cp310", "none", false),
+            ("cp311", "py310", "none", true),
+            ("cp311", "py312", "none", false),
+            ("cp311", "py2", "none", false),
+            ("cp313t", "cp313", "cp313t", true),
+            ("cp313t", "cp313", "cp313", false),
+            ("cp313t", "cp39", "abi3", false),
+            ("cp313", "cp313", "cp313t", false),
+        ] {
+            let res = installs(wanted, python, abi);
+            assert_eq!(res, is_taken, "{python}-{abi} on {wanted}");
+        }
+    }
+
+    #[test]
     fn local_version_and_platform_can_be_set() {
         let name: WheelName = "Flash_Attn-2.8.3-cp312-cp312-linux_x86_64.whl"
             .parse()
@@ -359,6 +428,32 @@ mod tests {
         );
         assert_eq!(finished.with_local(&local), finished);
         assert!(name.with_platform("a-b").is_err());
+    }
+
+    #[test]
+    fn build_numbers_are_ordered_as_numbers() {
+        let name = |build: &str| -> WheelName {
+            format!("x-1.0{build}-py3-none-any.whl").parse().unwrap()
+        };
+        let ordered = [
+            "",
+            "-0",
+            "-1",
+            "-1cu128",
+            "-2",
+            "-10",
+            "-20261121003000000000000",
+        ];
+        for pair in ordered.windows(2) {
+            let (low, high) = (name(pair[0]), name(pair[1]));
+            assert!(low.build_order() < high.build_order(), "{pair:?}");
+        }
+        let (one, same) = (name("-01"), name("-1"));
+        assert!(one.build_order() == same.build_order());
+        let second = name("").with_build(BuildNumber::new(2).unwrap());
+        assert_eq!(second.to_string(), "x-1.0-2-py3-none-any.whl");
+        assert_eq!(second.to_string().parse::<WheelName>().unwrap(), second);
+        assert_eq!(BuildNumber::new(0), None);
     }
 
     proptest! {

@@ -153,18 +153,39 @@ pub fn torch_admission<'a>(
         let version: Version = torch.to_string().parse().expect("a torch version is one");
         version
     });
+    admission(requirements, |torch| match &exact {
+        Some(version) => torch.specifiers.iter().all(|one| one.contains(version)),
+        None => torch.reach_of_minor(minor) != Reach::Outside,
+    })
+}
+
+/// Whether `requirements`, the values of `Requires-Dist`, admit that very torch; none where one that does
+/// not holds under a condition, or cannot be read.
+pub fn admits_torch<'a>(
+    requirements: impl Iterator<Item = &'a str>,
+    torch: &Version,
+) -> Option<bool> {
+    let admits = |one: &TorchRequirement<'_>| {
+        let mut specifiers = one.specifiers.iter();
+        specifiers.all(|specifier| specifier.contains(torch))
+    };
+    match admission(requirements, admits) {
+        TorchAdmission::Yes => Some(true),
+        TorchAdmission::No(_) => Some(false),
+        TorchAdmission::Perhaps(_) => None,
+    }
+}
+
+fn admission<'a>(
+    requirements: impl Iterator<Item = &'a str>,
+    admits: impl Fn(&TorchRequirement<'a>) -> bool,
+) -> TorchAdmission<'a> {
     let mut admission = TorchAdmission::Yes;
     for text in requirements {
         let (is_admitted, is_sure) = match TorchRequirement::read(text) {
             Ok(None) => continue,
             Err(_) => (false, false),
-            Ok(Some(torch)) => {
-                let is_admitted = match &exact {
-                    Some(version) => torch.specifiers.iter().all(|one| one.contains(version)),
-                    None => torch.reach_of_minor(minor) != Reach::Outside,
-                };
-                (is_admitted, torch.marker.is_empty())
-            }
+            Ok(Some(torch)) => (admits(&torch), torch.marker.is_empty()),
         };
         match (is_admitted, is_sure) {
             (true, _) => {}

@@ -63,9 +63,16 @@ impl Upstream {
         platform: &PlatformTag,
         request: &FinishRequest,
     ) -> Result<Finished, WheelError> {
+        let name = match request.build {
+            Some(build) => name.with_build(build),
+            None => name.clone(),
+        };
+        if let Some(build) = name.build() {
+            self.wheel_file.set_build(build);
+        }
         if !modules.iter().any(ModuleFacts::is_host_code) {
             return Ok(Finished {
-                name: name.clone(),
+                name,
                 from_stem: self.stem(),
                 to_stem: self.stem(),
                 metadata: self.metadata,

@@ -115,6 +115,11 @@ impl WheelFile {
         self.headers.set_all("Tag", &name.expanded_tags());
     }
 
+    /// Writes the build number, which the file name has too.
+    pub(super) fn set_build(&mut self, build: &str) {
+        self.headers.set_all("Build", &[build.to_owned()]);
+    }
+
     /// The file as bytes.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         self.headers.to_bytes()

@@ -60,6 +60,14 @@ pub enum FetchError {
         #[source]
         source: Box<FindSdistError>,
     },
+    /// A file is not on its project's page.
+    #[error("index `{index}` has no `{file_name}`")]
+    NoFile {
+        /// The index.
+        index: IndexUrl,
+        /// The file.
+        file_name: String,
+    },
     /// What was downloaded is not what the package pins.
     #[error("`{file_name}` came with sha256 {found}, and {wanted} is wanted")]
     Digest {
@@ -219,6 +227,7 @@ impl FetchError {
         match self {
             Self::NoProject { .. }
             | Self::Find { .. }
+            | Self::NoFile { .. }
             | Self::Digest { .. }
             | Self::NoCommit { .. }
             | Self::NoReference { .. }
@@ -269,6 +278,7 @@ impl FetchError {
             | Self::RunGit { .. }
             | Self::Git { .. }
             | Self::GitStalled { .. }
+            | Self::NoFile { .. }
             | Self::NoSdists { .. }
             | Self::NoDigest { .. }
             | Self::NoSubmoduleUrl { .. }

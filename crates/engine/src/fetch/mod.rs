@@ -6,6 +6,7 @@
 
 mod archive;
 mod error;
+mod file;
 mod folder;
 mod git;
 mod git_command;

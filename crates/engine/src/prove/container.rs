@@ -1,5 +1,5 @@
-//! Proves a published folder: in a clean container without a network, pip installs each wheel of a
-//! channel from the folder's index, and the package's own test runs.
+//! Proves wheels before they go out: in a clean container without a network, pip installs each wheel of a
+//! channel from the channel's index, and the package's own test runs.
 //!
 //! The container starts from the image of torch alone, so it has no compiler, no toolkit and no
 //! source; what else the wheels require is installed beforehand, as wheels only.
@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use camino::Utf8Path;
 use serde::Serialize;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::ident::{JobId, PackageName};
@@ -17,7 +16,11 @@ use wheelfarm_core::package::GpuWish;
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::quantity::ByteSize;
 use wheelfarm_core::receipt::{Check, CheckResult, parse_report};
+use wheelfarm_core::release::ReleaseError;
+use wheelfarm_core::release::catalog::{Catalog, CatalogWheel, Track};
 use wheelfarm_core::release::channel::Channel;
+use wheelfarm_core::release::layout::Layout;
+use wheelfarm_core::release::links::Links;
 use wheelfarm_core::render;
 use wheelfarm_core::source::{FileMode, SourceTree, TarLayout, TreeEntry, TreePath};
 
@@ -26,9 +29,9 @@ use crate::container::{
     ContainerSpec, Engine, EngineError, EngineErrorKind, GpuAccess, GpuOffer, ImageBuild, ImageId,
     ImageRef, Network, OwnedContainer, RootFileSystem, RunHow, RunLimits, TarSource,
 };
-use crate::files::{self, FileError};
-use crate::publish::PublishedWheel;
+use crate::files::FileError;
 use crate::run::{StopSignal, torch_image};
+use crate::shelf::Blob;
 
 /// The script that a proof's container runs.
 const SCRIPT: &str = include_str!("../../../../dockerfiles/prove.sh");
@@ -46,10 +49,10 @@ const LIMITS: RunLimits = RunLimits {
 /// One wheel to prove.
 #[derive(Debug, Clone)]
 pub struct ProofSubject {
-    /// The wheel.
-    pub wheel: PublishedWheel,
-    /// Its `Requires-Dist`.
-    pub requires_dist: Vec<String>,
+    /// The wheel, as its own record tells it.
+    pub wheel: CatalogWheel,
+    /// It and its METADATA, where they lie.
+    pub blobs: [Blob; 2],
     /// The job that built it.
     pub job: Job,
     /// The text of its package's test.
@@ -78,6 +81,15 @@ impl Receipt {
         self.checks.iter().any(is(CheckResult::Pass))
             && !self.checks.iter().any(is(CheckResult::Fail))
     }
+}
+
+/// A proof as it goes out beside its wheel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProofRecord {
+    /// Its path from the root of the release: `files/…/<wheel>.proof-cp311.json`.
+    pub path: String,
+    /// What it says.
+    pub text: String,
 }
 
 /// A proof could not be made.
@@ -110,7 +122,10 @@ pub enum ProofError {
         /// The first such job.
         job: JobId,
     },
-    /// A file of the release cannot be read, or the receipt not be written.
+    /// The wheels do not go together.
+    #[error("failed to lay out the release that is proven")]
+    Release(#[source] ReleaseError),
+    /// A file of the release cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
     /// Something in the release cannot be packed.
@@ -138,15 +153,13 @@ pub struct Prover<E: Engine> {
 }
 
 impl<E: Engine> Prover<E> {
-    /// Proves the subjects of one channel, which lie under `folder`, and writes the receipts
-    /// beside them.
+    /// Proves the subjects of one channel and one Python.
     pub async fn prove(
         &self,
-        folder: &Utf8Path,
         channel: &Channel,
         subjects: &[ProofSubject],
         on_line: &mut (dyn FnMut(&str) + Send),
-    ) -> Result<Vec<Receipt>, ProofError> {
+    ) -> Result<Vec<(Receipt, ProofRecord)>, ProofError> {
         let fail = |source| engine_failure(channel, source);
         let Some(subject) = subjects.first() else {
             return Ok(Vec::new());
@@ -174,7 +187,7 @@ impl<E: Engine> Prover<E> {
         let memory_bytes = MEMORY.bytes().min(facts.memory_bytes);
         let python = subject.job.environment().python.tag();
         let spec = self.spec(&image, channel, &python, memory_bytes, gpu);
-        let archive = pack(folder, channel, subjects)?;
+        let archive = pack(subjects)?;
         let mut container = OwnedContainer::create(Arc::clone(&self.engine), spec)
             .await
             .map_err(fail)?;
@@ -183,19 +196,19 @@ impl<E: Engine> Prover<E> {
             tracing::warn!(%channel, %error, "container left in the engine");
         }
         let output = res.map_err(fail)?.ok_or(ProofError::Stopped)?;
-        let receipts: Vec<_> = subjects
-            .iter()
-            .enumerate()
-            .map(|(place, subject)| Receipt {
+        let proved_at = jiff::Timestamp::now().to_string();
+        let receipts = subjects.iter().enumerate().map(|(place, subject)| {
+            let receipt = Receipt {
                 wheel: subject.wheel.file_name.to_string(),
                 sha256: subject.wheel.sha256,
                 image: image.to_string(),
                 gpu: gpu.is_some(),
                 checks: output.checks(place, subject),
-            })
-            .collect();
-        write_receipts(folder, channel, &python, &receipts)?;
-        Ok(receipts)
+            };
+            let record = record(subject, channel, &python, &proved_at, &receipt);
+            (receipt, record)
+        });
+        Ok(receipts.collect())
     }
 
     /// The image of torch alone that the job's own image was built on.
@@ -221,7 +234,7 @@ impl<E: Engine> Prover<E> {
         let own: Vec<_> = subjects.iter().map(|s| s.job.package().clone()).collect();
         let mut requirements: Vec<_> = subjects
             .iter()
-            .flat_map(|subject| &subject.requires_dist)
+            .flat_map(|subject| &subject.wheel.requires_dist)
             .filter(|requirement| {
                 let project = project_of(requirement);
                 !requirement.contains("extra ==")
@@ -285,7 +298,7 @@ impl<E: Engine> Prover<E> {
                 Sha256Digest::of(self.label.as_bytes()).short()
             ),
             image: image.clone(),
-            command: ["sh", "/proof/prove.sh", &channel.to_string()]
+            command: ["sh", "/proof/prove.sh", &format!("whl/{channel}/simple")]
                 .map(str::to_owned)
                 .into(),
             env: BTreeMap::from([("HOME".to_owned(), "/tmp".to_owned())]),
@@ -403,12 +416,9 @@ fn project_of(requirement: &str) -> Option<PackageName> {
     PackageName::normalise(&requirement[..end]).ok()
 }
 
-/// The channel's folder, the script, the tests, and the list of what to install.
-fn pack(
-    folder: &Utf8Path,
-    channel: &Channel,
-    subjects: &[ProofSubject],
-) -> Result<Bytes, ProofError> {
+/// A release of these wheels alone, the script, the tests, and the list of what to install: what crosses
+/// into the container is no more than it needs, however much the shelf has.
+fn pack(subjects: &[ProofSubject]) -> Result<Bytes, ProofError> {
     let mut tree = SourceTree::new();
     add(&mut tree, "proof/prove.sh", SCRIPT.into())?;
     add(&mut tree, "proof/wheelfarm_checks.py", CHECKS.into())?;
@@ -430,21 +440,28 @@ fn pack(
         }
     }
     add(&mut tree, "proof/wanted", wanted.into_bytes())?;
-    add_folder(&mut tree, folder, &folder.join(channel.to_string()))?;
+    add_release(&mut tree, subjects)?;
     Ok(tar(&tree))
 }
 
-fn add_folder(tree: &mut SourceTree, root: &Utf8Path, folder: &Utf8Path) -> Result<(), ProofError> {
-    let fault = |source| FileError::new("read", folder, source);
-    for entry in folder.read_dir_utf8().map_err(fault)? {
-        let path = entry.map_err(fault)?.into_path();
-        if path.is_dir() {
-            add_folder(tree, root, &path)?;
-            continue;
+fn add_release(tree: &mut SourceTree, subjects: &[ProofSubject]) -> Result<(), ProofError> {
+    let wheels = subjects.iter().map(|subject| subject.wheel.clone());
+    let catalog = Catalog::empty().with(wheels, Track::Stable, "");
+    let catalog = catalog.map_err(ProofError::Release)?;
+    let layout = Layout {
+        catalog: &catalog,
+        links: &Links::Relative,
+        index_url: None,
+    };
+    for (path, content) in layout.files() {
+        if path.contains("/simple/") {
+            add(tree, &format!("release/{path}"), content)?;
         }
-        let inside = path.strip_prefix(root).unwrap_or(&path);
-        let content = fs_err::read(&path).map_err(fault)?;
-        add(tree, &format!("release/{inside}"), content)?;
+    }
+    for blob in subjects.iter().flat_map(|subject| &subject.blobs) {
+        let fault = |source| FileError::new("read", &blob.source, source);
+        let content = fs_err::read(&blob.source).map_err(fault)?;
+        add(tree, &format!("release/{}", blob.path), content)?;
     }
     Ok(())
 }
@@ -468,23 +485,24 @@ fn tar(tree: &SourceTree) -> Bytes {
     Bytes::from(bytes)
 }
 
-fn write_receipts(
-    folder: &Utf8Path,
+fn record(
+    subject: &ProofSubject,
     channel: &Channel,
     python: &str,
-    receipts: &[Receipt],
-) -> Result<(), FileError> {
+    proved_at: &str,
+    receipt: &Receipt,
+) -> ProofRecord {
     let proof = serde_json::json!({
         "schema": 1,
         "channel": channel,
         "python": python,
-        "proved_at": jiff::Timestamp::now().to_string(),
-        "receipts": receipts,
+        "proved_at": proved_at,
+        "receipt": receipt,
     });
-    let path = folder
-        .join(channel.to_string())
-        .join(format!("proof-{python}.json"));
-    files::write_atomic(path, format!("{proof:#}\n").as_bytes())
+    ProofRecord {
+        path: format!("{}.proof-{python}.json", subject.wheel.path()),
+        text: format!("{proof:#}\n"),
+    }
 }
 
 #[cfg(test)]

@@ -356,7 +356,8 @@ mod tests {
     };
 
     use super::*;
-    use crate::publish::{PublishError, publish_to_folder};
+    use crate::publish::records::{ReadyWheel, RecordError, ready};
+    use crate::shelf::Fault;
 
     const SAMPLE: &str = include_str!("../../../core/src/manifest/sample.json");
 
@@ -622,58 +623,44 @@ mod tests {
         );
     }
 
+    fn ready_of(record: &Utf8Path) -> Result<ReadyWheel, RecordError> {
+        let records = vec![(record.to_owned(), manifest_of(record).1)];
+        Ok(ready(records, "2026-11-21T03:00:00Z")?.remove(0))
+    }
+
     #[test]
-    fn a_receipt_is_published_with_its_wheel_or_refused() {
+    fn a_receipt_goes_out_with_its_wheel_or_is_refused() {
         let (_folder, out) = temporary();
         let record = with_record(&out);
-        let to = out.parent().unwrap().join("release");
-        let publish = || publish_to_folder(&[(record.clone(), manifest_of(&record).1)], &to);
-        let published = |suffix: &str| {
-            let manifest = manifest_of(&record).1;
-            let name = format!("{}.{suffix}", manifest.wheel.file_name);
-            fs_err::read_to_string(to.join("cu130/torch2.11").join(name))
+        let beside = |suffix: &str| {
+            let ready = ready_of(&record).unwrap();
+            let text = ready.beside.get(&format!(".{suffix}")).cloned();
+            text.map(|text| String::from_utf8(text).unwrap())
         };
-        publish().unwrap();
-        assert!(published(FILE_NAME).is_err(), "there is none yet");
-        assert!(published("html").unwrap().contains("Run on a GPU: not run"));
+        assert_eq!(beside(FILE_NAME), None, "there is none yet");
+        assert!(beside("html").unwrap().contains("Run on a GPU: not run"));
+        let before = ready_of(&record).unwrap().wheel;
 
         let passed = receipt(b"a wheel", GpuPresence::Present);
         let text = passed.to_text();
         keep(&out, &passed, &text).unwrap();
-        publish().unwrap();
-        assert_eq!(published(FILE_NAME).unwrap(), text);
-        assert_eq!(published("manifest.json").unwrap(), manifest_of(&record).0);
-        let page = published("html").unwrap();
+        assert_eq!(beside(FILE_NAME), Some(text.clone()));
+        assert_eq!(beside("manifest.json").unwrap(), manifest_of(&record).0);
+        let page = beside("html").unwrap();
         let line = "Run on a GPU: NVIDIA H200, driver 580.159.03, passed.";
         assert!(page.contains(line), "{page}");
+        let now = ready_of(&record).unwrap().wheel;
+        assert_ne!(now.manifest_sha256, before.manifest_sha256);
 
         fs_err::write(record.join(FILE_NAME), text.replace("1e-9", "1e-12")).unwrap();
-        let error = publish().unwrap_err();
-        assert!(
-            matches!(error, PublishError::OtherReceipt { .. }),
-            "{error}"
-        );
+        let error = ready_of(&record).unwrap_err();
+        assert!(matches!(error, RecordError::OtherReceipt { .. }), "{error}");
         assert!(error.is_refusal());
-        assert_eq!(published(FILE_NAME).unwrap(), text, "nothing was written");
 
         // Built again to the same bytes: the manifest names no receipt any more.
         let (_, mut manifest) = manifest_of(&record);
         manifest.gpu_run = Some(GpuRunRecord::not_run());
         fs_err::write(record.join(manifest::FILE_NAME), manifest.to_text()).unwrap();
-        publish().unwrap();
-        assert!(published(FILE_NAME).is_err(), "it is of no record");
-    }
-
-    #[test]
-    fn nothing_is_published_beside_a_receipt_that_is_not_the_one_on_record() {
-        let (_folder, out) = temporary();
-        let record = with_record(&out);
-        let to = out.parent().unwrap().join("release");
-        let passed = receipt(b"a wheel", GpuPresence::Present);
-        keep(&out, &passed, &passed.to_text()).unwrap();
-        fs_err::write(record.join(FILE_NAME), "{}").unwrap();
-        let records = [(record.clone(), manifest_of(&record).1)];
-        publish_to_folder(&records, &to).unwrap_err();
-        assert!(!to.join("cu130").exists(), "no wheel and no manifest");
+        assert_eq!(beside(FILE_NAME), None, "it is of no record");
     }
 }

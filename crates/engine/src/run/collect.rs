@@ -137,6 +137,7 @@ pub(super) async fn finish(
             .parse()
             .map_err(|error| unfit(&error))?,
         local_version: local_version.parse().map_err(|error| unfit(&error))?,
+        build: job.release().build_number,
         torch: environment.torch.abi(),
         source_date_epoch_s: job.source_date_epoch_s(),
         caps: WheelCaps::default(),

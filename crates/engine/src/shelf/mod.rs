@@ -4,7 +4,14 @@
 //! nothing lists yet, and then everything that lists them changes at once. Publishing, yanking,
 //! promoting, returning to an earlier release and clearing out are all that, with another catalog.
 
+pub mod change;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod folder;
+pub mod revise;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::future::Future;
 
 use camino::Utf8PathBuf;
@@ -85,16 +92,37 @@ pub struct Brought {
     pub unchanged: usize,
 }
 
+/// Why a shelf failed, and what that means for who asked.
+pub trait Fault: Error + Send + Sync + 'static {
+    /// What to type, where that is known.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether what was to be published is at fault, not the host or the network.
+    fn is_refusal(&self) -> bool {
+        false
+    }
+}
+
 /// A place that releases are published to.
 pub trait Shelf: Send + Sync {
     /// Why it failed.
-    type Error: std::error::Error + Send + Sync + 'static;
+    type Error: Fault;
 
     /// Its address as a user types it: `hf://owner/name` or a folder.
     fn address(&self) -> String;
 
     /// How its pages point at files.
     fn links(&self) -> Links;
+
+    /// Where its folder `whl/` is served as true HTML pages, if it is.
+    fn index_url(&self) -> Option<String> {
+        match self.links() {
+            Links::Absolute { base } => Some(format!("{base}/whl")),
+            Links::Relative | Links::Hub { .. } => None,
+        }
+    }
 
     /// Its catalog, and the state that was read. A shelf that is not there yet is an empty one.
     fn read(&self) -> impl Future<Output = Result<Snapshot, Self::Error>> + Send;

@@ -15,6 +15,7 @@ use crate::plan::Job;
 use crate::quantity::ByteSize;
 use crate::release::channel::Channel;
 use crate::version::{CudaVersion, PackageVersion, PythonVersion, TorchVersion, VersionRange};
+use crate::wheel::build_number::BuildNumber;
 
 pub use families::family_of;
 pub use read::parse_file;
@@ -181,6 +182,8 @@ pub struct Contract {
     pub version: PackageVersion,
     /// Which build of the version it is, when there is more than one.
     pub variant: Option<VariantName>,
+    /// The build number that the wheel must have; `None`: whichever it has.
+    pub build_number: Option<BuildNumber>,
     /// The archs that were asked for; `None` for a package that compiles on the user's GPU.
     pub archs: Option<ArchList>,
     /// The toolkit.
@@ -232,6 +235,7 @@ impl Contract {
             project: job.package().clone(),
             version: job.release().version.value.clone(),
             variant: job.release().variant.clone(),
+            build_number: job.release().build_number,
             archs: job.archs().cloned(),
             cuda: environment.cuda,
             torch: environment.torch,

@@ -134,6 +134,7 @@ pub fn parse_file(file: &str, text: &str) -> Result<Contract, Diagnostics> {
             project: project?.value,
             version: version?.value,
             variant,
+            build_number: None,
             archs: archs.flatten(),
             cuda: cuda?.value,
             torch: torch?.value,

@@ -183,6 +183,16 @@ pub(super) fn asked(report: &WheelReport, contract: &Contract, findings: &mut Ve
             );
             findings.push(finding.expected(wanted));
         }
+        if let Some(wanted) = contract.build_number
+            && name.build() != Some(wanted.to_string().as_str())
+        {
+            let seen = match name.build() {
+                Some(build) => format!("has build number {build}"),
+                None => "has no build number".to_owned(),
+            };
+            let finding = Finding::new(Rule::NameNotAsked, &*report.file_name, seen);
+            findings.push(finding.expected(format!("build number {wanted}")));
+        }
         python_asked(report, name, contract, findings);
     }
     torch_asked(report, contract, findings);
@@ -202,12 +212,11 @@ fn python_asked(
     contract: &Contract,
     findings: &mut Vec<Finding>,
 ) {
-    let wanted = contract.python.tag();
-    if crate::wheel::tags::python_rank(contract.python, name).is_none() {
+    if !name.fits(contract.python) {
         let (pythons, abis) = (name.python_tags().join("."), name.abi_tags().join("."));
         let seen = format!("is for {pythons}-{abis}");
         let finding = Finding::new(Rule::AbiPython, &*report.file_name, seen);
-        findings.push(finding.expected(wanted));
+        findings.push(finding.expected(contract.python.tag()));
     }
 }
 
@@ -255,6 +264,7 @@ mod tests {
     use super::super::fixture::{FILE, check, contract_for, demo, module, wheel};
     use crate::gate::contract::Contract;
     use crate::gate::inspect::{FileKind, ModuleReport};
+    use crate::wheel::build_number::BuildNumber;
     use crate::wheel::elf::Machine;
 
     const PATH: &str = "demo/_C.so";
@@ -420,6 +430,22 @@ mod tests {
         check(large.clone(), &contract("size: 8MiB"), &[&want]);
         large.size_bytes -= 1;
         check(large, &contract("size: 8MiB"), &[]);
+    }
+
+    #[test]
+    fn the_build_is_the_one_that_was_asked_for() {
+        let mut second = contract("");
+        second.build_number = BuildNumber::new(2);
+        let name = |build: &str| FILE.replace("-cp311-cp311", &format!("{build}-cp311-cp311"));
+        let of = |build: &str, contract: &Contract, want: &[&str]| {
+            check(wheel(&name(build), TORCH, vec![plain()]), contract, want);
+        };
+        of("-2", &second, &[]);
+        for other in ["", "-1", "-20"] {
+            let want = format!("error name/not-asked {}", name(other));
+            of(other, &second, &[&want]);
+        }
+        of("-2", &contract(""), &[]);
     }
 
     #[test]

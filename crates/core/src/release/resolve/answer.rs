@@ -138,7 +138,7 @@ fn near_miss(wheel: &CatalogWheel, mut broken: Vec<Miss>) -> NearMiss<'_> {
 
 /// What lacks least comes first; of two that lack as much, the one whose reason is easier to change,
 /// then the one that would be preferred if it fitted.
-fn nearness(miss: &NearMiss<'_>, question: &Question) -> impl Ord + use<> {
+fn nearness<'a>(miss: &NearMiss<'a>, question: &Question) -> impl Ord + use<'a> {
     (
         miss.more.len(),
         Reverse(miss.reason.rule),
