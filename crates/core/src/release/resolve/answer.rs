@@ -122,7 +122,12 @@ pub fn resolve<'a>(catalog: &'a Catalog, question: &Question, links: &Links) -> 
 /// Whether nothing but the environment keeps the wheel from being the answer.
 fn is_for_everybody(miss: &NearMiss<'_>) -> bool {
     let mut all = [&miss.reason].into_iter().chain(&miss.more);
-    !all.any(|miss| matches!(miss.rule, Rule::Version | Rule::Variant | Rule::Track))
+    !all.any(|miss| {
+        matches!(
+            miss.rule,
+            Rule::Version | Rule::Variant | Rule::Yanked | Rule::Track
+        )
+    })
 }
 
 fn near_miss(wheel: &CatalogWheel, mut broken: Vec<Miss>) -> NearMiss<'_> {
