@@ -304,3 +304,36 @@ fn a_python_of_this_machine_fills_in_what_is_not_given() {
     assert_eq!(value["question"]["python"], "3.12");
     assert_eq!(value["question"]["cuda"], "12.8");
 }
+
+/// The words of a command line, double quotes taken off.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in line.split('"').enumerate() {
+        if index % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
+}
+
+#[test]
+fn the_examples_of_the_document_are_what_is_said() {
+    let document = include_str!("../../../docs/resolve.md");
+    let blocks = document
+        .split("```console\n$ wheelfarm resolve --from . ")
+        .skip(1);
+    let mut count = 0;
+    for block in blocks {
+        let (line, rest) = block.split_once('\n').unwrap();
+        let want = rest.split_once("```").unwrap().0;
+        let words = words(line);
+        let args: Vec<&str> = words.iter().map(String::as_str).collect();
+        let output = run(&args);
+        let said = text(output.stderr) + &text(output.stdout);
+        assert_eq!(said, want, "{line}");
+        count += 1;
+    }
+    assert_eq!(count, 6);
+}

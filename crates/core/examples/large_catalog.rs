@@ -100,6 +100,8 @@ fn wheel(release: usize, place: usize) -> CatalogWheel {
             format!("torch=={torch}.*"),
         ],
         channel: format!("{cuda}/torch{torch}").parse().unwrap(),
+        manifest_sha256: Some(Sha256Digest::of(package.as_bytes())),
+        also: BTreeMap::new(),
         tracks: BTreeSet::from([Track::Stable]),
         job: format!("{package}-2.{}.0-{cuda}-torch{torch}-{abi}", release % 4)
             .parse()
@@ -122,6 +124,7 @@ fn wheel(release: usize, place: usize) -> CatalogWheel {
         manifest_sha256: None,
         variant: None,
         yanked: None,
+        hold: None,
         commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
         file_name: file_name.parse().unwrap(),
     }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use wheelfarm_core::gpu;
 use wheelfarm_core::ident::PackageName;
-use wheelfarm_core::release::catalog::{self, Track};
+use wheelfarm_core::release::catalog::{self, Catalog, Track};
+use wheelfarm_core::release::links::Links;
 use wheelfarm_core::release::resolve::{
     CatalogPlace, Excerpt, Facts, Outcome, PlaceError, Question, QuestionError, TorchGiven,
     read_lock, read_package, resolve,
@@ -56,7 +57,8 @@ pub(super) fn run(args: &ResolveArgs) -> Result<ExitCode, Failure> {
         facts.fill(&mut question);
         render::resolve::notes(&facts.notes);
     }
-    let answer = resolve(&excerpt.catalog, &question, place.links());
+    let links = links(args, &place, &excerpt.catalog)?;
+    let answer = resolve(&excerpt.catalog, &question, &links);
     let code = match &answer.outcome {
         Outcome::One(_) => ExitCode::Done,
         Outcome::Several { .. } => ExitCode::NotChecked,
@@ -153,10 +155,20 @@ fn catalog_place(args: &ResolveArgs) -> Result<CatalogPlace, Failure> {
             .map_err(|error| Failure::infrastructure(FileError::new("find", &manifest, error)))?;
         CatalogPlace::local(&manifest, whole.parent().unwrap_or(&whole))
     };
-    let place = place.map_err(failure)?;
-    Ok(match &args.base_url {
-        Some(base) => place.served_at(base),
-        None => place,
+    place.map_err(failure)
+}
+
+/// How lines address wheels: as it is told here, as the release itself does, or by where it was read.
+fn links(args: &ResolveArgs, place: &CatalogPlace, catalog: &Catalog) -> Result<Links, Failure> {
+    if let Some(base) = &args.base_url {
+        return Links::at(base).map_err(|error| {
+            Failure::bad_input(error).with_hint("write `https://`, the host and the path")
+        });
+    }
+    let own = catalog.pages.as_ref().map(|pages| &pages.links);
+    Ok(match own {
+        Some(links @ (Links::Absolute { .. } | Links::Hub { .. })) => links.clone(),
+        Some(Links::Relative) | None => place.links().clone(),
     })
 }
 

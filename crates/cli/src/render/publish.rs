@@ -215,6 +215,9 @@ fn prove_texts(proofs: &Proofs) -> Result<(), OutputError> {
             data(&proof_text(channel, proof))?;
         }
     }
+    if proofs.is_empty() {
+        data("not proven: no wheel was installed or run; see --prove")?;
+    }
     Ok(())
 }
 

@@ -64,7 +64,7 @@ impl Lab {
         let image_name = ImageRef::new(format!("wheelfarm-test/{unique}:root"));
         let image = engine
             .import_image(
-                TarSource::Memory(root_file_system()),
+                TarSource::Memory(root_file_system(&[])),
                 &image_name,
                 &Labels::default().with(TEST_LABEL, &unique),
             )
@@ -200,8 +200,8 @@ pub(crate) fn tar_of(path: &str, content: &str) -> TarSource {
     TarSource::Memory(Bytes::from(archive.into_inner().unwrap()))
 }
 
-/// A root file system that is a static busybox and the folders of a builder image.
-fn root_file_system() -> Bytes {
+/// A root file system that is a static busybox, the folders of a builder image, and these scripts by name.
+pub(crate) fn root_file_system(scripts: &[(&str, &str)]) -> Bytes {
     let busybox = fs_err::read(Path::new(BUSYBOX)).unwrap_or_else(|error| {
         panic!("docker_* tests make their image of a static busybox: `apt-get install busybox-static`: {error}")
     });
@@ -224,6 +224,10 @@ fn root_file_system() -> Bytes {
         add(path, folder, 0o750, 10001, b"");
     }
     add("bin/busybox", tar::EntryType::Regular, 0o755, 0, &busybox);
+    for (name, script) in scripts {
+        let path = format!("bin/{name}");
+        add(&path, tar::EntryType::Regular, 0o755, 0, script.as_bytes());
+    }
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(tar::EntryType::Symlink);
     header.set_size(0);

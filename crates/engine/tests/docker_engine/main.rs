@@ -12,4 +12,5 @@ mod images;
 mod lab;
 mod libraries;
 mod ownership;
+mod resolve;
 mod rights;

@@ -122,7 +122,12 @@ pub fn resolve<'a>(catalog: &'a Catalog, question: &Question, links: &Links) -> 
 /// Whether nothing but the environment keeps the wheel from being the answer.
 fn is_for_everybody(miss: &NearMiss<'_>) -> bool {
     let mut all = [&miss.reason].into_iter().chain(&miss.more);
-    !all.any(|miss| matches!(miss.rule, Rule::Version | Rule::Variant | Rule::Track))
+    !all.any(|miss| {
+        matches!(
+            miss.rule,
+            Rule::Version | Rule::Variant | Rule::Yanked | Rule::Track
+        )
+    })
 }
 
 fn near_miss(wheel: &CatalogWheel, mut broken: Vec<Miss>) -> NearMiss<'_> {
@@ -138,7 +143,7 @@ fn near_miss(wheel: &CatalogWheel, mut broken: Vec<Miss>) -> NearMiss<'_> {
 
 /// What lacks least comes first; of two that lack as much, the one whose reason is easier to change,
 /// then the one that would be preferred if it fitted.
-fn nearness(miss: &NearMiss<'_>, question: &Question) -> impl Ord + use<> {
+fn nearness<'a>(miss: &NearMiss<'a>, question: &Question) -> impl Ord + use<'a> {
     (
         miss.more.len(),
         Reverse(miss.reason.rule),

@@ -1,6 +1,6 @@
 //! Which of several wheels is the answer, and whether what the question leaves open could change that.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 
 use pep440_rs::Version;
@@ -25,20 +25,20 @@ pub(super) struct Fitting<'a> {
 /// pip looks at tags before build numbers. A build number is given to put an earlier file right, so
 /// here it comes first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
+pub(super) struct Rank<'a> {
     is_yanked: bool,
     is_unwanted_prerelease: bool,
     version: Reverse<Option<Version>>,
     cuda: (u8, u64),
     torch: (u8, u64),
-    build: Reverse<(u64, String)>,
+    build: Reverse<Build<'a>>,
     python: Option<PythonRank>,
     libc: Reverse<Option<LibcNeed>>,
     name: Reverse<String>,
 }
 
-impl Rank {
-    pub(super) fn of(wheel: &CatalogWheel, question: &Question) -> Self {
+impl<'a> Rank<'a> {
+    pub(super) fn of(wheel: &'a CatalogWheel, question: &Question) -> Self {
         let name = &wheel.file_name;
         let version: Option<Version> = name.public_version().as_str().parse().ok();
         let is_prerelease = version.as_ref().is_some_and(Version::any_prerelease);
@@ -49,7 +49,7 @@ impl Rank {
             version: Reverse(version),
             cuda: cuda_distance(wheel, question.cuda.as_ref()),
             torch: torch_distance(wheel, question.torch.as_ref()),
-            build: Reverse(build(name)),
+            build: Reverse(Build(name)),
             python: python.and_then(|python| tags::python_rank(python.version, name)),
             libc: Reverse(tags::libc_need(question.machine.as_deref(), name)),
             name: Reverse(name.to_string()),
@@ -62,16 +62,29 @@ impl Rank {
     }
 }
 
-/// `2` and the rest of it; none comes before every number, as pip has it.
-fn build(name: &WheelName) -> (u64, String) {
-    let Some(build) = name.build() else {
-        return (0, String::new());
-    };
-    let end = build.find(|c: char| !c.is_ascii_digit());
-    let (number, rest) = build.split_at(end.unwrap_or(build.len()));
-    let number: u64 = number.parse().unwrap_or(u64::MAX);
-    (number.saturating_add(1), rest.to_owned())
+/// A wheel's build number, by the order that installers have.
+#[derive(Debug)]
+struct Build<'a>(&'a WheelName);
+
+impl Ord for Build<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.build_order().cmp(&other.0.build_order())
+    }
 }
+
+impl PartialOrd for Build<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Build<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Build<'_> {}
 
 /// The same is nearest; then what is older, for what is built against an older minor version knows of
 /// nothing that only a newer one has. Where nothing is asked, the newest.
@@ -102,7 +115,11 @@ fn cuda_distance(wheel: &CatalogWheel, asked: Option<&Cuda>) -> (u8, u64) {
 fn torch_distance(wheel: &CatalogWheel, asked: Option<&TorchGiven>) -> (u8, u64) {
     let number = |(major, minor): (u64, u64)| major.saturating_mul(1000).saturating_add(minor);
     let asked = asked.map(|torch| number(torch.version.minor().parts()));
-    distance(asked, number(wheel.channel.torch().minor().parts()))
+    // A file that several jobs made is as near as the nearest of them.
+    let channels = wheel.channels().into_iter();
+    let distances =
+        channels.map(|channel| distance(asked, number(channel.torch().minor().parts())));
+    distances.min().unwrap_or((u8::MAX, 0))
 }
 
 /// The wheels that can be the answer, the likeliest first: one, unless what the question leaves open

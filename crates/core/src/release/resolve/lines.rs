@@ -2,6 +2,7 @@
 
 use super::question::Question;
 use crate::release::catalog::CatalogWheel;
+use crate::release::install::{direct_requirement, torch_requirement};
 use crate::release::links::Links;
 
 /// What to write into a Dockerfile, a requirements file or a `pyproject.toml`.
@@ -26,16 +27,15 @@ pub struct Lines {
 /// The lines for `wheel`. The torch stands in them as a pin, for pip would otherwise replace one that
 /// is installed by the newest that the wheel admits.
 pub(super) fn lines(wheel: &CatalogWheel, question: &Question, links: &Links) -> Lines {
-    let url = in_double_quotes(&links.wheel(wheel, 0));
+    let url = in_double_quotes(&links.wheel_address(wheel));
     let project = wheel.file_name.project();
     let sha256 = wheel.sha256;
     let torch = match &question.torch {
-        Some(torch) => Some(torch.specifier()),
-        None if wheel.uses_torch_cxx_abi => Some(wheel.channel.torch().specifier()),
+        Some(torch) => Some(format!("torch{}", torch.specifier())),
+        None if wheel.uses_torch_cxx_abi => Some(torch_requirement(&wheel.channel)),
         None => None,
     };
-    let torch = torch.map(|specifier| format!("torch{specifier}"));
-    let pip = format!("{project} @ {url}#sha256={sha256}");
+    let pip = in_double_quotes(&direct_requirement(wheel, links));
     let mut quoted: Vec<String> = torch.iter().map(|torch| format!("\"{torch}\"")).collect();
     quoted.push(format!("\"{pip}\""));
     let own = format!("{project}=={}", wheel.file_name.full_version());
@@ -58,7 +58,7 @@ pub(super) fn lines(wheel: &CatalogWheel, question: &Question, links: &Links) ->
     }
 }
 
-/// The address with nothing in it that a shell or TOML reads between double quotes.
+/// The text with nothing in it that a shell or TOML reads between double quotes.
 fn in_double_quotes(url: &str) -> String {
     let mut safe = String::with_capacity(url.len());
     for c in url.chars() {
@@ -67,7 +67,6 @@ fn in_double_quotes(url: &str) -> String {
             '`' => safe.push_str("%60"),
             '"' => safe.push_str("%22"),
             '\\' => safe.push_str("%5C"),
-            ' ' => safe.push_str("%20"),
             c => safe.push(c),
         }
     }

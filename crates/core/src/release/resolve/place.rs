@@ -1,11 +1,9 @@
 //! Where a catalog is, and how the files of its release are addressed from anywhere.
 
-use camino::{Utf8Path, Utf8PathBuf};
-use url::Url;
-
 use crate::release::catalog;
 use crate::release::links::Links;
 use crate::source::RemoteUrl;
+use camino::{Utf8Path, Utf8PathBuf};
 
 /// Where a catalog is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,12 +73,12 @@ impl CatalogPlace {
     /// A catalog on this machine, which lies in `folder`, a whole path. Its wheels are addressed where
     /// they lie.
     pub fn local(manifest: &Utf8Path, folder: &Utf8Path) -> Result<Self, PlaceError> {
-        let base = Url::from_file_path(folder).map_err(|()| PlaceError::Path {
+        let links = Links::on_disk(folder).ok_or_else(|| PlaceError::Path {
             path: folder.to_owned(),
         })?;
         Ok(Self::File {
             manifest: manifest.to_owned(),
-            links: absolute(base.as_str()),
+            links,
         })
     }
 
@@ -88,16 +86,6 @@ impl CatalogPlace {
     pub fn links(&self) -> &Links {
         match self {
             Self::File { links, .. } | Self::Remote { links, .. } => links,
-        }
-    }
-
-    /// The same catalog, with its wheels served below `base`.
-    #[must_use]
-    pub fn served_at(self, base: &str) -> Self {
-        let links = absolute(base);
-        match self {
-            Self::File { manifest, .. } => Self::File { manifest, links },
-            Self::Remote { manifest, .. } => Self::Remote { manifest, links },
         }
     }
 }
@@ -222,15 +210,13 @@ mod tests {
     }
 
     #[test]
-    fn wheels_of_a_folder_are_addressed_where_they_lie_or_where_they_are_served() {
+    fn wheels_of_a_folder_are_addressed_where_they_lie() {
         let place = CatalogPlace::local("x/manifest.json".into(), "/srv/my wheels".into()).unwrap();
         let address = |place: &CatalogPlace| {
             let wheel = place.links().wheel(&sample(), 0);
             wheel.split("/files/").next().unwrap().to_owned()
         };
         assert_eq!(address(&place), "file:///srv/my%20wheels");
-        let served = place.served_at("https://wheels.example.org/");
-        assert_eq!(address(&served), "https://wheels.example.org");
         assert!(CatalogPlace::local("x/manifest.json".into(), "x".into()).is_err());
     }
 }

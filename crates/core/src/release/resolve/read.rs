@@ -192,6 +192,8 @@ fn bytes_of(word: u64, byte: u8) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::release::catalog::Track;
     use crate::release::catalog::tests::sample;
@@ -258,6 +260,27 @@ mod tests {
         assert_eq!(excerpt.catalog.wheels.len(), 0);
         let packages: Vec<&str> = excerpt.packages.iter().map(PackageName::as_str).collect();
         assert_eq!(packages, ["demo", "torch-spline-conv"]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_read_panics_and_what_is_left_is_as_the_whole(
+            text in "([\\[\\]{},:\"\\\\u a]|wheels|\"wheels\": ?\\[|demo|é|[0-9]){0,60}",
+            at in 0..2000_usize,
+        ) {
+            let package: PackageName = "demo".parse().unwrap();
+            drop(read_package(&text, &package));
+            // A catalog with something in it that does not belong there.
+            let mut broken = catalog().to_text();
+            if broken.is_char_boundary(at) {
+                broken.insert_str(at.min(broken.len()), &text);
+            }
+            let (ours, whole) = (read_package(&broken, &package), Catalog::parse(&broken));
+            if let (Ok(ours), Ok(mut whole)) = (ours, whole) {
+                whole.wheels.retain(|_, wheel| wheel.package == package);
+                prop_assert_eq!(ours.catalog, whole);
+            }
+        }
     }
 
     #[test]

@@ -255,7 +255,9 @@ fn libc(wheel: &CatalogWheel, machine: Option<&str>, asked: Libc) -> Word {
 /// Wheels of a variant are given to nobody who does not ask for it.
 fn variant(wheel: &CatalogWheel, question: &Question) -> Word {
     let (of_wheel, asked) = (wheel.channel.variant(), question.variant.as_ref());
-    breaks_unless(of_wheel == asked, || match (of_wheel, asked) {
+    let mut channels = wheel.channels().into_iter();
+    let is_offered = channels.any(|channel| channel.variant() == asked);
+    breaks_unless(is_offered, || match (of_wheel, asked) {
         (Some(of_wheel), _) => format!("of variant {of_wheel}, which has to be asked for"),
         (None, Some(asked)) => format!("variant {asked} wanted, wheel is of none"),
         (None, None) => String::new(),

@@ -372,7 +372,7 @@ fn what_the_catalog_does_not_tell_is_not_promised() {
 fn lines_pin_the_file_by_its_digest_and_torch_by_its_version() {
     let catalog = catalog(&[Made::new("cu128", "2.8", "cp312")]);
     let links = Links::Absolute {
-        base: "https://x.org/$(rm)`\"a b".to_owned(),
+        base: "https://x.org/$(rm)`\"ab".to_owned(),
     };
     let lines = |asked: &str| {
         let answer = resolve(&catalog, &question(asked), &links);
@@ -385,11 +385,11 @@ fn lines_pin_the_file_by_its_digest_and_torch_by_its_version() {
     insta::assert_snapshot!(
         [all.dockerfile, all.pip, all.pip_hashed, all.uv].join("\n\n"),
         @r#"
-        RUN pip install --no-cache-dir "torch==2.8.0+cu128" "demo @ https://x.org/%24(rm)%60%22a%20b/files/ed/eddf3688c705aed4cf204e51bbdc12cd3e41f00fb63df480d61f21add029a33a/demo-1.0%2Bcu128torch2.8-cp312-cp312-manylinux_2_28_x86_64.whl#sha256=eddf3688c705aed4cf204e51bbdc12cd3e41f00fb63df480d61f21add029a33a"
+        RUN pip install --no-cache-dir "torch==2.8.0+cu128" "demo @ https://x.org/%24(rm)%60%22ab/files/ed/eddf3688c705aed4cf204e51bbdc12cd3e41f00fb63df480d61f21add029a33a/demo-1.0%2Bcu128torch2.8-cp312-cp312-manylinux_2_28_x86_64.whl#sha256=eddf3688c705aed4cf204e51bbdc12cd3e41f00fb63df480d61f21add029a33a"
 
-        demo @ https://x.org/%24(rm)%60%22a%20b/files/ed/eddf3688c705aed4cf204e51bbdc12cd3e41f00fb63df480d61f21add029a33a/demo-1.0%2Bcu128torch2.8-cp312-cp312-manylinux_2_28_x86_64.whl#sha256=eddf3688c705aed4cf204e51bbdc12cd3e41f00fb63df480d61f21add029a33a
+        demo @ https://x.org/%24(rm)%60%22ab/files/ed/eddf3688c705aed4cf204e51bbdc12cd3e41f00fb63df480d61f21add029a33a/demo-1.0%2Bcu128torch2.8-cp312-cp312-manylinux_2_28_x86_64.whl#sha256=eddf3688c705aed4cf204e51bbdc12cd3e41f00fb63df480d61f21add029a33a
 
-        demo @ https://x.org/%24(rm)%60%22a%20b/files/ed/eddf3688c705aed4cf204e51bbdc12cd3e41f00fb63df480d61f21add029a33a/demo-1.0%2Bcu128torch2.8-cp312-cp312-manylinux_2_28_x86_64.whl \
+        demo @ https://x.org/%24(rm)%60%22ab/files/ed/eddf3688c705aed4cf204e51bbdc12cd3e41f00fb63df480d61f21add029a33a/demo-1.0%2Bcu128torch2.8-cp312-cp312-manylinux_2_28_x86_64.whl \
             --hash=sha256:eddf3688c705aed4cf204e51bbdc12cd3e41f00fb63df480d61f21add029a33a
 
         [project]
@@ -400,7 +400,7 @@ fn lines_pin_the_file_by_its_digest_and_torch_by_its_version() {
 
         # uv.lock has to say sha256:eddf3688c705aed4cf204e51bbdc12cd3e41f00fb63df480d61f21add029a33a
         [tool.uv.sources]
-        demo = { url = "https://x.org/%24(rm)%60%22a%20b/files/ed/eddf3688c705aed4cf204e51bbdc12cd3e41f00fb63df480d61f21add029a33a/demo-1.0%2Bcu128torch2.8-cp312-cp312-manylinux_2_28_x86_64.whl" }
+        demo = { url = "https://x.org/%24(rm)%60%22ab/files/ed/eddf3688c705aed4cf204e51bbdc12cd3e41f00fb63df480d61f21add029a33a/demo-1.0%2Bcu128torch2.8-cp312-cp312-manylinux_2_28_x86_64.whl" }
         "#
     );
     for (asked, torch) in [("demo torch=2.8", "torch==2.8.*"), ("demo", "torch==2.8.*")] {
