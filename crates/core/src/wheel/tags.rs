@@ -1,5 +1,5 @@
-//! How closely a wheel is made for a Python, and which systems its platform tags let it be installed on:
-//! what `packaging.tags`, and so pip and uv, list for them
+//! Which Python and which system a wheel's tags let it be installed on: what `packaging.tags`, and so
+//! pip and uv, list for them
 //! (<https://packaging.python.org/specifications/platform-compatibility-tags/>).
 
 use crate::version::PythonVersion;
@@ -17,20 +17,34 @@ pub enum PythonRank {
     Any,
 }
 
-/// How `python` takes a wheel of that name, by the best of its ABI tags; `None` where it does not.
+/// How `python` takes a wheel of that name; `None` where it does not.
 pub fn python_rank(python: PythonVersion, name: &WheelName) -> Option<PythonRank> {
-    if !name.fits(python) {
-        return None;
-    }
     let own = python.tag();
-    let has = |wanted: &str| name.abi_tags().iter().any(|abi| abi == wanted);
-    Some(if has(&own) {
-        PythonRank::Own
-    } else if has("abi3") {
-        PythonRank::Stable
-    } else {
-        PythonRank::Any
-    })
+    let tags = name.python_tags().iter();
+    let pairs = tags.flat_map(|python| name.abi_tags().iter().map(move |abi| (python, abi)));
+    pairs
+        .filter_map(|(python, abi)| rank(&own, python, abi))
+        .min()
+}
+
+/// How the Python whose ABI is `wanted` takes a wheel of these tags.
+fn rank(wanted: &str, python: &str, abi: &str) -> Option<PythonRank> {
+    // The free-threaded build has an ABI of its own, and no stable one: `cp313-cp313t`.
+    let own = wanted.trim_end_matches('t');
+    let is_no_newer = |prefix: &str| {
+        let minor = |tag: &str, prefix| tag.strip_prefix(prefix)?.parse::<u32>().ok();
+        let least = minor(python, prefix).zip(minor(own, "cp3"));
+        least.is_some_and(|(least, minor)| least <= minor)
+    };
+    let (rank, is_taken) = match abi {
+        "abi3" => (PythonRank::Stable, wanted == own && is_no_newer("cp3")),
+        "none" => (
+            PythonRank::Any,
+            python == own || python == "py3" || is_no_newer("py3"),
+        ),
+        abi => (PythonRank::Own, python == own && abi == wanted),
+    };
+    is_taken.then_some(rank)
 }
 
 /// What a wheel asks of the C library of a Linux machine.
@@ -85,11 +99,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn tags_are_those_that_the_python_takes() {
+        use PythonRank::{Any, Own, Stable};
+        for (wanted, python, abi, want) in [
+            ("cp311", "cp311", "cp311", Some(Own)),
+            ("cp311", "cp38", "abi3", Some(Stable)),
+            ("cp311", "cp312", "abi3", None),
+            ("cp311", "cp310", "none", None),
+            ("cp311", "cp311", "none", Some(Any)),
+            ("cp311", "py310", "none", Some(Any)),
+            ("cp311", "py39", "none", Some(Any)),
+            ("cp311", "py312", "none", None),
+            ("cp311", "py2", "none", None),
+            ("cp313t", "cp313", "cp313t", Some(Own)),
+            ("cp313t", "cp313", "cp313", None),
+            ("cp313t", "cp39", "abi3", None),
+            ("cp313t", "py3", "none", Some(Any)),
+            ("cp313", "cp313", "cp313t", None),
+        ] {
+            let res = rank(wanted, python, abi);
+            assert_eq!(res, want, "{python}-{abi} on {wanted}");
+        }
+    }
+
+    #[test]
     fn the_best_of_a_set_of_tags_counts() {
-        let name = |tags: &str| {
-            let text = format!("x-1-{tags}-any.whl");
-            text.parse::<WheelName>().unwrap()
-        };
+        let name = |tags: &str| format!("x-1-{tags}-any.whl").parse::<WheelName>().unwrap();
         let python = "3.11".parse().unwrap();
         assert_eq!(
             python_rank(python, &name("py2.py3-none")),
@@ -98,10 +133,6 @@ mod tests {
         assert_eq!(
             python_rank(python, &name("cp310.cp311-cp310.cp311")),
             Some(PythonRank::Own)
-        );
-        assert_eq!(
-            python_rank(python, &name("cp39-abi3")),
-            Some(PythonRank::Stable)
         );
         assert_eq!(python_rank(python, &name("cp310-cp310")), None);
     }
