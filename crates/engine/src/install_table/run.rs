@@ -306,6 +306,8 @@ impl Attempt<'_> {
                 Ok(taken) => (Ended::Done, taken),
                 Err(why) => (Ended::NotRun(why), Vec::new()),
             },
+            // Who asked for a file that the window does not hand out has chosen it: no server is to blame.
+            Some(_) if !visit.turned_away.is_empty() => (Ended::Failed, Vec::new()),
             Some(_) if !is_crash(lines) => match said::unreachable(lines) {
                 Some(line) => {
                     let why = format!("a server could not be reached: {line}");
