@@ -10,9 +10,9 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use serde_json::json;
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::outcome::Outcome;
+use wheelfarm_core::quantity::ByteSize;
 use wheelfarm_engine::event::{Event, Reporter};
 
 use super::elapsed;
@@ -52,7 +52,7 @@ fn line(event: &Event) -> Option<String> {
         Event::RunStarted { jobs: 1 } => Some("1 job to build".to_owned()),
         Event::RunStarted { jobs } => Some(format!("{jobs} jobs to build")),
         Event::JobUpToDate { job } => Some(format!("{job}: up to date")),
-        Event::JobStarted { job, why } => Some(format!("{job}: {why}")),
+        Event::JobStarted { job, why, .. } => Some(format!("{job}: {why}")),
         Event::StageStarted { job, stage } => Some(format!("{job}: {stage}")),
         Event::Note { job, text } => Some(format!("{job}: {text}")),
         Event::JobFinished {
@@ -64,7 +64,34 @@ fn line(event: &Event) -> Option<String> {
             Some("stopping; Ctrl-C again to stop at once".to_owned())
         }
         Event::Stopping { at_once: true } => Some("stopping at once".to_owned()),
-        Event::StageFinished { .. } | Event::Line { .. } => None,
+        Event::AttemptStarted {
+            job,
+            attempt,
+            grant,
+            adopted,
+        } => {
+            let found = if *adopted { ", found running" } else { "" };
+            Some(format!(
+                "{job}: attempt {attempt}{found}: {} compilers, {}",
+                grant.compilers,
+                ByteSize::from_bytes(grant.memory_bytes)
+            ))
+        }
+        Event::JobRetried {
+            job,
+            failure,
+            remedy,
+        } => Some(format!(
+            "{job}: {} at {}; {remedy}",
+            failure.kind.as_str(),
+            failure.stage
+        )),
+        Event::AdmissionStopped { reason } => Some(format!("no further job is begun: {reason}")),
+        Event::RunNote { text } => Some(text.clone()),
+        Event::StageFinished { .. }
+        | Event::Line { .. }
+        | Event::AttemptEnded { .. }
+        | Event::RunFinished { .. } => None,
     }
 }
 
@@ -100,7 +127,7 @@ impl Live {
 impl Reporter for Live {
     fn report(&mut self, event: &Event) {
         match event {
-            Event::JobStarted { job, why } => {
+            Event::JobStarted { job, why, .. } => {
                 let style = ProgressStyle::with_template(
                     "{spinner} {prefix:.bold} {elapsed:>4} {wide_msg:.dim}",
                 )
@@ -130,8 +157,14 @@ impl Reporter for Live {
                 }
                 self.say(&line(event).unwrap_or_default());
             }
-            Event::StageFinished { .. } => {}
-            Event::RunStarted { .. }
+            Event::StageFinished { .. }
+            | Event::AttemptEnded { .. }
+            | Event::RunFinished { .. } => {}
+            Event::AttemptStarted { .. }
+            | Event::JobRetried { .. }
+            | Event::AdmissionStopped { .. }
+            | Event::RunNote { .. }
+            | Event::RunStarted { .. }
             | Event::JobUpToDate { .. }
             | Event::Note { .. }
             | Event::Stopping { .. } => self.say(&line(event).unwrap_or_default()),
@@ -144,40 +177,6 @@ struct JsonLines;
 
 impl Reporter for JsonLines {
     fn report(&mut self, event: &Event) {
-        eprintln!("{}", event_json(event));
-    }
-}
-
-fn event_json(event: &Event) -> serde_json::Value {
-    let ms = |time: &Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    match event {
-        Event::RunStarted { jobs } => json!({ "event": "run-started", "jobs": jobs }),
-        Event::JobUpToDate { job } => json!({ "event": "job-up-to-date", "job": job }),
-        Event::JobStarted { job, why } => {
-            json!({ "event": "job-started", "job": job, "why": why })
-        }
-        Event::StageStarted { job, stage } => {
-            json!({ "event": "stage-started", "job": job, "stage": stage })
-        }
-        Event::StageFinished {
-            job,
-            stage,
-            elapsed,
-        } => json!({
-            "event": "stage-finished", "job": job, "stage": stage, "elapsed_ms": ms(elapsed),
-        }),
-        Event::Line { job, text } => json!({ "event": "line", "job": job, "text": text }),
-        Event::Note { job, text } => json!({ "event": "note", "job": job, "text": text }),
-        Event::JobFinished {
-            job,
-            outcome,
-            elapsed,
-        } => json!({
-            "event": "job-finished",
-            "job": job,
-            "outcome": outcome.as_str(),
-            "elapsed_ms": ms(elapsed),
-        }),
-        Event::Stopping { at_once } => json!({ "event": "stopping", "at_once": at_once }),
+        eprintln!("{}", event.to_json());
     }
 }

@@ -310,6 +310,7 @@ impl<E: Engine> Dispatcher<E> {
             };
             reporter.report(&Event::JobStarted {
                 job: job.id().clone(),
+                digest: job.digest(),
                 why: need.reason(),
             });
             let cx = Arc::clone(&self.cx);
