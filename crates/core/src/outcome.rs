@@ -126,6 +126,34 @@ impl FailureKind {
     }
 }
 
+/// What may help a job that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Nothing: from the same inputs it fails again.
+    None,
+    /// Fewer compilers side by side, so that each has more memory; then more memory.
+    MoreMemoryEach,
+    /// To begin again when the other jobs are done: a server may be back by then.
+    Later,
+    /// To begin again once the engine answers.
+    Engine,
+    /// To begin again once caches have made room.
+    Room,
+}
+
+impl Remedy {
+    /// How often a job is begun again for this reason.
+    pub const fn tries(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Room => 1,
+            Self::Later | Self::Engine => 2,
+            // Halving ends at one compiler with all the memory there is.
+            Self::MoreMemoryEach => u32::MAX,
+        }
+    }
+}
+
 /// What has to be mended before a failed job can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
@@ -148,6 +176,25 @@ pub struct Failure {
     pub detail: String,
     /// What to type or change.
     pub hint: Option<String>,
+}
+
+impl Failure {
+    /// What may help: the one place that decides whether a job is begun again.
+    pub fn remedy(&self) -> Remedy {
+        match self.kind {
+            FailureKind::OutOfMemory if self.stage == Stage::Compile => Remedy::MoreMemoryEach,
+            FailureKind::Unreachable => Remedy::Later,
+            FailureKind::Infrastructure => Remedy::Engine,
+            FailureKind::DiskFull => Remedy::Room,
+            // From the same inputs it fails again: a person has to look.
+            FailureKind::OutOfMemory
+            | FailureKind::Script { .. }
+            | FailureKind::TimedOut
+            | FailureKind::Stalled
+            | FailureKind::NothingCollected
+            | FailureKind::Rejected => Remedy::None,
+        }
+    }
 }
 
 /// How a job ended.

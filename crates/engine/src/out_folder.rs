@@ -2,7 +2,8 @@
 //!
 //! `jobs/<id>/` holds complete files only: they are written under `staging/<id>/`, synced, and the
 //! folder is renamed into place. `failed/<id>/` holds what a failed job left for a person to read.
-//! A lock keeps a second run out.
+//! A lock keeps a second run out. What a killed run was about stays under `staging/` when it has an
+//! `attempt.json`: its container may still run.
 
 use std::io;
 
@@ -12,6 +13,9 @@ use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::ident::JobId;
 
 use crate::files::{self, FileError, Lock};
+
+/// The file of a staged job whose container was begun: what the next run needs to go on with it.
+pub const ATTEMPT_FILE: &str = "attempt.json";
 
 /// An `out/` folder, locked by this run until dropped.
 #[derive(Debug)]
@@ -102,6 +106,21 @@ impl OutFolder {
         })
     }
 
+    /// The jobs that a killed run had in a container.
+    pub fn unfinished(&self) -> Result<Vec<StagedJob>, FileError> {
+        let folder = self.root.join("staging");
+        let read = |source| FileError::new("read", &folder, source);
+        let mut jobs = Vec::new();
+        for entry in folder.read_dir_utf8().map_err(read)? {
+            let entry = entry.map_err(read)?;
+            if let Ok(job) = entry.file_name().parse() {
+                let path = entry.path().to_owned();
+                jobs.push(StagedJob { path, job });
+            }
+        }
+        Ok(jobs)
+    }
+
     /// Puts a complete staged job on record, in the place of what was there.
     #[expect(
         clippy::needless_pass_by_value,
@@ -110,6 +129,9 @@ impl OutFolder {
     pub fn record(&self, staged: StagedJob) -> Result<Utf8PathBuf, FileError> {
         let place = self.job(&staged.job);
         self.put(&staged.path, &place, &staged.job)?;
+        // Until here a killed run finds its container and makes the record again.
+        remove_folder(&place.join(ATTEMPT_FILE))
+            .map_err(|source| FileError::new("write", &place, source))?;
         remove_folder(&self.failed(&staged.job))
             .map_err(|source| FileError::new("write", self.failed(&staged.job), source))?;
         Ok(place)
@@ -123,6 +145,9 @@ impl OutFolder {
     pub fn keep_failed(&self, staged: StagedJob) -> Result<Utf8PathBuf, FileError> {
         let place = self.failed(&staged.job);
         remove_folder(&place).map_err(|source| FileError::new("write", &place, source))?;
+        // A failed job is not gone on with.
+        let note = staged.path.join(ATTEMPT_FILE);
+        remove_folder(&note).map_err(|source| FileError::new("write", &note, source))?;
         self.put(&staged.path, &place, &staged.job)?;
         Ok(place)
     }
@@ -152,7 +177,8 @@ impl OutFolder {
         remove_folder(&old).map_err(|source| FileError::new("write", &old, source))
     }
 
-    /// Brings back a record that a killed run had moved aside, and empties `staging/`.
+    /// Brings back a record that a killed run had moved aside, and empties `staging/` but for the jobs
+    /// whose container may still run.
     fn recover(&self) -> io::Result<()> {
         for entry in self.root.join("staging").read_dir_utf8()? {
             let entry = entry?;
@@ -160,6 +186,7 @@ impl OutFolder {
             let place = job.map(|job| self.root.join("jobs").join(job));
             match place {
                 Some(place) if !place.exists() => fs::rename(entry.path(), place)?,
+                None if entry.path().join(ATTEMPT_FILE).is_file() => {}
                 _ => remove_folder(entry.path())?,
             }
         }
@@ -185,6 +212,11 @@ pub struct StagedJob {
 }
 
 impl StagedJob {
+    /// Which job's.
+    pub fn job(&self) -> &JobId {
+        &self.job
+    }
+
     /// Where its files are written.
     pub fn path(&self) -> &Utf8Path {
         &self.path

@@ -10,7 +10,7 @@ use wheelfarm_engine::event::Reporter;
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::out_folder::OutFolder;
 use wheelfarm_engine::run::{
-    self, BuildMode, JobSummary, Objects, RunSettings, RunSummary, StopSignal, Workplace,
+    self, BuildMode, JobSummary, Objects, Patience, RunSettings, RunSummary, StopSignal, Workplace,
 };
 
 use super::{Selected, cache_folder, listen};
@@ -50,6 +50,7 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
             } else {
                 Objects::Discard
             },
+            patience: Patience::default(),
         };
         build(args, &needs, settings, &mut *reporter)?
     };

@@ -14,12 +14,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use camino::Utf8PathBuf;
 use futures_util::Stream;
+use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 
 pub use docker::DockerEngine;
 pub use error::{EngineError, EngineErrorKind};
-pub use owned::{OwnedContainer, RunEnd, RunHow, RunLimits, remove_owned};
+pub use owned::{OwnedContainer, RunEnd, RunHow, RunLimits, remove_owned, remove_owned_but};
 pub use scripted::{Operation, ScriptedEngine, ScriptedRun};
 
 /// The keys of the labels that tell whose a container, volume or image is.
@@ -67,7 +68,8 @@ impl Labels {
 }
 
 /// The name of an image: `wheelfarm/debian:bookworm`, `nvidia/cuda@sha256:…`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ImageRef(String);
 
 impl ImageRef {
@@ -89,7 +91,8 @@ impl fmt::Display for ImageRef {
 }
 
 /// The engine's own name of an image, by content.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct ImageId(String);
 
 impl ImageId {
@@ -272,6 +275,31 @@ pub struct Exit {
     pub out_of_memory: bool,
 }
 
+/// How far a container has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerPhase {
+    /// It was never started.
+    Created,
+    /// It runs.
+    Running {
+        /// For how long, by the clocks of the engine's host and of this one.
+        elapsed: Duration,
+    },
+    /// It has ended.
+    Ended(Exit),
+}
+
+/// A container that is there.
+#[derive(Debug, Clone)]
+pub struct FoundContainer {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its labels.
+    pub labels: Labels,
+    /// How far it has come.
+    pub phase: ContainerPhase,
+}
+
 /// What a container uses while it runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -350,6 +378,12 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
 
     /// Waits until it has ended.
     fn wait(&self, id: &ContainerId) -> impl Future<Output = Result<Exit, EngineError>> + Send;
+
+    /// The container of that name, if it is there.
+    fn find(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<FoundContainer>, EngineError>> + Send;
 
     /// What it uses now.
     fn usage(&self, id: &ContainerId) -> impl Future<Output = Result<Usage, EngineError>> + Send;

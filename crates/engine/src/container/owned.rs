@@ -8,8 +8,8 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ContainerId, ContainerSpec, Engine, EngineError, EngineErrorKind, Labels, Lines, TarSource,
-    Usage,
+    ContainerId, ContainerSpec, Engine, EngineError, EngineErrorKind, Labels, Lines, Owned,
+    TarSource, Usage,
 };
 
 /// How often a running container's memory is looked at.
@@ -85,6 +85,16 @@ impl<E: Engine> OwnedContainer<E> {
         })
     }
 
+    /// Takes over a container that is there, and its volumes.
+    pub fn adopt(engine: Arc<E>, name: String, id: ContainerId, volumes: Vec<String>) -> Self {
+        Self {
+            engine,
+            name,
+            volumes,
+            id: Some(id),
+        }
+    }
+
     /// Starts it, gives its output to `on_line`, and waits for its end. The ended container stays,
     /// so that files can be taken out.
     ///
@@ -94,14 +104,31 @@ impl<E: Engine> OwnedContainer<E> {
         limits: &RunLimits,
         stop: &CancellationToken,
         at_once: &CancellationToken,
+        on_line: impl FnMut(&[u8]) + Send,
+    ) -> Result<RunEnd, EngineError> {
+        self.engine.start(self.id()?).await?;
+        self.attach_to_end(Duration::ZERO, limits, stop, at_once, on_line)
+            .await
+    }
+
+    /// Sees a container to its end that has been running for `elapsed`, or has ended by now. Its output
+    /// comes from its beginning.
+    ///
+    /// Not cancel-safe: cancel `stop` instead.
+    pub async fn attach_to_end(
+        &self,
+        elapsed: Duration,
+        limits: &RunLimits,
+        stop: &CancellationToken,
+        at_once: &CancellationToken,
         mut on_line: impl FnMut(&[u8]) + Send,
     ) -> Result<RunEnd, EngineError> {
         let id = self.id()?;
-        self.engine.start(id).await?;
         let mut watch = Watch {
             engine: &*self.engine,
             id,
             limits,
+            left: limits.total.saturating_sub(elapsed),
             peak: None,
         };
         let how = watch.follow(stop, at_once, &mut on_line).await?;
@@ -132,6 +159,16 @@ impl<E: Engine> OwnedContainer<E> {
     /// One of its paths as a tar.
     pub async fn download(&self, path: &str) -> Result<E::Download, EngineError> {
         self.engine.download(self.id()?, path).await
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Itself as the engine sees it now; `None` when it is gone.
+    pub async fn find(&self) -> Result<Option<super::FoundContainer>, EngineError> {
+        self.engine.find(&self.name).await
     }
 
     /// Leaves its volumes where they are when it is removed.
@@ -171,6 +208,8 @@ struct Watch<'a, E: Engine> {
     engine: &'a E,
     id: &'a ContainerId,
     limits: &'a RunLimits,
+    /// What is left of the total limit.
+    left: Duration,
     peak: Option<Usage>,
 }
 
@@ -186,7 +225,7 @@ impl<E: Engine> Watch<'_, E> {
         let mut samples = time::interval(SAMPLE_EVERY);
         samples.set_missed_tick_behavior(MissedTickBehavior::Delay);
         samples.tick().await;
-        let deadline = Instant::now() + self.limits.total;
+        let deadline = Instant::now() + self.left;
         let mut silence = Instant::now() + self.limits.silence;
         let how = loop {
             tokio::select! {
@@ -249,11 +288,22 @@ impl<E: Engine> Watch<'_, E> {
 
 /// Removes every container and volume that carries all of `labels`, and nothing else.
 pub async fn remove_owned<E: Engine>(engine: &E, labels: &Labels) -> Result<(), EngineError> {
+    remove_owned_but(engine, labels, &Owned::default()).await
+}
+
+/// Removes what carries all of `labels`, but for what is in `except`.
+pub async fn remove_owned_but<E: Engine>(
+    engine: &E,
+    labels: &Labels,
+    except: &Owned,
+) -> Result<(), EngineError> {
     let owned = engine.owned(labels).await?;
-    for container in &owned.containers {
+    let goes = |container: &&ContainerId| !except.containers.contains(container);
+    for container in owned.containers.iter().filter(goes) {
         engine.remove(container).await?;
     }
-    for volume in &owned.volumes {
+    let goes = |volume: &&String| !except.volumes.contains(volume);
+    for volume in owned.volumes.iter().filter(goes) {
         engine.remove_volume(volume).await?;
     }
     Ok(())

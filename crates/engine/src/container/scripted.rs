@@ -11,11 +11,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ContainerId, ContainerSpec, Engine, EngineError, EngineErrorKind, EngineFacts, Exit, GpuOffer,
-    ImageBuild, ImageFacts, ImageId, ImageRef, Labels, LineSink, Owned, TarSource, Usage,
+    ContainerId, ContainerPhase, ContainerSpec, Engine, EngineError, EngineErrorKind, EngineFacts,
+    Exit, FoundContainer, GpuOffer, ImageBuild, ImageFacts, ImageId, ImageRef, Labels, LineSink,
+    Owned, TarSource, Usage,
 };
 
 /// The operations that a script can make fail.
@@ -39,6 +41,10 @@ pub enum Operation {
     Download,
     /// `remove`.
     Remove,
+    /// `find`.
+    Find,
+    /// The stream of `logs`: it breaks off after the first line.
+    Logs,
 }
 
 /// What a container does once it is started.
@@ -60,6 +66,7 @@ pub struct ScriptedRun {
 struct Container {
     spec: ContainerSpec,
     run: ScriptedRun,
+    started: Option<Instant>,
     /// `Some(code)` once it has ended.
     ended: watch::Sender<Option<i64>>,
 }
@@ -70,6 +77,7 @@ struct State {
     containers: BTreeMap<String, Container>,
     volumes: BTreeMap<String, Labels>,
     runs: VecDeque<ScriptedRun>,
+    named_runs: Vec<(String, ScriptedRun)>,
     faults: BTreeMap<Operation, VecDeque<EngineErrorKind>>,
     created: u32,
 }
@@ -107,6 +115,20 @@ impl ScriptedEngine {
     /// Says what the next created container does. One without a script ends well at once.
     pub fn script_next(&self, run: ScriptedRun) {
         self.state().runs.push_back(run);
+    }
+
+    /// Says what the next container does whose name has `part` in it; goes before `script_next`.
+    pub fn script_next_of(&self, part: &str, run: ScriptedRun) {
+        let part = format!("wheelfarm-{part}-");
+        self.state().named_runs.push((part, run));
+    }
+
+    /// Ends every container, as a reboot does.
+    pub fn end_all(&self, code: i64) {
+        let ids: Vec<_> = self.state().containers.keys().cloned().collect();
+        for id in ids {
+            self.end(&ContainerId::new(id), code);
+        }
     }
 
     /// The names of the containers and volumes that are there.
@@ -264,17 +286,28 @@ impl Engine for ScriptedEngine {
                 .volumes
                 .insert(volume.name.clone(), volume.labels.clone());
         }
+        let mut named = state.named_runs.iter();
+        let named = named.position(|(part, _)| spec.name.contains(part));
+        let run = match named {
+            Some(place) => state.named_runs.remove(place).1,
+            None => state.runs.pop_front().unwrap_or_default(),
+        };
         let container = Container {
             spec: spec.clone(),
-            run: state.runs.pop_front().unwrap_or_default(),
+            run,
+            started: None,
             ended: watch::Sender::new(None),
         };
         state.containers.insert(id.clone(), container);
         Ok(ContainerId::new(id))
     }
 
-    async fn start(&self, _id: &ContainerId) -> Result<(), EngineError> {
-        self.check(Operation::Start)
+    async fn start(&self, id: &ContainerId) -> Result<(), EngineError> {
+        self.check(Operation::Start)?;
+        if let Some(container) = self.state().containers.get_mut(id.as_str()) {
+            container.started.get_or_insert_with(Instant::now);
+        }
+        Ok(())
     }
 
     fn logs(&self, id: &ContainerId) -> impl Stream<Item = Result<Bytes, EngineError>> + Send {
@@ -298,13 +331,19 @@ impl Engine for ScriptedEngine {
             tokio::time::sleep(pause).await;
             Ok(Bytes::from(line + "\n"))
         });
+        let breaks = self.check(Operation::Logs).err();
+        let broken = breaks.is_some();
         let end = stream::once(async move {
+            if let Some(error) = breaks {
+                return Err(error);
+            }
             if run.hangs {
                 std::future::pending::<()>().await;
             }
             engine.end(&id, run.exit_code);
             Ok(Bytes::new())
         });
+        let lines = lines.take(if broken { 1 } else { usize::MAX });
         lines.chain(end).take_until(killed)
     }
 
@@ -322,6 +361,27 @@ impl Engine for ScriptedEngine {
             code,
             out_of_memory: container.is_some_and(|container| container.run.out_of_memory),
         })
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<FoundContainer>, EngineError> {
+        self.check(Operation::Find)?;
+        let state = self.state();
+        let mut containers = state.containers.iter();
+        let found = containers.find(|(_, container)| container.spec.name == name);
+        Ok(found.map(|(id, container)| FoundContainer {
+            id: ContainerId::new(id.clone()),
+            labels: container.spec.labels.clone(),
+            phase: match (container.started, *container.ended.borrow()) {
+                (None, _) => ContainerPhase::Created,
+                (Some(started), None) => ContainerPhase::Running {
+                    elapsed: started.elapsed(),
+                },
+                (Some(_), Some(code)) => ContainerPhase::Ended(Exit {
+                    code,
+                    out_of_memory: container.run.out_of_memory,
+                }),
+            },
+        }))
     }
 
     async fn usage(&self, _id: &ContainerId) -> Result<Usage, EngineError> {

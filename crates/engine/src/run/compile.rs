@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use wheelfarm_core::commands::CommandReport;
+use wheelfarm_core::estimate::{Grant, Sample, SampleEnd};
 use wheelfarm_core::manifest::CommandsRecord;
 use wheelfarm_core::outcome::{FailureKind, Stage};
 use wheelfarm_core::package::{GpuWish, Resources};
@@ -13,13 +15,18 @@ use wheelfarm_core::plan::Job;
 use wheelfarm_core::quantity::ByteSize;
 use wheelfarm_core::render::REHEARSAL_VARIABLE;
 
+use super::adopt::{AttemptNote, Prepared, can_go_on};
 use super::image::BuilderImage;
 use super::job::{GRACE, Halt, JobContext, RunningJob};
+use super::log::LogPlace;
 use super::{BuildMode, Objects, collect, commands};
 use crate::container::{
-    self, ContainerSpec, Engine, GpuAccess, GpuOffer, Labels, Network, OwnedContainer,
-    RootFileSystem, RunEnd, RunHow, RunLimits, Tmpfs, Volume,
+    self, ContainerPhase, ContainerSpec, Engine, EngineError, EngineErrorKind, FoundContainer,
+    GpuAccess, GpuOffer, Labels, Network, OwnedContainer, RootFileSystem, RunEnd, RunHow,
+    RunLimits, Tmpfs, Volume,
 };
+use crate::event::Event;
+use crate::files::FileError;
 use crate::out_folder::StagedJob;
 
 /// What a container leaves that ended well.
@@ -36,19 +43,6 @@ pub(super) enum Compiled {
 }
 
 impl<E: Engine> JobContext<E> {
-    /// What a container may use: the package's wish, cut to what the host has for each job.
-    fn share(&self, resources: &Resources) -> (u64, u64) {
-        let slots = u64::try_from(self.settings.jobs).unwrap_or(1).max(1);
-        let host = self.facts.memory_bytes;
-        let budget = self
-            .settings
-            .memory
-            .map_or(host, |cap| cap.bytes().min(host));
-        let memory_bytes = resources.memory.bytes().min(budget / slots);
-        let milli_cpus = (u64::from(self.facts.cpus) * 1000 / slots).max(1000);
-        (memory_bytes, milli_cpus)
-    }
-
     fn kept_labels(&self, job: &Job) -> Labels {
         Labels::default()
             .with(container::labels::KEPT, &self.label())
@@ -75,29 +69,73 @@ impl<E: Engine> JobContext<E> {
 }
 
 impl<E: Engine> RunningJob<'_, E> {
-    /// The stages that need the job's container, which is gone afterwards whatever happens.
+    /// The stages that need the job's container, begun anew.
     pub(super) async fn in_container(
         &mut self,
-        image: &BuilderImage,
+        prepared: &Prepared,
+        staged: &StagedJob,
+    ) -> Result<Compiled, Halt> {
+        let log = self.log.place();
+        let log = log.map_err(|error| {
+            let error = FileError::new("write", staged.path(), error);
+            Halt::file(Stage::Compile, &error)
+        })?;
+        let begun = self.begin(Stage::Compile).await?;
+        let spec = self.compile_spec(&prepared.image).await;
+        let note = AttemptNote::new(self, &spec, prepared, log);
+        if self.cx.settings.mode == BuildMode::Build {
+            note.write(staged)
+                .map_err(|error| Halt::file(Stage::Compile, &error))?;
+        }
+        let container = self.compile_container(spec).await?;
+        self.see_through(container, None, log, staged, begun).await
+    }
+
+    /// The same stages in a container that an earlier run had begun.
+    pub(super) async fn go_on(
+        &mut self,
+        note: AttemptNote,
+        found: FoundContainer,
         staged: &StagedJob,
     ) -> Result<Compiled, Halt> {
         let begun = self.begin(Stage::Compile).await?;
-        let mut container = self.compile_container(image).await?;
+        let engine = Arc::clone(&self.cx.engine);
+        let container = OwnedContainer::adopt(engine, note.container, found.id, note.volumes);
+        let elapsed = match found.phase {
+            ContainerPhase::Running { elapsed } => elapsed,
+            ContainerPhase::Created | ContainerPhase::Ended(_) => Duration::ZERO,
+        };
+        self.see_through(container, Some(elapsed), note.log, staged, begun)
+            .await
+    }
+
+    async fn see_through(
+        &mut self,
+        mut container: OwnedContainer<E>,
+        found: Option<Duration>,
+        log: LogPlace,
+        staged: &StagedJob,
+        begun: Instant,
+    ) -> Result<Compiled, Halt> {
+        self.tell(Event::AttemptStarted {
+            job: self.job.id().clone(),
+            attempt: self.attempt,
+            grant: self.grant,
+            adopted: found.is_some(),
+        })
+        .await;
         let res = self
-            .compile_and_collect(&mut container, staged, begun)
+            .compile_and_collect(&container, (found, log), staged, begun)
             .await;
         // Until the wheel is on record: a disk may be full by then.
         if self.keeps_objects() {
             container.keep_volumes();
         }
-        if let Err(error) = container.remove().await {
-            tracing::warn!(job = %self.job.id(), %error, "container left for the next run to remove");
-        }
+        self.container = Some(container);
         res
     }
 
-    async fn compile_container(&mut self, image: &BuilderImage) -> Result<OwnedContainer<E>, Halt> {
-        let spec = self.compile_spec(image).await;
+    async fn compile_container(&mut self, spec: ContainerSpec) -> Result<OwnedContainer<E>, Halt> {
         if self.keeps_objects() {
             // What was kept of the job under another digest is of no use any more.
             let own = spec.volumes.first().map(|volume| volume.name.as_str());
@@ -113,7 +151,11 @@ impl<E: Engine> RunningJob<'_, E> {
 
     async fn compile_spec(&mut self, image: &BuilderImage) -> ContainerSpec {
         let resources = self.job.release().resources;
-        let (memory_bytes, milli_cpus) = self.cx.share(&resources);
+        let Grant {
+            compilers,
+            milli_cpus,
+            memory_bytes,
+        } = self.grant;
         if memory_bytes < resources.memory.bytes() {
             let text = format!(
                 "memory limited to {} MiB; the package asks for {}",
@@ -123,8 +165,12 @@ impl<E: Engine> RunningJob<'_, E> {
             self.note(text).await;
         }
         let process_mib = resources.memory_per_process.bytes() / (1024 * 1024);
-        let name = format!("wheelfarm-{}-{}", self.job.id(), self.key());
+        let name = format!("wheelfarm-{}-{}", self.job.id(), self.cx.key(self.job));
         let mut env = BTreeMap::from([("PROCESS_MEMORY_MIB".to_owned(), process_mib.to_string())]);
+        // A package that says how many compilers it bears knows better.
+        if !self.job.release().build.env.contains_key("MAX_JOBS") {
+            env.insert("MAX_JOBS".to_owned(), compilers.to_string());
+        }
         if self.cx.settings.mode == BuildMode::Rehearse {
             env.insert(REHEARSAL_VARIABLE.to_owned(), "1".to_owned());
         }
@@ -168,7 +214,7 @@ impl<E: Engine> RunningJob<'_, E> {
             };
         }
         Volume {
-            name: format!("wheelfarm-kept-{}-{}", self.job.id(), self.key()),
+            name: format!("wheelfarm-kept-{}-{}", self.job.id(), self.cx.key(self.job)),
             path,
             labels: self
                 .cx
@@ -191,11 +237,12 @@ impl<E: Engine> RunningJob<'_, E> {
 
     async fn compile_and_collect(
         &mut self,
-        container: &mut OwnedContainer<E>,
+        container: &OwnedContainer<E>,
+        begin: (Option<Duration>, LogPlace),
         staged: &StagedJob,
         begun: Instant,
     ) -> Result<Compiled, Halt> {
-        let (end, commands) = self.compile(container, staged).await?;
+        let (end, commands) = self.compile(container, begin, staged, begun).await?;
         self.finish(Stage::Compile, begun).await;
         let commands = CommandsRecord::from(commands);
         if self.cx.settings.mode == BuildMode::Rehearse {
@@ -215,36 +262,42 @@ impl<E: Engine> RunningJob<'_, E> {
     async fn compile(
         &mut self,
         container: &OwnedContainer<E>,
+        (found, log): (Option<Duration>, LogPlace),
         staged: &StagedJob,
+        begun: Instant,
     ) -> Result<(RunEnd, CommandReport), Halt> {
         let resources = self.job.release().resources;
-        let limits = RunLimits {
-            total: resources.time.duration(),
-            silence: resources.silence.duration(),
-            grace: GRACE,
-        };
-        let (log, stop) = (&mut self.log, &self.cx.stop);
-        let at_once = stop.at_once.child_token();
-        let mut wrong = None;
-        let end = {
-            let run = container.run_to_end(&limits, &stop.stop, &at_once, |line| log.line(line));
-            let mut run = std::pin::pin!(run);
-            tokio::select! {
-                biased;
-                end = &mut run => end,
-                faults = commands::first_faults(self.job, container) => {
-                    wrong = Some(faults);
-                    at_once.cancel();
-                    run.await
+        let mut running_for = found;
+        let end = loop {
+            match self.follow(container, running_for).await? {
+                Ok(end) => break end,
+                Err(error) if error.kind() == EngineErrorKind::Gone => {
+                    // The container may have outlived its engine.
+                    let Some(elapsed) = self.engine_back(container).await? else {
+                        return Err(Halt::engine(Stage::Compile, &error));
+                    };
+                    let text = "the engine was away; the container runs on".to_owned();
+                    self.note(text).await;
+                    let back = self.log.go_back(log);
+                    back.map_err(|error| {
+                        let error = FileError::new("write", staged.path(), error);
+                        Halt::file(Stage::Compile, &error)
+                    })?;
+                    self.log.begin(Stage::Compile);
+                    running_for = Some(elapsed);
                 }
+                Err(error) => return Err(Halt::engine(Stage::Compile, &error)),
             }
         };
-        let end = end.map_err(|error| Halt::engine(Stage::Compile, &error))?;
-        if let Some(faults) = wrong {
-            return Err(commands::faults_halt(&faults));
-        }
-        let memory_bytes = self.cx.share(&resources).0;
-        if let Err(mut halt) = compile_verdict(&end, &resources, memory_bytes) {
+        let sample = self.sample(&end, running_for.unwrap_or_default().max(begun.elapsed()));
+        let (job, attempt) = (self.job.id().clone(), self.attempt);
+        self.tell(Event::AttemptEnded {
+            job,
+            attempt,
+            sample,
+        })
+        .await;
+        if let Err(mut halt) = compile_verdict(&end, &resources, self.grant) {
             if let Halt::Failed(failure) = &mut halt {
                 for fault in commands::faults_of_failed(self.job, container).await {
                     failure.detail = format!("{}\n{fault}", failure.detail);
@@ -259,9 +312,115 @@ impl<E: Engine> RunningJob<'_, E> {
         }
         Ok((end, report))
     }
+
+    /// Sees the container to its end, from its start or from where it is.
+    async fn follow(
+        &mut self,
+        container: &OwnedContainer<E>,
+        found: Option<Duration>,
+    ) -> Result<Result<RunEnd, EngineError>, Halt> {
+        let resources = self.job.release().resources;
+        let limits = RunLimits {
+            total: resources.time.duration(),
+            silence: resources.silence.duration(),
+            grace: GRACE,
+        };
+        let (log, stop) = (&mut self.log, &self.cx.stop);
+        let at_once = stop.at_once.child_token();
+        let mut wrong = None;
+        let end = {
+            let on_line = |line: &[u8]| log.line(line);
+            let run = async {
+                match found {
+                    None => {
+                        let run = container.run_to_end(&limits, &stop.stop, &at_once, on_line);
+                        run.await
+                    }
+                    Some(elapsed) => {
+                        let limits = &limits;
+                        container
+                            .attach_to_end(elapsed, limits, &stop.stop, &at_once, on_line)
+                            .await
+                    }
+                }
+            };
+            let mut run = std::pin::pin!(run);
+            tokio::select! {
+                biased;
+                end = &mut run => end,
+                faults = commands::first_faults(self.job, container) => {
+                    wrong = Some(faults);
+                    at_once.cancel();
+                    run.await
+                }
+            }
+        };
+        match wrong {
+            Some(faults) => end
+                .map_err(|error| Halt::engine(Stage::Compile, &error))
+                .and(Err(commands::faults_halt(&faults))),
+            None => Ok(end),
+        }
+    }
+
+    /// Waits until the engine answers again: how long the container has been running, when it still is
+    /// worth following.
+    async fn engine_back(&self, container: &OwnedContainer<E>) -> Result<Option<Duration>, Halt> {
+        let patience = self.cx.settings.patience;
+        let deadline = Instant::now() + patience.engine;
+        while Instant::now() < deadline {
+            tokio::select! {
+                biased;
+                () = self.cx.stop.stop.cancelled() => return Err(Halt::Cancelled),
+                () = tokio::time::sleep(patience.look_again) => {}
+            }
+            match container.find().await {
+                Ok(Some(found)) if can_go_on(&found.phase) => {
+                    return Ok(Some(match found.phase {
+                        ContainerPhase::Running { elapsed } => elapsed,
+                        ContainerPhase::Created | ContainerPhase::Ended(_) => Duration::ZERO,
+                    }));
+                }
+                Ok(_) => return Ok(None),
+                Err(error) => tracing::debug!(%error, "engine not back yet"),
+            }
+        }
+        Ok(None)
+    }
+
+    /// What can be learned from how the container ended.
+    fn sample(&self, end: &RunEnd, compiled_for: Duration) -> Option<Sample> {
+        let how = match end.how {
+            RunHow::Exited if end.exit_code == 0 => SampleEnd::Done,
+            RunHow::OutOfMemory => SampleEnd::OutOfMemory,
+            RunHow::Exited | RunHow::TimedOut | RunHow::Stalled | RunHow::Cancelled => return None,
+        };
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let release = self.job.release();
+        let version = &release.version.value;
+        Some(Sample {
+            at: jiff::Timestamp::now().to_string(),
+            package: self.job.package().clone(),
+            version: match &release.variant {
+                Some(variant) => format!("{version}-{variant}"),
+                None => version.to_string(),
+            },
+            channel: self.job.channel().to_string(),
+            targets: self.job.archs().map_or(0, |archs| {
+                u32::try_from(archs.iter().count()).unwrap_or(u32::MAX)
+            }),
+            grant: self.grant,
+            end: how,
+            peak_memory_bytes: end.peak_memory_bytes,
+            cpu_ms: end.cpu_time.map(ms),
+            compile_ms: ms(compiled_for),
+            objects: None,
+            disk_bytes: None,
+        })
+    }
 }
 
-fn compile_verdict(end: &RunEnd, resources: &Resources, memory_bytes: u64) -> Result<(), Halt> {
+fn compile_verdict(end: &RunEnd, resources: &Resources, grant: Grant) -> Result<(), Halt> {
     let (kind, detail, hint) = match end.how {
         RunHow::Exited => match end.exit_code {
             0 => return Ok(()),
@@ -274,8 +433,9 @@ fn compile_verdict(end: &RunEnd, resources: &Resources, memory_bytes: u64) -> Re
         RunHow::OutOfMemory => (
             FailureKind::OutOfMemory,
             format!(
-                "the build ran out of its {} of memory",
-                ByteSize::from_bytes(memory_bytes)
+                "the build ran out of its {} of memory with {} compilers side by side",
+                ByteSize::from_bytes(grant.memory_bytes),
+                grant.compilers
             ),
             Some("raise `resources.memory`, or `memory-per-process` so that fewer compilers run"),
         ),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use wheelfarm_core::diagnostic::chain;
@@ -17,7 +18,7 @@ use wheelfarm_core::outcome::{FailureKind, Stage};
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::render::{self, SharedStage, StageContext};
 
-use super::job::{Halt, RunningJob};
+use super::job::{Halt, JobContext, RunningJob};
 use crate::container::{
     Engine, EngineError, ImageBuild, ImageId, ImageRef, Labels, TarSource, labels,
 };
@@ -31,7 +32,7 @@ use crate::secrets;
 const DEBOOTSTRAP_SCRIPT: &str = include_str!("../../../../dockerfiles/debootstrap.sh");
 
 /// The image that a wheel is compiled in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct BuilderImage {
     pub(super) id: ImageId,
     pub(super) base: ImageRef,
@@ -64,7 +65,7 @@ pub(super) async fn builder<E: Engine>(
     for stage in [SharedStage::Torch, SharedStage::Toolkit] {
         shared_stage(running, stage).await?;
     }
-    let tag = builder_tag(running);
+    let tag = builder_tag(running.cx, running.job);
     let build = ImageBuild {
         context: TarSource::File(context.to_owned()),
         target: None,
@@ -289,13 +290,13 @@ async fn end_group(child: &mut Child) {
 }
 
 /// Removes the job's own image; the stages that it shares with other jobs stay.
-pub(super) async fn remove_builder<E: Engine>(running: &RunningJob<'_, E>) {
-    let tag = builder_tag(running);
-    if let Err(error) = running.cx.engine.remove_image(&tag).await {
-        tracing::warn!(job = %running.job.id(), %error, "image left in the engine");
+pub(super) async fn remove_builder<E: Engine>(cx: &JobContext<E>, job: &Job) {
+    let tag = builder_tag(cx, job);
+    if let Err(error) = cx.engine.remove_image(&tag).await {
+        tracing::warn!(job = %job.id(), %error, "image left in the engine");
     }
 }
 
-fn builder_tag<E: Engine>(running: &RunningJob<'_, E>) -> ImageRef {
-    ImageRef::new(format!("wheelfarm/job:{}", running.key()))
+fn builder_tag<E: Engine>(cx: &JobContext<E>, job: &Job) -> ImageRef {
+    ImageRef::new(format!("wheelfarm/job:{}", cx.key(job)))
 }

@@ -2,20 +2,24 @@
 //! made.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::digest::Sha256Digest;
+use wheelfarm_core::estimate::Grant;
 use wheelfarm_core::gate::report;
 use wheelfarm_core::manifest::{CommandsRecord, CostRecord};
 use wheelfarm_core::outcome::{Failure, FailureKind, Outcome, Stage};
+use wheelfarm_core::package::Resources;
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::render;
 use wheelfarm_core::source::patch::PatchedTree;
 use wheelfarm_core::source::{Source, SourceTree};
 
+use super::adopt::{Adopted, AttemptNote, Prepared};
 use super::compile::Compiled;
 use super::gate::{self, JudgedWheel};
 use super::image::Images;
@@ -23,7 +27,10 @@ use super::log::JobLog;
 use super::{
     GateSummary, JobSummary, RunSettings, StopSignal, collect, farm_labels, patch, record,
 };
-use crate::container::{self, Engine, EngineError, EngineErrorKind, EngineFacts, Labels, RunEnd};
+use crate::container::{
+    self, Engine, EngineError, EngineErrorKind, EngineFacts, FoundContainer, Labels, Owned,
+    OwnedContainer, RunEnd,
+};
 use crate::event::Event;
 use crate::fetch::{FetchError, FetchErrorKind, FetchProgress, Fetcher, put_below};
 use crate::files::FileError;
@@ -106,6 +113,20 @@ pub(super) struct RunningJob<'a, E: Engine> {
     pub(super) job: &'a Job,
     pub(super) log: JobLog,
     pub(super) stages: Vec<(Stage, Duration)>,
+    pub(super) grant: Grant,
+    pub(super) attempt: u32,
+    /// What the package compiles in; it stays until the job's files are in place.
+    pub(super) container: Option<OwnedContainer<E>>,
+}
+
+/// What the dispatcher gives a job to do.
+#[derive(Debug)]
+pub(super) struct Assignment {
+    pub(super) job: Job,
+    pub(super) grant: Grant,
+    /// The first is 1.
+    pub(super) attempt: u32,
+    pub(super) adopted: Option<Adopted>,
 }
 
 impl<E: Engine> JobContext<E> {
@@ -118,19 +139,70 @@ impl<E: Engine> JobContext<E> {
         self.out.label(&self.settings.farm)
     }
 
-    /// Removes the containers and volumes that a killed run of this folder left in the engine.
-    pub(super) async fn remove_leftovers(&self) -> Result<(), EngineError> {
-        container::remove_owned(&*self.engine, &self.labels()).await
+    /// The most memory that all jobs together may be given.
+    pub(super) fn memory_budget(&self) -> u64 {
+        let host = self.facts.memory_bytes;
+        self.settings
+            .memory
+            .map_or(host, |cap| cap.bytes().min(host))
     }
 
-    pub(super) async fn run(&self, job: Job) -> JobSummary {
+    /// What a container may use: the package's wish, cut to what the host has for each job.
+    pub(super) fn share(&self, resources: &Resources) -> Grant {
+        let slots = u64::try_from(self.settings.jobs).unwrap_or(1).max(1);
+        let memory_bytes = resources.memory.bytes().min(self.memory_budget() / slots);
+        let milli_cpus = (u64::from(self.facts.cpus) * 1000 / slots).max(1000);
+        let fitting = memory_bytes / resources.memory_per_process.bytes();
+        let compilers = fitting.min(milli_cpus.div_ceil(1000)).max(1);
+        Grant {
+            compilers: u32::try_from(compilers).unwrap_or(u32::MAX),
+            milli_cpus,
+            memory_bytes,
+        }
+    }
+
+    /// The labels of what one job creates.
+    pub(super) fn job_labels(&self, job: &Job) -> Labels {
+        self.labels()
+            .with(container::labels::JOB, job.id().as_str())
+            .with(container::labels::DIGEST, &job.digest().to_string())
+    }
+
+    /// Names what a job creates in the engine: two farms of one host may build the same job at the same
+    /// time, and the engine has one space of names.
+    pub(super) fn key(&self, job: &Job) -> String {
+        let farm = Sha256Digest::of(self.label().as_bytes());
+        format!("{}-{}", job.digest().short(), farm.short())
+    }
+
+    /// Removes the containers and volumes that a killed run of this folder left in the engine.
+    pub(super) async fn remove_leftovers(&self, stays: &Owned) -> Result<(), EngineError> {
+        container::remove_owned_but(&*self.engine, &self.labels(), stays).await
+    }
+
+    pub(super) async fn run(&self, assignment: Assignment) -> JobSummary {
         let started = Instant::now();
+        let Assignment {
+            job,
+            grant,
+            attempt,
+            adopted,
+        } = assignment;
         let id = job.id().clone();
-        let staged = match self.out.stage(&id) {
+        let events = self.events.clone();
+        let (staged, adopted) = match adopted {
+            Some(adopted) => (Ok(adopted.staged), Some((adopted.note, adopted.found))),
+            None => (self.out.stage(&id), None),
+        };
+        let staged = match staged {
             Ok(staged) => staged,
             Err(error) => return failed_early(&job, Halt::file(Stage::Fetch, &error), started),
         };
-        let log = match JobLog::create(staged.path(), &id, self.events.clone()) {
+        let log = match &adopted {
+            Some((note, _)) => JobLog::reopen(staged.path(), &id, events, note.log),
+            None => JobLog::create(staged.path(), &id, events),
+        };
+        let log = match log {
             Ok(log) => log,
             Err(error) => {
                 let error = FileError::new("write", staged.path(), error);
@@ -142,11 +214,21 @@ impl<E: Engine> JobContext<E> {
             job: &job,
             log,
             stages: Vec::new(),
+            grant,
+            attempt,
+            container: None,
         };
-        let res = running.stages(&staged).await;
-        super::image::remove_builder(&running).await;
+        let res = running.stages(&staged, adopted).await;
         let is_built = matches!(res, Ok(Done::Built { .. }));
+        let container = running.container.take();
         let summary = running.end(staged, res);
+        // Until the job's files are in place, a killed run finds them again in its container.
+        if let Some(mut container) = container
+            && let Err(error) = container.remove().await
+        {
+            tracing::warn!(job = %id, %error, "container left for the next run to remove");
+        }
+        super::image::remove_builder(self, &job).await;
         if is_built && summary.outcome == Outcome::Built {
             self.remove_kept(&job, None).await;
         }
@@ -206,6 +288,7 @@ impl<E: Engine> RunningJob<'_, E> {
             job,
             log,
             stages,
+            ..
         } = self;
         let mut summary = JobSummary {
             stages,
@@ -256,8 +339,8 @@ impl<E: Engine> RunningJob<'_, E> {
         summary
     }
 
-    /// Every stage.
-    async fn stages(&mut self, staged: &StagedJob) -> Result<Done, Halt> {
+    /// The stages before the container.
+    async fn prepare(&mut self, staged: &StagedJob) -> Result<Prepared, Halt> {
         let begun = self.begin(Stage::Fetch).await?;
         let tree = self.fetch().await?;
         let tree_sha256 = tree.digest();
@@ -276,10 +359,32 @@ impl<E: Engine> RunningJob<'_, E> {
         let begun = self.begin(Stage::Image).await?;
         let image = super::image::builder(self, &context).await?;
         self.finish(Stage::Image, begun).await;
+        Ok(Prepared {
+            source,
+            patches,
+            image,
+        })
+    }
 
-        let res = self.in_container(&image, staged).await;
-        super::image::remove_builder(self).await;
-        let (end, commands, collected) = match res? {
+    /// Every stage, from the container on when that was found.
+    async fn stages(
+        &mut self,
+        staged: &StagedJob,
+        adopted: Option<(AttemptNote, FoundContainer)>,
+    ) -> Result<Done, Halt> {
+        let (prepared, compiled) = match adopted {
+            Some((note, found)) => {
+                self.stages.clone_from(&note.stages);
+                let prepared = note.prepared.clone();
+                (prepared, self.go_on(note, found, staged).await?)
+            }
+            None => {
+                let prepared = self.prepare(staged).await?;
+                let compiled = self.in_container(&prepared, staged).await?;
+                (prepared, compiled)
+            }
+        };
+        let (end, commands, collected) = match compiled {
             Compiled::Wheel {
                 end,
                 commands,
@@ -310,9 +415,9 @@ impl<E: Engine> RunningJob<'_, E> {
         let facts = record::Facts {
             cost,
             wheel,
-            source,
-            patches,
-            image,
+            source: prepared.source,
+            patches: prepared.patches,
+            image: prepared.image,
             tools: collected.tools,
             engine: format!("{} {}", self.cx.facts.name, self.cx.facts.version),
             commands,
@@ -404,18 +509,12 @@ impl<E: Engine> RunningJob<'_, E> {
             .map_err(|error| Halt::file(Stage::Render, &error))
     }
 
-    /// Names what this job creates in the engine: two farms of one host may build the same job at
-    /// the same time, and the engine has one space of names.
-    pub(super) fn key(&self) -> String {
-        let farm = Sha256Digest::of(self.cx.label().as_bytes());
-        format!("{}-{}", self.job.digest().short(), farm.short())
+    pub(super) fn labels(&self) -> Labels {
+        self.cx.job_labels(self.job)
     }
 
-    pub(super) fn labels(&self) -> Labels {
-        self.cx
-            .labels()
-            .with(container::labels::JOB, self.job.id().as_str())
-            .with(container::labels::DIGEST, &self.job.digest().to_string())
+    pub(super) async fn tell(&self, event: Event) {
+        self.cx.say(event).await;
     }
 
     fn cost(&self, end: &RunEnd) -> CostRecord {

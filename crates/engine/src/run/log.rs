@@ -2,10 +2,11 @@
 //! summary.
 
 use std::collections::VecDeque;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 
 use camino::Utf8Path;
 use fs_err as fs;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::outcome::Stage;
@@ -31,7 +32,15 @@ pub(super) struct JobLog {
     file: BufWriter<fs::File>,
     written_bytes: u64,
     tail: VecDeque<String>,
+    /// Lines that come again and were shown before.
+    seen_lines: u64,
     events: mpsc::Sender<Event>,
+}
+
+/// A place in a log that can be gone back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LogPlace {
+    bytes: u64,
 }
 
 impl JobLog {
@@ -40,13 +49,64 @@ impl JobLog {
         job: &JobId,
         events: mpsc::Sender<Event>,
     ) -> io::Result<Self> {
+        // Read too: what is in it is counted when the log is gone back in.
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .open(folder.join(FILE_NAME))?;
         Ok(Self {
             job: job.clone(),
-            file: BufWriter::new(fs::File::create(folder.join(FILE_NAME))?),
+            file: BufWriter::new(file),
             written_bytes: 0,
             tail: VecDeque::new(),
+            seen_lines: 0,
             events,
         })
+    }
+
+    /// Opens the log of a killed run, back at `place`: the container's output comes again from its
+    /// beginning, and what of it was shown is not shown again.
+    pub(super) fn reopen(
+        folder: &Utf8Path,
+        job: &JobId,
+        events: mpsc::Sender<Event>,
+        place: LogPlace,
+    ) -> io::Result<Self> {
+        let path = folder.join(FILE_NAME);
+        let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        let mut log = Self {
+            job: job.clone(),
+            file: BufWriter::new(file),
+            written_bytes: 0,
+            tail: VecDeque::new(),
+            seen_lines: 0,
+            events,
+        };
+        log.go_back(place)?;
+        Ok(log)
+    }
+
+    /// Where the log is now, on disk.
+    pub(super) fn place(&mut self) -> io::Result<LogPlace> {
+        self.file.flush()?;
+        self.file.get_ref().sync_data()?;
+        let bytes = self.file.get_mut().stream_position()?;
+        Ok(LogPlace { bytes })
+    }
+
+    /// Goes back to `place`: what follows is written again, and not shown again.
+    pub(super) fn go_back(&mut self, place: LogPlace) -> io::Result<()> {
+        self.file.flush()?;
+        let file = self.file.get_mut();
+        file.seek(SeekFrom::Start(place.bytes))?;
+        self.seen_lines = count_lines(file)?;
+        file.set_len(place.bytes)?;
+        file.seek(SeekFrom::Start(place.bytes))?;
+        self.written_bytes = place.bytes;
+        self.tail.clear();
+        Ok(())
     }
 
     /// Takes a line of output. A full disk shows when the file is closed, not here: the build's
@@ -66,6 +126,10 @@ impl JobLog {
             self.tail.pop_front();
         }
         self.tail.push_back(text.clone());
+        if self.seen_lines > 0 {
+            self.seen_lines -= 1;
+            return;
+        }
         // The screen may skip lines when it is slow; the file has them all.
         let event = Event::Line {
             job: self.job.clone(),
@@ -90,6 +154,20 @@ impl JobLog {
     /// The lines that a person would look for first.
     pub(super) fn telling_lines(&self) -> Vec<String> {
         telling_lines(&self.tail)
+    }
+}
+
+/// The complete lines from here to the end of a file.
+fn count_lines(file: &mut impl Read) -> io::Result<u64> {
+    let mut count = 0;
+    let mut chunk = [0; 64 * 1024];
+    loop {
+        let length = file.read(&mut chunk)?;
+        if length == 0 {
+            return Ok(count);
+        }
+        let ends = chunk[..length].iter().filter(|byte| **byte == b'\n');
+        count += u64::try_from(ends.count()).unwrap_or(u64::MAX);
     }
 }
 

@@ -1,11 +1,14 @@
 //! A run: the dispatcher starts jobs, hears what they say, and sees them to their end.
 //!
 //! The dispatcher alone talks to the reporter and hears the user's wish to stop; jobs are tasks of
-//! one `JoinSet`, so nothing outlives the run.
+//! one `JoinSet`, so no task outlives the run. Containers outlive a run that is killed, and the next one
+//! goes on with them.
 
+mod adopt;
 mod collect;
 mod commands;
 mod compile;
+mod dispatcher;
 mod gate;
 mod image;
 mod job;
@@ -13,18 +16,16 @@ mod log;
 mod patch;
 mod record;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wheelfarm_core::gate::finding::{Finding, Verdict};
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::manifest::{CommandsRecord, RunsOn};
-use wheelfarm_core::outcome::{Blame, Outcome, Stage};
+use wheelfarm_core::outcome::{Outcome, Stage};
 use wheelfarm_core::package::GpuWish;
 use wheelfarm_core::plan::{Job, Need};
 use wheelfarm_core::quantity::ByteSize;
@@ -37,6 +38,8 @@ use crate::out_folder::OutFolder;
 pub(crate) use gate::REPORT_FILE;
 pub(crate) use image::torch_image;
 
+use adopt::Adopted;
+use dispatcher::{Dispatcher, Waiting};
 use image::Images;
 use job::JobContext;
 
@@ -60,6 +63,36 @@ pub struct RunSettings {
     pub mode: BuildMode,
     /// Whether what a stopped or failed build has compiled is kept for the next one.
     pub objects: Objects,
+    /// How long the run waits for what may come back.
+    pub patience: Patience,
+}
+
+/// How long a run waits for what may come back, and how often it tries.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For an engine that went away.
+    pub engine: Duration,
+    /// Between two looks at whether it is back.
+    pub look_again: Duration,
+    /// For an answer of it.
+    pub answer: Duration,
+    /// Before a job is begun again whose source could not be reached.
+    pub later: Duration,
+    /// After how many failures in a row that are not the jobs' own no further job is begun.
+    pub host_failures: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            // An upgrade of the engine, or of the kernel's host under it.
+            engine: Duration::from_mins(10),
+            look_again: Duration::from_secs(5),
+            answer: Duration::from_secs(20),
+            later: Duration::from_mins(2),
+            host_failures: 3,
+        }
+    }
 }
 
 /// How far a run goes.
@@ -119,8 +152,10 @@ pub struct JobSummary {
     pub job: JobId,
     /// How it ended.
     pub outcome: Outcome,
-    /// How long it took.
+    /// How long it took, in its last attempt.
     pub elapsed: Duration,
+    /// How often it was begun; 0 when it needed nothing done.
+    pub attempts: u32,
     /// Wall time of each finished stage.
     pub stages: Vec<(Stage, Duration)>,
     /// The lines of the log that tell most, when it failed.
@@ -154,6 +189,7 @@ impl JobSummary {
             job,
             outcome,
             elapsed: Duration::ZERO,
+            attempts: 0,
             stages: Vec::new(),
             last_lines: Vec::new(),
             folder: None,
@@ -189,10 +225,10 @@ pub async fn build<E: Engine>(
     reporter: &mut dyn Reporter,
 ) -> Result<RunSummary, RunError> {
     let started = Instant::now();
-    let work: VecDeque<(Job, Need)> = needs
+    let work: Vec<(&Job, Need)> = needs
         .iter()
         .filter(|(_, need)| *need != Need::UpToDate)
-        .map(|(job, need)| ((*job).clone(), *need))
+        .copied()
         .collect();
     let Workplace {
         engine,
@@ -213,25 +249,39 @@ pub async fn build<E: Engine>(
         stop,
         events,
     });
-    cx.remove_leftovers().await.map_err(RunError::Engine)?;
+    let adopted = cx
+        .adopt(work.iter().map(|(job, _)| *job))
+        .await
+        .map_err(RunError::Engine)?;
     let mut summary = up_to_date(needs, reporter);
     reporter.report(&Event::RunStarted { jobs: work.len() });
-    let dispatcher = Dispatcher {
-        cx,
-        inbox,
-        waiting: work,
-        running: JoinSet::new(),
-        ended: BTreeMap::new(),
-        host_is_down: false,
-    };
-    let mut ended = dispatcher.run(reporter).await;
+    let waiting = waiting(&work, adopted);
+    let dispatcher = Dispatcher::new(cx, inbox, &mut *reporter, waiting);
+    let mut ended = dispatcher.run().await;
     ended.extend(summary.jobs.into_iter().map(|job| (job.job.clone(), job)));
     summary.jobs = needs
         .iter()
         .filter_map(|(job, _)| ended.remove(job.id()))
         .collect();
     summary.elapsed = started.elapsed();
+    reporter.report(&Event::RunFinished {
+        elapsed: summary.elapsed,
+    });
     Ok(summary)
+}
+
+/// The jobs to begin: first those whose container was found, since that holds memory already.
+fn waiting(work: &[(&Job, Need)], mut adopted: Vec<Adopted>) -> Vec<Waiting> {
+    let mut waiting: Vec<Waiting> = work
+        .iter()
+        .map(|(job, need)| {
+            let found = adopted.iter().position(|one| one.staged.job() == job.id());
+            let found = found.map(|place| adopted.swap_remove(place));
+            Waiting::new((*job).clone(), *need, found)
+        })
+        .collect();
+    waiting.sort_by_key(|waiting| waiting.adopted.is_none());
+    waiting
 }
 
 /// The summary of the jobs that need nothing done. It needs no engine.
@@ -248,7 +298,7 @@ pub fn up_to_date(needs: &[(&Job, Need)], reporter: &mut dyn Reporter) -> RunSum
     }
 }
 
-fn refuse_missing_gpu(work: &VecDeque<(Job, Need)>, facts: &EngineFacts) -> Result<(), RunError> {
+fn refuse_missing_gpu(work: &[(&Job, Need)], facts: &EngineFacts) -> Result<(), RunError> {
     let needy = work
         .iter()
         .find(|(job, _)| job.release().gpu == GpuWish::Required);
@@ -258,97 +308,6 @@ fn refuse_missing_gpu(work: &VecDeque<(Job, Need)>, facts: &EngineFacts) -> Resu
         }),
         _ => Ok(()),
     }
-}
-
-struct Dispatcher<E: Engine> {
-    cx: Arc<JobContext<E>>,
-    inbox: mpsc::Receiver<Event>,
-    waiting: VecDeque<(Job, Need)>,
-    running: JoinSet<JobSummary>,
-    ended: BTreeMap<JobId, JobSummary>,
-    /// Set when a job failed through no fault of its own: the rest would fail alike.
-    host_is_down: bool,
-}
-
-impl<E: Engine> Dispatcher<E> {
-    async fn run(mut self, reporter: &mut dyn Reporter) -> BTreeMap<JobId, JobSummary> {
-        let stop = self.cx.stop.clone();
-        let mut told = Told::Nothing;
-        loop {
-            self.start_what_fits(reporter);
-            if self.running.is_empty() {
-                break;
-            }
-            tokio::select! {
-                biased;
-                () = stop.at_once.cancelled(), if told != Told::AtOnce => {
-                    told = Told::AtOnce;
-                    reporter.report(&Event::Stopping { at_once: true });
-                }
-                () = stop.stop.cancelled(), if told == Told::Nothing => {
-                    told = Told::Stop;
-                    reporter.report(&Event::Stopping { at_once: false });
-                }
-                Some(event) = self.inbox.recv() => reporter.report(&event),
-                Some(ended) = self.running.join_next() => self.take(ended, reporter),
-            }
-        }
-        for (job, _) in std::mem::take(&mut self.waiting) {
-            let summary = JobSummary::without_work(job.id().clone(), Outcome::NotStarted);
-            self.ended.insert(job.id().clone(), summary);
-        }
-        self.ended
-    }
-
-    fn start_what_fits(&mut self, reporter: &mut dyn Reporter) {
-        while self.running.len() < self.cx.settings.jobs
-            && !self.host_is_down
-            && !self.cx.stop.stop.is_cancelled()
-        {
-            let Some((job, need)) = self.waiting.pop_front() else {
-                return;
-            };
-            reporter.report(&Event::JobStarted {
-                job: job.id().clone(),
-                digest: job.digest(),
-                why: need.reason(),
-            });
-            let cx = Arc::clone(&self.cx);
-            self.running.spawn(async move { cx.run(job).await });
-        }
-    }
-
-    fn take(
-        &mut self,
-        ended: Result<JobSummary, tokio::task::JoinError>,
-        reporter: &mut dyn Reporter,
-    ) {
-        // What the job said before it ended comes before the news of its end.
-        while let Ok(event) = self.inbox.try_recv() {
-            reporter.report(&event);
-        }
-        let summary = match ended {
-            Ok(summary) => summary,
-            // A panic is a bug in the farm: it must not pass for a failed build.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
-        reporter.report(&Event::JobFinished {
-            job: summary.job.clone(),
-            outcome: summary.outcome.clone(),
-            elapsed: summary.elapsed,
-        });
-        if let Outcome::Failed(failure) = &summary.outcome {
-            self.host_is_down |= failure.kind.blame() == Blame::Host;
-        }
-        self.ended.insert(summary.job.clone(), summary);
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Nothing,
-    Stop,
-    AtOnce,
 }
 
 /// The labels of everything that a run creates in the engine.

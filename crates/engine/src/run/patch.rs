@@ -70,7 +70,7 @@ async fn run_script<E: Engine>(
     script: &PendingScript,
 ) -> Result<SourceTree, Halt> {
     let image = image::shared_stage(running, SharedStage::Toolkit).await?;
-    let name = format!("wheelfarm-patch-{}", running.key());
+    let name = format!("wheelfarm-patch-{}", running.cx.key(running.job));
     let spec = ContainerSpec {
         image,
         command: [

@@ -53,7 +53,7 @@ async fn a_build_gets_no_rights_no_network_and_one_place_to_write() {
     assert_eq!(places.collect::<Vec<_>>(), ["/tmp"]);
     // What is not named here, a Hub token for one, never comes into a container.
     let names: Vec<_> = spec.env.keys().collect();
-    assert_eq!(names, ["PROCESS_MEMORY_MIB"]);
+    assert_eq!(names, ["MAX_JOBS", "PROCESS_MEMORY_MIB"]);
 
     let label = OutFolder::open(&farm.out()).unwrap().label("test");
     let carried: Vec<_> = spec.labels.iter().collect();

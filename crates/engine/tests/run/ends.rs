@@ -113,18 +113,6 @@ async fn a_failed_script_stops_no_other_job() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn out_of_memory_outweighs_the_exit_code() {
-    for exit_code in [0, 1, 137] {
-        let run = ScriptedRun {
-            out_of_memory: true,
-            exit_code,
-            ..good_run("b")
-        };
-        check(run, Stage::Compile, FailureKind::OutOfMemory).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn silence_longer_than_the_packages_limit_is_a_stall() {
     let begun = Instant::now();
     check(hanging(), Stage::Compile, FailureKind::Stalled).await;

@@ -14,7 +14,8 @@ use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::files::write_atomic;
 use wheelfarm_engine::out_folder::OutFolder;
 use wheelfarm_engine::run::{
-    self, BuildMode, JobSummary, Objects, RunError, RunSettings, RunSummary, StopSignal, Workplace,
+    self, BuildMode, JobSummary, Objects, Patience, RunError, RunSettings, RunSummary, StopSignal,
+    Workplace,
 };
 
 /// A farm, its `out/`, and the engine that builds it. Packages are `a`, `b`, … at version 1.0, each
@@ -93,6 +94,17 @@ impl Farm {
         write_atomic(path, text.as_bytes()).unwrap();
     }
 
+    /// Puts `new` in the place of `old`, which must be there.
+    pub(crate) fn replace(&self, path: &str, old: &str, new: &str) {
+        let text = self.read(path);
+        assert!(text.contains(old), "{text}");
+        self.write(path, &text.replace(old, new));
+    }
+
+    pub(crate) fn read(&self, path: &str) -> String {
+        fs_err::read_to_string(self.path().join(path)).unwrap()
+    }
+
     pub(crate) fn path(&self) -> &Utf8Path {
         Utf8Path::from_path(self.folder.path()).unwrap()
     }
@@ -131,6 +143,7 @@ impl Farm {
             cache: self.path().join("cache"),
             mode: self.mode,
             objects: self.objects,
+            patience: Patience::default(),
         };
         let engine = Arc::clone(&self.engine);
         let stop = self.stop.clone();

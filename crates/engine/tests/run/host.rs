@@ -1,59 +1,176 @@
-//! Faults of the engine and the host: the rest of the run would fail alike.
+//! Faults of the engine and the host: what passes is waited for, what lasts ends the run.
+
+use std::time::Duration;
 
 use wheelfarm_core::outcome::{FailureKind, Outcome, Stage};
-use wheelfarm_engine::container::{EngineErrorKind, Operation};
+use wheelfarm_engine::container::{EngineErrorKind, Operation, ScriptedRun};
 use wheelfarm_engine::event::Event;
 use wheelfarm_engine::run::RunError;
 
 use crate::farm::{Farm, ends, good_run, job_id};
 
-/// The first job of three meets `fault`.
-async fn check(fault: (Operation, EngineErrorKind), stage: Stage, kind: FailureKind) {
+/// The first job of three meets `fault` as often as `times`; says how often a job was begun and how
+/// each ended.
+async fn check(
+    fault: (Operation, EngineErrorKind),
+    times: usize,
+    (stage, kind): (Stage, FailureKind),
+) {
     let farm = Farm::new(&["a", "b", "c"]);
-    farm.engine.script_next(good_run("a"));
-    farm.engine.fail_next(fault.0, fault.1);
-    let mut started = 0;
+    for _ in 0..times {
+        farm.engine.fail_next(fault.0, fault.1);
+    }
+    let mut closed = 0;
+    let mut retried = 0;
     let summary = farm
         .build_and_watch(&mut |event| {
-            started += usize::from(matches!(event, Event::JobStarted { .. }));
+            closed += usize::from(matches!(event, Event::AdmissionStopped { .. }));
+            retried += usize::from(matches!(event, Event::JobRetried { .. }));
         })
         .await;
-    assert_eq!(started, 1, "{fault:?}");
     let want = [kind.as_str(), "not-started", "not-started"];
     assert_eq!(ends(&summary), want, "{fault:?} {summary:#?}");
     let Outcome::Failed(failure) = &summary.jobs[0].outcome else {
         panic!("{summary:#?}");
     };
     assert_eq!((failure.stage, &failure.kind), (stage, &kind), "{fault:?}");
+    assert_eq!((retried, closed), (2, 1), "{fault:?}");
+    assert_eq!(summary.jobs[0].attempts, 3);
     assert_eq!(farm.names("jobs"), Vec::<String>::new());
     assert_eq!(farm.names("failed"), [job_id("a")]);
     farm.assert_clean();
 }
 
+const ENGINE_CALLS: [(Operation, Stage); 5] = [
+    (Operation::BuildImage, Stage::Image),
+    (Operation::Create, Stage::Compile),
+    (Operation::Start, Stage::Compile),
+    (Operation::Wait, Stage::Compile),
+    // The first that is taken out are nvcc's command lines.
+    (Operation::Download, Stage::Compile),
+];
+
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_goes_away_ends_the_run() {
-    for (operation, stage) in [
-        (Operation::BuildImage, Stage::Image),
-        (Operation::Create, Stage::Compile),
-        (Operation::Start, Stage::Compile),
-        (Operation::Wait, Stage::Compile),
-        // The first that is taken out are nvcc's command lines.
-        (Operation::Download, Stage::Compile),
-    ] {
-        let fault = (operation, EngineErrorKind::Gone);
-        check(fault, stage, FailureKind::Infrastructure).await;
+async fn an_engine_that_fails_three_times_in_a_row_ends_the_run() {
+    for (operation, stage) in ENGINE_CALLS {
+        let fault = (operation, EngineErrorKind::Other);
+        check(fault, 3, (stage, FailureKind::Infrastructure)).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_disk_ends_the_run() {
-    for (operation, stage) in [
-        (Operation::BuildImage, Stage::Image),
-        (Operation::Create, Stage::Compile),
-        (Operation::Start, Stage::Compile),
-    ] {
-        let fault = (operation, EngineErrorKind::DiskFull);
-        check(fault, stage, FailureKind::DiskFull).await;
+async fn an_engine_that_is_back_in_a_while_costs_no_job() {
+    for (operation, _) in ENGINE_CALLS {
+        let farm = Farm::new(&["a", "b", "c"]);
+        for package in ["a", "a", "b", "c"] {
+            farm.engine.script_next(good_run(package));
+        }
+        if operation == Operation::BuildImage || operation == Operation::Create {
+            // The container of the first attempt was never made.
+            let farm = Farm::new(&["a"]);
+            farm.engine.script_next(good_run("a"));
+            farm.engine.fail_next(operation, EngineErrorKind::Gone);
+            assert_eq!(ends(&farm.build().await), ["built"], "{operation:?}");
+            farm.assert_clean();
+            continue;
+        }
+        farm.engine.fail_next(operation, EngineErrorKind::Other);
+        let summary = farm.build().await;
+        assert_eq!(ends(&summary), ["built"; 3], "{operation:?} {summary:#?}");
+        assert_eq!(summary.jobs[0].attempts, 2, "{operation:?}");
+        farm.assert_clean();
+    }
+}
+
+/// The engine is restarted and its containers run on.
+#[tokio::test(start_paused = true)]
+async fn a_container_that_outlives_its_engine_is_followed_to_its_end() {
+    let farm = Farm::new(&["a"]);
+    let lines = ["one", "two", "three"];
+    farm.engine.script_next(ScriptedRun {
+        lines: lines
+            .map(|line| (Duration::from_secs(5), line.to_owned()))
+            .to_vec(),
+        ..good_run("a")
+    });
+    farm.engine
+        .fail_next(Operation::Logs, EngineErrorKind::Gone);
+    // It takes a while.
+    for _ in 0..3 {
+        farm.engine
+            .fail_next(Operation::Find, EngineErrorKind::Gone);
+    }
+    let mut shown = Vec::new();
+    let mut began = 0;
+    let summary = farm
+        .build_and_watch(&mut |event| match event {
+            Event::Line { text, .. } if lines.contains(&text.as_str()) => shown.push(text.clone()),
+            Event::AttemptStarted { .. } => began += 1,
+            _ => {}
+        })
+        .await;
+    assert_eq!(ends(&summary), ["built"], "{summary:#?}");
+    assert_eq!((began, summary.jobs[0].attempts), (1, 1));
+    assert_eq!(shown, lines, "each line is shown once");
+    let log = farm.read(&format!("out/jobs/{}/build.log", job_id("a")));
+    for line in lines {
+        assert_eq!(log.lines().filter(|one| *one == line).count(), 1, "{log}");
+    }
+    farm.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_stays_away_ends_the_run() {
+    let farm = Farm::new(&["a", "b"]);
+    farm.engine.script_next(good_run("a"));
+    // The first answer is to the run's beginning.
+    farm.engine
+        .fail_next(Operation::Create, EngineErrorKind::Gone);
+    let mut closed = None;
+    let engine = farm.engine.clone();
+    let summary = farm
+        .build_and_watch(&mut |event| match event {
+            Event::JobRetried { .. } => {
+                for _ in 0..1000 {
+                    engine.fail_next(Operation::Describe, EngineErrorKind::Gone);
+                }
+            }
+            Event::AdmissionStopped { reason } => closed = Some(reason.clone()),
+            _ => {}
+        })
+        .await;
+    assert_eq!(ends(&summary), ["not-started"; 2], "{summary:#?}");
+    assert!(closed.unwrap().contains("has not answered for 600 s"));
+    farm.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_is_full_twice_is_not_tried_again() {
+    for (operation, stage) in &ENGINE_CALLS[..3] {
+        let farm = Farm::new(&["a", "b", "c"]);
+        for package in ["b", "c"] {
+            farm.engine.script_next(good_run(package));
+        }
+        for _ in 0..4 {
+            farm.engine.fail_next(*operation, EngineErrorKind::DiskFull);
+        }
+        let mut closed = 0;
+        let summary = farm
+            .build_and_watch(&mut |event| {
+                closed += usize::from(matches!(event, Event::AdmissionStopped { .. }));
+            })
+            .await;
+        let full = summary.jobs.iter().find(|job| job.attempts > 0).unwrap();
+        let Outcome::Failed(failure) = &full.outcome else {
+            panic!("{summary:#?}");
+        };
+        assert_eq!(
+            (failure.stage, &failure.kind),
+            (*stage, &FailureKind::DiskFull)
+        );
+        assert_eq!(closed, 1, "{summary:#?}");
+        assert!(ends(&summary).contains(&"not-started"), "{summary:#?}");
+        farm.assert_clean();
     }
 }
 
@@ -70,16 +187,42 @@ async fn a_failing_step_of_a_dockerfile_is_the_jobs_own_fault() {
 
 /// One environment's base image need not be another's.
 #[tokio::test(start_paused = true)]
-async fn an_image_that_is_not_to_be_had_stops_no_other_job() {
+async fn an_image_that_is_not_to_be_had_holds_no_other_job_up() {
     for operation in [Operation::Pull, Operation::BuildImage] {
         let farm = Farm::new(&["a", "b"]);
         farm.engine
             .fail_next(operation, EngineErrorKind::NoSuchImage);
         farm.engine.script_next(good_run("b"));
-        let summary = farm.build().await;
-        assert_eq!(ends(&summary), ["unreachable", "built"], "{summary:#?}");
+        farm.engine.script_next(good_run("a"));
+        let mut order = Vec::new();
+        let summary = farm
+            .build_and_watch(&mut |event| {
+                if let Event::JobFinished { job, .. } = event {
+                    order.push(job.to_string());
+                }
+            })
+            .await;
+        assert_eq!(ends(&summary), ["built", "built"], "{summary:#?}");
+        assert_eq!(order, [job_id("b"), job_id("a")]);
+        assert_eq!(summary.jobs[0].attempts, 2);
         farm.assert_clean();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_stays_away_fails_its_job_alone() {
+    let farm = Farm::new(&["a"]);
+    for _ in 0..3 {
+        farm.engine
+            .fail_next(Operation::Pull, EngineErrorKind::NoSuchImage);
+    }
+    let mut closed = false;
+    let summary = farm
+        .build_and_watch(&mut |event| closed |= matches!(event, Event::AdmissionStopped { .. }))
+        .await;
+    assert_eq!(ends(&summary), ["unreachable"], "{summary:#?}");
+    assert_eq!((summary.jobs[0].attempts, closed), (3, false));
+    farm.assert_clean();
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,11 +250,13 @@ async fn no_run_begins_without_the_gpu_that_a_package_needs() {
 #[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_be_written_is_no_built_job() {
     let farm = Farm::new(&["a", "b"]);
-    farm.engine.script_next(good_run("a"));
+    for _ in 0..3 {
+        farm.engine.script_next(good_run("a"));
+    }
     let jobs = farm.out().join("jobs");
     let summary = farm
         .build_and_watch(&mut |event| {
-            if matches!(event, Event::JobStarted { .. }) {
+            if matches!(event, Event::JobStarted { .. }) && jobs.exists() {
                 fs_err::remove_dir_all(&jobs).unwrap();
             }
         })

@@ -5,6 +5,7 @@
     reason = "clippy allows it in test functions, and not in what they call"
 )]
 
+mod adopt;
 mod cancel;
 mod commands;
 mod containers;
@@ -12,4 +13,5 @@ mod ends;
 mod farm;
 mod host;
 mod leftovers;
+mod memory;
 mod scripts;

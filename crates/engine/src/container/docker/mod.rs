@@ -22,8 +22,9 @@ use tokio_util::io::{ReaderStream, StreamReader};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ContainerId, ContainerSpec, Engine, EngineError, EngineErrorKind, EngineFacts, Exit, GpuOffer,
-    ImageBuild, ImageFacts, ImageId, ImageRef, Labels, LineSink, Owned, TarSource, Usage,
+    ContainerId, ContainerSpec, Engine, EngineError, EngineErrorKind, EngineFacts, Exit,
+    FoundContainer, GpuOffer, ImageBuild, ImageFacts, ImageId, ImageRef, Labels, LineSink, Owned,
+    TarSource, Usage,
 };
 
 /// How long the engine may take to begin an answer. Importing and committing several GB take
@@ -174,6 +175,10 @@ impl Engine for DockerEngine {
 
     async fn wait(&self, id: &ContainerId) -> Result<Exit, EngineError> {
         run::wait(&self.client, id).await
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<FoundContainer>, EngineError> {
+        run::find(&self.client, name).await
     }
 
     async fn usage(&self, id: &ContainerId) -> Result<Usage, EngineError> {

@@ -1,0 +1,212 @@
+//! Runs that are killed: the next one goes on with what still runs, and with what has ended since.
+
+use std::time::Duration;
+
+use tokio::time;
+use wheelfarm_core::outcome::Stage;
+use wheelfarm_engine::container::{EngineErrorKind, Operation, ScriptedRun};
+use wheelfarm_engine::event::Event;
+
+use crate::farm::{Farm, ends, good_run, job_id};
+
+const LINES: [&str; 4] = ["one", "two", "three", "four"];
+
+/// A container of `package` that says four lines in 20 seconds.
+fn slow(package: &str) -> ScriptedRun {
+    ScriptedRun {
+        lines: LINES
+            .map(|line| (Duration::from_secs(5), line.to_owned()))
+            .to_vec(),
+        ..good_run(package)
+    }
+}
+
+/// What a run said and how it ended; `None` when it was killed after `limit`, as by SIGKILL: nothing of
+/// it is cleaned up.
+async fn run(farm: &Farm, limit: Duration) -> (Seen, Option<Vec<&'static str>>) {
+    let mut seen = Seen::default();
+    let summary = {
+        let mut watch = |event: &Event| seen.take(event);
+        time::timeout(limit, farm.build_and_watch(&mut watch)).await
+    };
+    // The tasks of a run that was dropped are gone when they have had their turn.
+    time::sleep(Duration::from_millis(1)).await;
+    (seen, summary.ok().map(|summary| ends(&summary)))
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    lines: Vec<String>,
+    stages: Vec<Stage>,
+    adopted: Vec<bool>,
+}
+
+impl Seen {
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::Line { text, .. } if LINES.contains(&text.as_str()) => {
+                self.lines.push(text.clone());
+            }
+            Event::StageStarted { stage, .. } => self.stages.push(*stage),
+            Event::AttemptStarted { adopted, .. } => self.adopted.push(*adopted),
+            _ => {}
+        }
+    }
+}
+
+const LONG: Duration = Duration::from_hours(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_still_runs_is_gone_on_with() {
+    let farm = Farm::new(&["a"]);
+    farm.engine.script_next(slow("a"));
+    let (first, ended) = run(&farm, Duration::from_secs(12)).await;
+    assert_eq!(ended, None);
+    assert_eq!(first.lines, ["one", "two"]);
+    assert_eq!(
+        farm.engine.left_behind().len(),
+        2,
+        "a container and its volume"
+    );
+
+    let (second, ended) = run(&farm, LONG).await;
+    assert_eq!(ended.unwrap(), ["built"]);
+    assert_eq!(second.adopted, [true]);
+    assert!(
+        !second.stages.contains(&Stage::Image),
+        "{:?}",
+        second.stages
+    );
+    // What was still in a buffer when the run was killed is shown again; the file has all lines once.
+    assert_eq!(second.lines.last().unwrap(), "four");
+    let log = farm.read(&format!("out/jobs/{}/build.log", job_id("a")));
+    let said: Vec<_> = log.lines().filter(|line| LINES.contains(line)).collect();
+    assert_eq!(said, LINES, "{log}");
+    assert_eq!(log.lines().filter(|line| *line == "== compile").count(), 1);
+    assert!(log.contains("== image"), "{log}");
+    assert!(
+        !farm
+            .names(&format!("jobs/{}", job_id("a")))
+            .contains(&"attempt.json".to_owned())
+    );
+    farm.assert_clean();
+    assert_eq!(ends(&farm.build().await), ["up-to-date"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_run_can_be_killed_again() {
+    let farm = Farm::new(&["a"]);
+    farm.engine.script_next(slow("a"));
+    for seconds in [7, 7, 7] {
+        let (_, ended) = run(&farm, Duration::from_secs(seconds)).await;
+        assert_eq!(ended, None);
+    }
+    let (last, ended) = run(&farm, LONG).await;
+    assert_eq!(ended.unwrap(), ["built"]);
+    assert_eq!(last.adopted, [true]);
+    farm.assert_clean();
+}
+
+/// Other inputs are another wheel: what runs is of no use.
+#[tokio::test(start_paused = true)]
+async fn a_container_of_other_inputs_is_not() {
+    let farm = Farm::new(&["a"]);
+    farm.engine.script_next(slow("a"));
+    let (_, ended) = run(&farm, Duration::from_secs(12)).await;
+    assert_eq!(ended, None);
+    farm.write("sources/a/setup.py", "import setuptools  # changed\n");
+    farm.engine.script_next(good_run("a"));
+    let (second, ended) = run(&farm, LONG).await;
+    assert_eq!(ended.unwrap(), ["built"]);
+    assert_eq!(second.adopted, [false]);
+    farm.assert_clean();
+}
+
+/// A reboot ends containers with 137, 143 or 255: that says nothing of the build.
+#[tokio::test(start_paused = true)]
+async fn a_container_that_was_killed_meanwhile_is_built_again() {
+    for exit_code in [137, 143, 255, 1] {
+        let farm = Farm::new(&["a"]);
+        farm.engine.script_next(slow("a"));
+        let (_, ended) = run(&farm, Duration::from_secs(12)).await;
+        assert_eq!(ended, None);
+        farm.engine.end_all(exit_code);
+        farm.engine.script_next(good_run("a"));
+        let (second, ended) = run(&farm, LONG).await;
+        assert_eq!(ended.unwrap(), ["built"], "{exit_code}");
+        assert_eq!(second.adopted, [false], "{exit_code}");
+        farm.assert_clean();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_ended_well_meanwhile_gives_its_wheel() {
+    let farm = Farm::new(&["a"]);
+    farm.engine.script_next(slow("a"));
+    let (_, ended) = run(&farm, Duration::from_secs(12)).await;
+    assert_eq!(ended, None);
+    farm.engine.end_all(0);
+    let (second, ended) = run(&farm, LONG).await;
+    assert_eq!(ended.unwrap(), ["built"]);
+    assert_eq!(second.adopted, [true]);
+    farm.assert_clean();
+}
+
+/// Killed at every second of a night of three jobs, two at a time; then left alone.
+#[tokio::test(start_paused = true)]
+async fn a_night_killed_at_any_second_ends_with_every_wheel() {
+    for second in 0..45 {
+        let mut farm = Farm::new(&["a", "b", "c"]);
+        farm.jobs_at_a_time = 2;
+        for package in ["a", "b", "c"] {
+            farm.engine.script_next_of(package, slow(package));
+        }
+        let (_, ended) = run(&farm, Duration::from_millis(second * 1000 + 500)).await;
+        let (_, again) = run(&farm, LONG).await;
+        assert!(
+            again
+                .unwrap()
+                .iter()
+                .all(|end| ["built", "up-to-date"].contains(end)),
+            "{second} {ended:?}"
+        );
+        farm.assert_clean();
+    }
+}
+
+/// A note that cannot be read is no reason to fail.
+#[tokio::test(start_paused = true)]
+async fn a_torn_note_is_not_gone_on_from() {
+    let farm = Farm::new(&["a"]);
+    farm.engine.script_next(slow("a"));
+    let (_, ended) = run(&farm, Duration::from_secs(12)).await;
+    assert_eq!(ended, None);
+    farm.write(
+        &format!("out/staging/{}/attempt.json", job_id("a")),
+        "{\"schema\"",
+    );
+    farm.engine.script_next(good_run("a"));
+    let (second, ended) = run(&farm, LONG).await;
+    assert_eq!(ended.unwrap(), ["built"]);
+    assert_eq!(second.adopted, [false]);
+    farm.assert_clean();
+}
+
+/// The engine fails while the next run looks around.
+#[tokio::test(start_paused = true)]
+async fn what_runs_is_not_removed_when_the_engine_cannot_be_asked() {
+    let farm = Farm::new(&["a"]);
+    farm.engine.script_next(slow("a"));
+    let (_, ended) = run(&farm, Duration::from_secs(12)).await;
+    assert_eq!(ended, None);
+    farm.engine
+        .fail_next(Operation::Find, EngineErrorKind::Gone);
+    farm.try_build(&mut |_| ()).await.unwrap_err();
+    assert_eq!(farm.engine.left_behind().len(), 2);
+    let (last, ended) = run(&farm, LONG).await;
+    assert_eq!(
+        (last.adopted.as_slice(), ended.unwrap()),
+        ([true].as_slice(), vec!["built"])
+    );
+    farm.assert_clean();
+}
