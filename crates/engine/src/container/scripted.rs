@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
+use camino::Utf8PathBuf;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ContainerId, ContainerSpec, Engine, EngineError, EngineErrorKind, EngineFacts, Exit, GpuOffer,
-    ImageBuild, ImageFacts, ImageId, ImageRef, Labels, LineSink, Owned, TarSource, Usage,
+    ContainerId, ContainerSpec, ContainerState, ContainerSummary, Engine, EngineError,
+    EngineErrorKind, EngineFacts, Exit, GpuOffer, ImageBuild, ImageFacts, ImageId, ImageRef,
+    ImageSummary, Labels, LineSink, Owned, TarSource, Usage, VolumeSummary,
 };
 
 /// The operations that a script can make fail.
@@ -39,6 +41,12 @@ pub enum Operation {
     Download,
     /// `remove`.
     Remove,
+    /// `remove_image`.
+    RemoveImage,
+    /// `remove_volume`.
+    RemoveVolume,
+    /// `images`, `containers` and `volumes`.
+    List,
 }
 
 /// What a container does once it is started.
@@ -60,14 +68,46 @@ pub struct ScriptedRun {
 struct Container {
     spec: ContainerSpec,
     run: ScriptedRun,
+    is_started: bool,
     /// `Some(code)` once it has ended.
     ended: watch::Sender<Option<i64>>,
+}
+
+impl Container {
+    fn summary(&self, id: &str) -> ContainerSummary {
+        let ended = *self.ended.borrow();
+        ContainerSummary {
+            id: ContainerId::new(id),
+            name: self.spec.name.clone(),
+            labels: self.spec.labels.clone(),
+            image: self.spec.image.clone(),
+            volumes: self
+                .spec
+                .volumes
+                .iter()
+                .map(|volume| volume.name.clone())
+                .collect(),
+            state: match ended {
+                Some(code) => ContainerState::Ended(Exit {
+                    code,
+                    out_of_memory: self.run.out_of_memory,
+                }),
+                None if self.is_started => ContainerState::Running,
+                None => ContainerState::Created,
+            },
+            created_at_s: SCRIPTED_TIME_S,
+            started_at_s: self.is_started.then_some(SCRIPTED_TIME_S),
+            finished_at_s: ended.map(|_| SCRIPTED_TIME_S),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct State {
     images: BTreeMap<ImageRef, ImageFacts>,
     containers: BTreeMap<String, Container>,
+    /// Images that have no name.
+    unnamed: Vec<ImageSummary>,
     volumes: BTreeMap<String, Labels>,
     runs: VecDeque<ScriptedRun>,
     faults: BTreeMap<Operation, VecDeque<EngineErrorKind>>,
@@ -79,13 +119,21 @@ struct State {
 pub struct ScriptedEngine {
     state: Arc<Mutex<State>>,
     gpu: GpuOffer,
+    data_folder: Option<Utf8PathBuf>,
 }
+
+/// How large the engine says each of its images is.
+pub const SCRIPTED_IMAGE_BYTES: u64 = 1 << 30;
+
+/// When everything in the engine was made, in seconds since 1970.
+pub const SCRIPTED_TIME_S: u64 = 1_700_000_000;
 
 impl Default for ScriptedEngine {
     fn default() -> Self {
         Self {
             state: Arc::default(),
             gpu: GpuOffer::None,
+            data_folder: None,
         }
     }
 }
@@ -96,6 +144,35 @@ impl ScriptedEngine {
     pub fn with_gpu(mut self, gpu: GpuOffer) -> Self {
         self.gpu = gpu;
         self
+    }
+
+    /// An engine that keeps its data in this folder of the host.
+    #[must_use]
+    pub fn with_data_folder(mut self, folder: Utf8PathBuf) -> Self {
+        self.data_folder = Some(folder);
+        self
+    }
+
+    /// Puts an image there as if it had been built.
+    pub fn put_image(&self, name: &str, labels: &Labels) {
+        self.add_image(&ImageRef::new(name), labels);
+    }
+
+    /// Puts an image without a name there.
+    pub fn put_unnamed_image(&self, id: &str, labels: &Labels) {
+        self.state().unnamed.push(ImageSummary {
+            id: ImageId::new(id),
+            names: Vec::new(),
+            parent: None,
+            labels: labels.clone(),
+            size_bytes: SCRIPTED_IMAGE_BYTES,
+            created_at_s: SCRIPTED_TIME_S,
+        });
+    }
+
+    /// Puts a volume there.
+    pub fn put_volume(&self, name: &str, labels: &Labels) {
+        self.state().volumes.insert(name.to_owned(), labels.clone());
     }
 
     /// Makes the next call of `operation` fail. Several are used up in order.
@@ -201,6 +278,7 @@ impl Engine for ScriptedEngine {
             cpus: 4,
             memory_bytes: 16 << 30,
             gpu: self.gpu,
+            data_folder: self.data_folder.clone(),
         })
     }
 
@@ -243,7 +321,12 @@ impl Engine for ScriptedEngine {
     }
 
     async fn remove_image(&self, reference: &ImageRef) -> Result<(), EngineError> {
-        self.state().images.remove(reference);
+        self.check(Operation::RemoveImage)?;
+        let mut state = self.state();
+        state.images.remove(reference);
+        state
+            .unnamed
+            .retain(|image| image.id.as_str() != reference.as_str());
         Ok(())
     }
 
@@ -267,14 +350,19 @@ impl Engine for ScriptedEngine {
         let container = Container {
             spec: spec.clone(),
             run: state.runs.pop_front().unwrap_or_default(),
+            is_started: false,
             ended: watch::Sender::new(None),
         };
         state.containers.insert(id.clone(), container);
         Ok(ContainerId::new(id))
     }
 
-    async fn start(&self, _id: &ContainerId) -> Result<(), EngineError> {
-        self.check(Operation::Start)
+    async fn start(&self, id: &ContainerId) -> Result<(), EngineError> {
+        self.check(Operation::Start)?;
+        if let Some(container) = self.state().containers.get_mut(id.as_str()) {
+            container.is_started = true;
+        }
+        Ok(())
     }
 
     fn logs(&self, id: &ContainerId) -> impl Stream<Item = Result<Bytes, EngineError>> + Send {
@@ -349,6 +437,7 @@ impl Engine for ScriptedEngine {
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        self.check(Operation::RemoveVolume)?;
         self.state().volumes.remove(name);
         Ok(())
     }
@@ -372,6 +461,45 @@ impl Engine for ScriptedEngine {
             .ok_or_else(|| {
                 EngineError::new(format!("take `{path}` out"), EngineErrorKind::NoSuchPath)
             })
+    }
+
+    async fn images(&self) -> Result<Vec<ImageSummary>, EngineError> {
+        self.check(Operation::List)?;
+        let state = self.state();
+        let named = state.images.iter().map(|(name, image)| ImageSummary {
+            id: image.id.clone(),
+            names: vec![name.clone()],
+            parent: None,
+            labels: image.labels.clone(),
+            size_bytes: SCRIPTED_IMAGE_BYTES,
+            created_at_s: SCRIPTED_TIME_S,
+        });
+        Ok(named.chain(state.unnamed.iter().cloned()).collect())
+    }
+
+    async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerSummary>, EngineError> {
+        self.check(Operation::List)?;
+        let state = self.state();
+        let carry = state
+            .containers
+            .iter()
+            .filter(|(_, container)| container.spec.labels.contain(labels));
+        Ok(carry.map(|(id, container)| container.summary(id)).collect())
+    }
+
+    async fn volumes(&self, labels: &Labels) -> Result<Vec<VolumeSummary>, EngineError> {
+        self.check(Operation::List)?;
+        let state = self.state();
+        let carry = state
+            .volumes
+            .iter()
+            .filter(|(_, own)| own.contain(labels))
+            .map(|(name, own)| VolumeSummary {
+                name: name.clone(),
+                labels: own.clone(),
+                created_at_s: Some(SCRIPTED_TIME_S),
+            });
+        Ok(carry.collect())
     }
 
     async fn owned(&self, labels: &Labels) -> Result<Owned, EngineError> {
