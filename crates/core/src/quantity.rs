@@ -55,7 +55,7 @@ impl FromStr for ByteSize {
             .map(Self)
             .ok_or_else(|| QuantityError {
                 text: text.to_owned(),
-                what: "an amount of memory",
+                what: "an amount of memory or disk",
                 hint: "write a whole number and a unit: `512MiB`, `12GiB`",
             })
     }

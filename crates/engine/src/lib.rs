@@ -7,6 +7,7 @@ pub mod event;
 pub mod farm_folder;
 pub mod fetch;
 pub mod files;
+pub mod host;
 pub mod inspect;
 pub mod install_table;
 pub mod libraries;

@@ -156,6 +156,8 @@ pub struct BuildPolicy {
     pub jobs: u32,
     /// The most memory that all jobs together may be given; the host's own when absent.
     pub memory: Option<ByteSize>,
+    /// What must stay free of every disk that jobs write to.
+    pub disk_reserve: ByteSize,
     /// The index that build requirements come from, as wheels only.
     pub package_index: String,
     /// The time stamp of every file in a wheel: seconds since 1970.

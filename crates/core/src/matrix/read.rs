@@ -13,13 +13,17 @@ use super::{
 use crate::arch::{ArchError, ArchTarget};
 use crate::diagnostic::{Diagnostics, Located};
 use crate::ident::{IdentError, JobId, PackageName};
-use crate::quantity::QuantityError;
+use crate::quantity::{ByteSize, QuantityError};
 use crate::source::{IndexUrl, SourceUrlError};
 use crate::version::VersionError;
 use crate::yaml::{self, At, Reading};
 
 /// 1980-01-01: the earliest time that a zip can hold.
 const ZIP_EPOCH_S: u64 = 315_532_800;
+
+/// What stays free of a disk unless the matrix says otherwise: enough for an engine and a farm to
+/// end what they do, remove what they made and write down why.
+const DISK_RESERVE: ByteSize = ByteSize::gib(5);
 
 pub(super) fn matrix(file: &str, text: &str) -> Result<Matrix, Diagnostics> {
     let raw: RawMatrix = yaml::parse_schema_1(file, text)?;
@@ -187,12 +191,13 @@ impl Reader<'_> {
     }
 
     fn build(&mut self, raw: RawBuildPolicy) -> BuildPolicy {
-        let memory = raw.memory.and_then(|memory| {
-            self.reading
-                .read(&memory, "amount", |error: &QuantityError| {
-                    Some(error.hint().to_owned())
-                })
-        });
+        let mut amount = |at: Option<At<String>>| {
+            let hint = |error: &QuantityError| Some(error.hint().to_owned());
+            let read = at.and_then(|at| self.reading.read(&at, "amount", hint));
+            read.map(|amount: Located<ByteSize>| amount.value)
+        };
+        let memory = amount(raw.memory);
+        let disk_reserve = amount(raw.disk_reserve).unwrap_or(DISK_RESERVE);
         let jobs = raw.jobs.map_or(1, |jobs| {
             if jobs.value == 0 {
                 let location = yaml::place(self.reading.file, &jobs);
@@ -224,7 +229,8 @@ impl Reader<'_> {
                 Some(path) => CaBundle::File(path.into()),
             },
             jobs,
-            memory: memory.map(|memory| memory.value),
+            memory,
+            disk_reserve,
             package_index: package_index.to_string(),
             source_date_epoch_s,
         }

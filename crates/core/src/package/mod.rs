@@ -153,6 +153,9 @@ pub struct Resources {
     pub memory_per_process: ByteSize,
     /// Processes and threads.
     pub processes: u32,
+    /// What a build writes at most, images aside; what earlier builds wrote counts more, once that is
+    /// known.
+    pub disk: ByteSize,
     /// The whole build.
     pub time: TimeLimit,
     /// The longest time without a line of output.

@@ -143,6 +143,7 @@ pub(super) struct RawResources {
     pub(super) memory: Option<At<String>>,
     pub(super) memory_per_process: Option<At<String>>,
     pub(super) processes: Option<u32>,
+    pub(super) disk: Option<At<String>>,
     pub(super) time: Option<At<String>>,
     pub(super) silence: Option<At<String>>,
 }

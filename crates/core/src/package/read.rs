@@ -394,6 +394,7 @@ impl Reader<'_> {
         };
         let memory = size(&raw.memory, ByteSize::gib(12));
         let memory_per_process = size(&raw.memory_per_process, ByteSize::gib(4));
+        let disk = size(&raw.disk, ByteSize::gib(10));
         let mut limit = |at: &Option<At<String>>, default: TimeLimit| {
             at.as_ref()
                 .and_then(|at| self.reading.read(at, "amount", hint))
@@ -403,6 +404,7 @@ impl Reader<'_> {
             memory,
             memory_per_process,
             processes: raw.processes.unwrap_or(2048),
+            disk,
             time: limit(&raw.time, TimeLimit::minutes(360)),
             silence: limit(&raw.silence, TimeLimit::minutes(60)),
         }

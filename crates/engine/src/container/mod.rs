@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub use docker::DockerEngine;
 pub use error::{EngineError, EngineErrorKind};
 pub use owned::{OwnedContainer, RunEnd, RunHow, RunLimits, remove_owned, remove_owned_but};
-pub use scripted::{Operation, ScriptedEngine, ScriptedRun};
+pub use scripted::{Operation, SCRIPTED_IMAGE_BYTES, SCRIPTED_TIME_S, ScriptedEngine, ScriptedRun};
 
 /// The keys of the labels that tell whose a container, volume or image is.
 pub mod labels {
@@ -37,6 +37,66 @@ pub mod labels {
     pub const KEPT: &str = "dev.wheelfarm.kept";
     /// How an image was made.
     pub const RECIPE: &str = "dev.wheelfarm.recipe";
+    /// What an image is for: see [`ImageKind`](super::ImageKind).
+    pub const IMAGE_KIND: &str = "dev.wheelfarm.image-kind";
+    /// The farm whose compiler cache a volume is.
+    pub const CACHE: &str = "dev.wheelfarm.cache";
+    /// The package whose objects a compiler cache has.
+    pub const PACKAGE: &str = "dev.wheelfarm.package";
+}
+
+/// What an image of the farm's is for; its names say so too: `wheelfarm/torch:…`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImageKind {
+    /// A bootstrapped Debian, which farms of one host share.
+    Base,
+    /// A stage that jobs share, up to torch; proofs start there.
+    Torch,
+    /// A stage that jobs share, up to the compilers.
+    Toolkit,
+    /// What wheels are proved in.
+    Proof,
+    /// A job's own.
+    Job,
+}
+
+impl ImageKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::Base,
+        Self::Torch,
+        Self::Toolkit,
+        Self::Proof,
+        Self::Job,
+    ];
+
+    /// The label's value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Torch => "torch",
+            Self::Toolkit => "toolkit",
+            Self::Proof => "proof",
+            Self::Job => "job",
+        }
+    }
+
+    /// The start of the names that images of this kind have.
+    pub fn name_start(self) -> &'static str {
+        match self {
+            Self::Base => "wheelfarm/debian:",
+            Self::Torch => "wheelfarm/torch:",
+            Self::Toolkit => "wheelfarm/toolkit:",
+            Self::Proof => "wheelfarm/proof:",
+            Self::Job => "wheelfarm/job:",
+        }
+    }
+}
+
+impl fmt::Display for ImageKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// Labels by key.
@@ -56,6 +116,11 @@ impl Labels {
         self.0
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// The value of the label with that key.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
     }
 
     /// Whether every label of `wanted` is among these.
@@ -134,6 +199,9 @@ pub struct EngineFacts {
     pub memory_bytes: u64,
     /// How it gives containers a GPU.
     pub gpu: GpuOffer,
+    /// Where it keeps images and volumes, when that is a folder of this host: how much room there is
+    /// for them can be seen there.
+    pub data_folder: Option<Utf8PathBuf>,
 }
 
 /// How an engine gives containers a GPU.
@@ -275,31 +343,6 @@ pub struct Exit {
     pub out_of_memory: bool,
 }
 
-/// How far a container has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ContainerPhase {
-    /// It was never started.
-    Created,
-    /// It runs.
-    Running {
-        /// For how long, by the clocks of the engine's host and of this one.
-        elapsed: Duration,
-    },
-    /// It has ended.
-    Ended(Exit),
-}
-
-/// A container that is there.
-#[derive(Debug, Clone)]
-pub struct FoundContainer {
-    /// Its id.
-    pub id: ContainerId,
-    /// Its labels.
-    pub labels: Labels,
-    /// How far it has come.
-    pub phase: ContainerPhase,
-}
-
 /// What a container uses while it runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -307,6 +350,69 @@ pub struct Usage {
     pub memory_bytes: u64,
     /// Processor time so far.
     pub cpu_time: Duration,
+}
+
+/// An image of an engine, as its list has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSummary {
+    /// Its id.
+    pub id: ImageId,
+    /// Its names; none for a step on the way to another image, and for one whose name another took.
+    pub names: Vec<ImageRef>,
+    /// The image that it was built on by a step of a Dockerfile. Not known of an image that came from
+    /// elsewhere or was built by BuildKit.
+    pub parent: Option<ImageId>,
+    /// Its labels, those of the image that it starts from included.
+    pub labels: Labels,
+    /// All its layers together; images share layers.
+    pub size_bytes: u64,
+    /// Seconds since 1970.
+    pub created_at_s: u64,
+}
+
+/// How far a container has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerState {
+    /// It was never started.
+    Created,
+    /// It runs, or is paused or on its way out.
+    Running,
+    /// It has ended like this.
+    Ended(Exit),
+}
+
+/// A container of an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerSummary {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: String,
+    /// Its labels, those of its image included.
+    pub labels: Labels,
+    /// Its image.
+    pub image: ImageId,
+    /// The volumes that it holds.
+    pub volumes: Vec<String>,
+    /// How far it has come.
+    pub state: ContainerState,
+    /// Seconds since 1970.
+    pub created_at_s: u64,
+    /// When it was started, in seconds since 1970.
+    pub started_at_s: Option<u64>,
+    /// When it ended, in seconds since 1970.
+    pub finished_at_s: Option<u64>,
+}
+
+/// A volume of an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeSummary {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// Seconds since 1970, if the engine says so.
+    pub created_at_s: Option<u64>,
 }
 
 /// What in an engine carries a set of labels.
@@ -383,7 +489,7 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     fn find(
         &self,
         name: &str,
-    ) -> impl Future<Output = Result<Option<FoundContainer>, EngineError>> + Send;
+    ) -> impl Future<Output = Result<Option<ContainerSummary>, EngineError>> + Send;
 
     /// What it uses now.
     fn usage(&self, id: &ContainerId) -> impl Future<Output = Result<Usage, EngineError>> + Send;
@@ -418,6 +524,21 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
         id: &ContainerId,
         path: &str,
     ) -> impl Future<Output = Result<Self::Download, EngineError>> + Send;
+
+    /// Every image, those included that are only a step on the way to another.
+    fn images(&self) -> impl Future<Output = Result<Vec<ImageSummary>, EngineError>> + Send;
+
+    /// The containers that carry all of `labels`, running or not.
+    fn containers(
+        &self,
+        labels: &Labels,
+    ) -> impl Future<Output = Result<Vec<ContainerSummary>, EngineError>> + Send;
+
+    /// The volumes that carry all of `labels`.
+    fn volumes(
+        &self,
+        labels: &Labels,
+    ) -> impl Future<Output = Result<Vec<VolumeSummary>, EngineError>> + Send;
 
     /// What carries all of `labels`.
     fn owned(&self, labels: &Labels) -> impl Future<Output = Result<Owned, EngineError>> + Send;

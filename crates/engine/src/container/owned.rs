@@ -167,7 +167,7 @@ impl<E: Engine> OwnedContainer<E> {
     }
 
     /// Itself as the engine sees it now; `None` when it is gone.
-    pub async fn find(&self) -> Result<Option<super::FoundContainer>, EngineError> {
+    pub async fn find(&self) -> Result<Option<super::ContainerSummary>, EngineError> {
         self.engine.find(&self.name).await
     }
 

@@ -9,15 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
+use camino::Utf8PathBuf;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ContainerId, ContainerPhase, ContainerSpec, Engine, EngineError, EngineErrorKind, EngineFacts,
-    Exit, FoundContainer, GpuOffer, ImageBuild, ImageFacts, ImageId, ImageRef, Labels, LineSink,
-    Owned, TarSource, Usage,
+    ContainerId, ContainerSpec, ContainerState, ContainerSummary, Engine, EngineError,
+    EngineErrorKind, EngineFacts, Exit, GpuOffer, ImageBuild, ImageFacts, ImageId, ImageRef,
+    ImageSummary, Labels, LineSink, Owned, TarSource, Usage, VolumeSummary,
 };
 
 /// The operations that a script can make fail.
@@ -45,6 +45,12 @@ pub enum Operation {
     Find,
     /// The stream of `logs`: it breaks off after the first line.
     Logs,
+    /// `remove_image`.
+    RemoveImage,
+    /// `remove_volume`.
+    RemoveVolume,
+    /// `images`, `containers` and `volumes`.
+    List,
 }
 
 /// What a container does once it is started.
@@ -66,15 +72,46 @@ pub struct ScriptedRun {
 struct Container {
     spec: ContainerSpec,
     run: ScriptedRun,
-    started: Option<Instant>,
+    started_at_s: Option<u64>,
     /// `Some(code)` once it has ended.
     ended: watch::Sender<Option<i64>>,
+}
+
+impl Container {
+    fn summary(&self, id: &str) -> ContainerSummary {
+        let ended = *self.ended.borrow();
+        ContainerSummary {
+            id: ContainerId::new(id),
+            name: self.spec.name.clone(),
+            labels: self.spec.labels.clone(),
+            image: self.spec.image.clone(),
+            volumes: self
+                .spec
+                .volumes
+                .iter()
+                .map(|volume| volume.name.clone())
+                .collect(),
+            state: match ended {
+                Some(code) => ContainerState::Ended(Exit {
+                    code,
+                    out_of_memory: self.run.out_of_memory,
+                }),
+                None if self.started_at_s.is_some() => ContainerState::Running,
+                None => ContainerState::Created,
+            },
+            created_at_s: SCRIPTED_TIME_S,
+            started_at_s: self.started_at_s,
+            finished_at_s: ended.map(|_| SCRIPTED_TIME_S),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct State {
     images: BTreeMap<ImageRef, ImageFacts>,
     containers: BTreeMap<String, Container>,
+    /// Images that have no name.
+    unnamed: Vec<ImageSummary>,
     volumes: BTreeMap<String, Labels>,
     runs: VecDeque<ScriptedRun>,
     named_runs: Vec<(String, ScriptedRun)>,
@@ -87,13 +124,21 @@ struct State {
 pub struct ScriptedEngine {
     state: Arc<Mutex<State>>,
     gpu: GpuOffer,
+    data_folder: Option<Utf8PathBuf>,
 }
+
+/// How large the engine says each of its images is.
+pub const SCRIPTED_IMAGE_BYTES: u64 = 1 << 30;
+
+/// When everything in the engine was made, in seconds since 1970.
+pub const SCRIPTED_TIME_S: u64 = 1_700_000_000;
 
 impl Default for ScriptedEngine {
     fn default() -> Self {
         Self {
             state: Arc::default(),
             gpu: GpuOffer::None,
+            data_folder: None,
         }
     }
 }
@@ -104,6 +149,35 @@ impl ScriptedEngine {
     pub fn with_gpu(mut self, gpu: GpuOffer) -> Self {
         self.gpu = gpu;
         self
+    }
+
+    /// An engine that keeps its data in this folder of the host.
+    #[must_use]
+    pub fn with_data_folder(mut self, folder: Utf8PathBuf) -> Self {
+        self.data_folder = Some(folder);
+        self
+    }
+
+    /// Puts an image there as if it had been built.
+    pub fn put_image(&self, name: &str, labels: &Labels) {
+        self.add_image(&ImageRef::new(name), labels);
+    }
+
+    /// Puts an image without a name there.
+    pub fn put_unnamed_image(&self, id: &str, labels: &Labels) {
+        self.state().unnamed.push(ImageSummary {
+            id: ImageId::new(id),
+            names: Vec::new(),
+            parent: None,
+            labels: labels.clone(),
+            size_bytes: SCRIPTED_IMAGE_BYTES,
+            created_at_s: SCRIPTED_TIME_S,
+        });
+    }
+
+    /// Puts a volume there.
+    pub fn put_volume(&self, name: &str, labels: &Labels) {
+        self.state().volumes.insert(name.to_owned(), labels.clone());
     }
 
     /// Makes the next call of `operation` fail. Several are used up in order.
@@ -212,6 +286,10 @@ impl ScriptedEngine {
     }
 }
 
+fn now_s() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0)
+}
+
 impl Engine for ScriptedEngine {
     type Download = Cursor<Vec<u8>>;
 
@@ -223,6 +301,7 @@ impl Engine for ScriptedEngine {
             cpus: 4,
             memory_bytes: 16 << 30,
             gpu: self.gpu,
+            data_folder: self.data_folder.clone(),
         })
     }
 
@@ -265,7 +344,12 @@ impl Engine for ScriptedEngine {
     }
 
     async fn remove_image(&self, reference: &ImageRef) -> Result<(), EngineError> {
-        self.state().images.remove(reference);
+        self.check(Operation::RemoveImage)?;
+        let mut state = self.state();
+        state.images.remove(reference);
+        state
+            .unnamed
+            .retain(|image| image.id.as_str() != reference.as_str());
         Ok(())
     }
 
@@ -295,7 +379,7 @@ impl Engine for ScriptedEngine {
         let container = Container {
             spec: spec.clone(),
             run,
-            started: None,
+            started_at_s: None,
             ended: watch::Sender::new(None),
         };
         state.containers.insert(id.clone(), container);
@@ -305,7 +389,7 @@ impl Engine for ScriptedEngine {
     async fn start(&self, id: &ContainerId) -> Result<(), EngineError> {
         self.check(Operation::Start)?;
         if let Some(container) = self.state().containers.get_mut(id.as_str()) {
-            container.started.get_or_insert_with(Instant::now);
+            container.started_at_s.get_or_insert_with(now_s);
         }
         Ok(())
     }
@@ -363,25 +447,12 @@ impl Engine for ScriptedEngine {
         })
     }
 
-    async fn find(&self, name: &str) -> Result<Option<FoundContainer>, EngineError> {
+    async fn find(&self, name: &str) -> Result<Option<ContainerSummary>, EngineError> {
         self.check(Operation::Find)?;
         let state = self.state();
         let mut containers = state.containers.iter();
         let found = containers.find(|(_, container)| container.spec.name == name);
-        Ok(found.map(|(id, container)| FoundContainer {
-            id: ContainerId::new(id.clone()),
-            labels: container.spec.labels.clone(),
-            phase: match (container.started, *container.ended.borrow()) {
-                (None, _) => ContainerPhase::Created,
-                (Some(started), None) => ContainerPhase::Running {
-                    elapsed: started.elapsed(),
-                },
-                (Some(_), Some(code)) => ContainerPhase::Ended(Exit {
-                    code,
-                    out_of_memory: container.run.out_of_memory,
-                }),
-            },
-        }))
+        Ok(found.map(|(id, container)| container.summary(id)))
     }
 
     async fn usage(&self, _id: &ContainerId) -> Result<Usage, EngineError> {
@@ -409,6 +480,7 @@ impl Engine for ScriptedEngine {
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
+        self.check(Operation::RemoveVolume)?;
         self.state().volumes.remove(name);
         Ok(())
     }
@@ -432,6 +504,45 @@ impl Engine for ScriptedEngine {
             .ok_or_else(|| {
                 EngineError::new(format!("take `{path}` out"), EngineErrorKind::NoSuchPath)
             })
+    }
+
+    async fn images(&self) -> Result<Vec<ImageSummary>, EngineError> {
+        self.check(Operation::List)?;
+        let state = self.state();
+        let named = state.images.iter().map(|(name, image)| ImageSummary {
+            id: image.id.clone(),
+            names: vec![name.clone()],
+            parent: None,
+            labels: image.labels.clone(),
+            size_bytes: SCRIPTED_IMAGE_BYTES,
+            created_at_s: SCRIPTED_TIME_S,
+        });
+        Ok(named.chain(state.unnamed.iter().cloned()).collect())
+    }
+
+    async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerSummary>, EngineError> {
+        self.check(Operation::List)?;
+        let state = self.state();
+        let carry = state
+            .containers
+            .iter()
+            .filter(|(_, container)| container.spec.labels.contain(labels));
+        Ok(carry.map(|(id, container)| container.summary(id)).collect())
+    }
+
+    async fn volumes(&self, labels: &Labels) -> Result<Vec<VolumeSummary>, EngineError> {
+        self.check(Operation::List)?;
+        let state = self.state();
+        let carry = state
+            .volumes
+            .iter()
+            .filter(|(_, own)| own.contain(labels))
+            .map(|(name, own)| VolumeSummary {
+                name: name.clone(),
+                labels: own.clone(),
+                created_at_s: Some(SCRIPTED_TIME_S),
+            });
+        Ok(carry.collect())
     }
 
     async fn owned(&self, labels: &Labels) -> Result<Owned, EngineError> {

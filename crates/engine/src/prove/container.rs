@@ -27,10 +27,10 @@ use wheelfarm_core::source::{FileMode, SourceTree, TarLayout, TreeEntry, TreePat
 use super::CHECKS;
 use crate::container::{
     ContainerSpec, Engine, EngineError, EngineErrorKind, GpuAccess, GpuOffer, ImageBuild, ImageId,
-    ImageRef, Network, OwnedContainer, RootFileSystem, RunHow, RunLimits, TarSource,
+    ImageKind, ImageRef, Network, OwnedContainer, RootFileSystem, RunHow, RunLimits, TarSource,
 };
 use crate::files::FileError;
-use crate::run::{StopSignal, torch_image};
+use crate::run::{StopSignal, kind_label, torch_image};
 use crate::shelf::Blob;
 
 /// The script that a proof's container runs.
@@ -270,7 +270,7 @@ impl<E: Engine> Prover<E> {
             context: TarSource::Memory(tar(&context)),
             target: None,
             tag: ImageRef::new(format!("wheelfarm/proof:{tag}")),
-            labels: self.labels(),
+            labels: kind_label(self.labels(), ImageKind::Proof),
         };
         let mut show = |line: &[u8]| on_line(&crate::container::sanitise_line(line));
         self.engine

@@ -14,10 +14,13 @@ use wheelfarm_core::manifest::{PatchRecord, SourceRecord};
 use wheelfarm_core::outcome::Stage;
 use wheelfarm_core::plan::{Job, JobDigest};
 
-use super::image::BuilderImage;
+use super::image::{BuilderImage, kind_label};
 use super::job::{JobContext, RunningJob};
 use super::log::LogPlace;
-use crate::container::{ContainerPhase, ContainerSpec, Engine, EngineError, FoundContainer, Owned};
+use crate::container::{
+    ContainerSpec, ContainerState, ContainerSummary, Engine, EngineError, ImageKind, ImageSummary,
+    Owned,
+};
 use crate::files::{self, FileError};
 use crate::out_folder::{ATTEMPT_FILE, StagedJob};
 
@@ -83,7 +86,7 @@ impl AttemptNote {
 pub(super) struct Adopted {
     pub(super) staged: StagedJob,
     pub(super) note: AttemptNote,
-    pub(super) found: FoundContainer,
+    pub(super) found: ContainerSummary,
 }
 
 impl<E: Engine> JobContext<E> {
@@ -121,14 +124,32 @@ impl<E: Engine> JobContext<E> {
                 .collect(),
         };
         self.remove_leftovers(&stays).await?;
+        self.remove_left_images(&adopted).await?;
         Ok(adopted)
+    }
+
+    /// Removes the images that jobs of a killed run had for themselves.
+    async fn remove_left_images(&self, adopted: &[Adopted]) -> Result<(), EngineError> {
+        let left = kind_label(self.labels(), ImageKind::Job);
+        let images = self.engine.images().await?;
+        let is_left = |image: &&ImageSummary| {
+            let mut wanted = adopted.iter().map(|one| &one.note.prepared.image.id);
+            image.labels.contain(&left) && !wanted.any(|id| *id == image.id)
+        };
+        for name in images.iter().filter(is_left).flat_map(|image| &image.names) {
+            // `wheelfarm gc` tries again.
+            if let Err(error) = self.engine.remove_image(name).await {
+                tracing::warn!(%name, %error, "image of a killed run not removed");
+            }
+        }
+        Ok(())
     }
 
     async fn adoptable(
         &self,
         job: Option<&Job>,
         staged: &StagedJob,
-    ) -> Result<Option<(AttemptNote, FoundContainer)>, EngineError> {
+    ) -> Result<Option<(AttemptNote, ContainerSummary)>, EngineError> {
         let (Some(job), Some(note)) = (job, AttemptNote::read(staged.path())) else {
             return Ok(None);
         };
@@ -139,16 +160,26 @@ impl<E: Engine> JobContext<E> {
             return Ok(None);
         };
         let is_ours = found.labels.contain(&self.job_labels(job));
-        Ok((is_ours && can_go_on(&found.phase)).then_some((note, found)))
+        Ok((is_ours && can_go_on(&found)).then_some((note, found)))
     }
 }
 
 /// Whether a container that was found is worth going on with. One that ended badly without anybody
 /// watching was stopped with its host or its engine, or fails again in a moment, from the cache.
-pub(super) fn can_go_on(phase: &ContainerPhase) -> bool {
-    match phase {
-        ContainerPhase::Created => false,
-        ContainerPhase::Running { .. } => true,
-        ContainerPhase::Ended(exit) => exit.code == 0 && !exit.out_of_memory,
+pub(super) fn can_go_on(found: &ContainerSummary) -> bool {
+    match found.state {
+        ContainerState::Created => false,
+        ContainerState::Running => true,
+        ContainerState::Ended(exit) => exit.code == 0 && !exit.out_of_memory,
     }
+}
+
+/// For how long a container has been running, by the clocks of the engine's host and of this one.
+pub(super) fn running_for(found: &ContainerSummary) -> Duration {
+    let started = match found.state {
+        ContainerState::Running => found.started_at_s,
+        ContainerState::Created | ContainerState::Ended(_) => None,
+    };
+    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
+    Duration::from_secs(started.map_or(0, |started| now.saturating_sub(started)))
 }

@@ -15,15 +15,15 @@ use wheelfarm_core::plan::Job;
 use wheelfarm_core::quantity::ByteSize;
 use wheelfarm_core::render::REHEARSAL_VARIABLE;
 
-use super::adopt::{AttemptNote, Prepared, can_go_on};
+use super::adopt::{AttemptNote, Prepared, can_go_on, running_for};
 use super::image::BuilderImage;
 use super::job::{GRACE, Halt, JobContext, RunningJob};
 use super::log::LogPlace;
 use super::{BuildMode, Objects, collect, commands};
 use crate::container::{
-    self, ContainerPhase, ContainerSpec, Engine, EngineError, EngineErrorKind, FoundContainer,
-    GpuAccess, GpuOffer, Labels, Network, OwnedContainer, RootFileSystem, RunEnd, RunHow,
-    RunLimits, Tmpfs, Volume,
+    self, ContainerSpec, ContainerSummary, Engine, EngineError, EngineErrorKind, GpuAccess,
+    GpuOffer, Labels, Network, OwnedContainer, RootFileSystem, RunEnd, RunHow, RunLimits, Tmpfs,
+    Volume,
 };
 use crate::event::Event;
 use crate::files::FileError;
@@ -95,16 +95,13 @@ impl<E: Engine> RunningJob<'_, E> {
     pub(super) async fn go_on(
         &mut self,
         note: AttemptNote,
-        found: FoundContainer,
+        found: ContainerSummary,
         staged: &StagedJob,
     ) -> Result<Compiled, Halt> {
         let begun = self.begin(Stage::Compile).await?;
         let engine = Arc::clone(&self.cx.engine);
+        let elapsed = running_for(&found);
         let container = OwnedContainer::adopt(engine, note.container, found.id, note.volumes);
-        let elapsed = match found.phase {
-            ContainerPhase::Running { elapsed } => elapsed,
-            ContainerPhase::Created | ContainerPhase::Ended(_) => Duration::ZERO,
-        };
         self.see_through(container, Some(elapsed), note.log, staged, begun)
             .await
     }
@@ -276,8 +273,10 @@ impl<E: Engine> RunningJob<'_, E> {
                     let Some(elapsed) = self.engine_back(container).await? else {
                         return Err(Halt::engine(Stage::Compile, &error));
                     };
+                    // Not into the log: that has only what was built, and goes back.
+                    let job = self.job.id().clone();
                     let text = "the engine was away; the container runs on".to_owned();
-                    self.note(text).await;
+                    self.tell(Event::Note { job, text }).await;
                     let back = self.log.go_back(log);
                     back.map_err(|error| {
                         let error = FileError::new("write", staged.path(), error);
@@ -375,12 +374,7 @@ impl<E: Engine> RunningJob<'_, E> {
                 () = tokio::time::sleep(patience.look_again) => {}
             }
             match container.find().await {
-                Ok(Some(found)) if can_go_on(&found.phase) => {
-                    return Ok(Some(match found.phase {
-                        ContainerPhase::Running { elapsed } => elapsed,
-                        ContainerPhase::Created | ContainerPhase::Ended(_) => Duration::ZERO,
-                    }));
-                }
+                Ok(Some(found)) if can_go_on(&found) => return Ok(Some(running_for(&found))),
                 Ok(_) => return Ok(None),
                 Err(error) => tracing::debug!(%error, "engine not back yet"),
             }

@@ -20,7 +20,7 @@ use wheelfarm_core::render::{self, SharedStage, StageContext};
 
 use super::job::{Halt, JobContext, RunningJob};
 use crate::container::{
-    Engine, EngineError, ImageBuild, ImageId, ImageRef, Labels, TarSource, labels,
+    Engine, EngineError, ImageBuild, ImageId, ImageKind, ImageRef, Labels, TarSource, labels,
 };
 use crate::files::FileError;
 use crate::secrets;
@@ -70,7 +70,7 @@ pub(super) async fn builder<E: Engine>(
         context: TarSource::File(context.to_owned()),
         target: None,
         tag,
-        labels: running.labels(),
+        labels: kind_label(running.labels(), ImageKind::Job),
     };
     let id = build_image(running, build).await?;
     Ok(BuilderImage { id, base, base_id })
@@ -101,7 +101,13 @@ pub(super) async fn shared_stage<E: Engine>(
         context: TarSource::Memory(Bytes::from(tar)),
         target: Some(stage.target().to_owned()),
         tag,
-        labels: running.cx.labels(),
+        labels: kind_label(
+            running.cx.labels(),
+            match stage {
+                SharedStage::Torch => ImageKind::Torch,
+                SharedStage::Toolkit => ImageKind::Toolkit,
+            },
+        ),
     };
     build_image(running, build).await
 }
@@ -111,6 +117,24 @@ fn shared_tag(context: &StageContext, stage: SharedStage, base: &ImageId) -> Ima
     let recipe = format!("{base}\n{}", context.recipe(stage));
     let recipe = Sha256Digest::of(recipe.as_bytes());
     ImageRef::new(format!("wheelfarm/{}:{}", stage.target(), recipe.short()))
+}
+
+/// The names of the images that a job starts from and that stay in the engine after it: its base,
+/// and the stages that it shares with others. Without its base, those are not known, and not there.
+pub async fn shared_images<E: Engine>(
+    engine: &E,
+    job: &Job,
+    ca_bundle: Option<&[u8]>,
+) -> Result<Vec<ImageRef>, EngineError> {
+    let base = ImageRef::new(render::base_reference(job));
+    let Some(facts) = engine.image(&base).await? else {
+        return Ok(vec![base]);
+    };
+    let context =
+        StageContext::new(job, ca_bundle).expect("the plan has rendered this job already");
+    let stages = [SharedStage::Torch, SharedStage::Toolkit];
+    let tags = stages.map(|stage| shared_tag(&context, stage, &facts.id));
+    Ok(std::iter::once(base).chain(tags).collect())
 }
 
 /// The image of torch alone that the job's own image is built on, by its name and its id; `None`
@@ -215,7 +239,14 @@ async fn bootstrapped_base<E: Engine>(
     let folder_path = Utf8Path::from_path(folder.path()).unwrap_or(Utf8Path::new("/tmp"));
     debootstrap(running, folder_path, suite, mirror).await?;
     let root = TarSource::File(folder_path.join("root.tar"));
-    engine.import_image(root, base, &wanted).await.map_err(fail)
+    // The kind is told besides: an image without it is still the one that is wanted.
+    let labels = kind_label(wanted, ImageKind::Base);
+    engine.import_image(root, base, &labels).await.map_err(fail)
+}
+
+/// The labels of an image that say what it is for.
+pub(crate) fn kind_label(labels: Labels, kind: ImageKind) -> Labels {
+    labels.with(labels::IMAGE_KIND, kind.as_str())
 }
 
 /// Runs debootstrap on the host: it needs root there, as the engine does.

@@ -28,7 +28,7 @@ use super::{
     GateSummary, JobSummary, RunSettings, StopSignal, collect, farm_labels, patch, record,
 };
 use crate::container::{
-    self, Engine, EngineError, EngineErrorKind, EngineFacts, FoundContainer, Labels, Owned,
+    self, ContainerSummary, Engine, EngineError, EngineErrorKind, EngineFacts, Labels, Owned,
     OwnedContainer, RunEnd,
 };
 use crate::event::Event;
@@ -370,7 +370,7 @@ impl<E: Engine> RunningJob<'_, E> {
     async fn stages(
         &mut self,
         staged: &StagedJob,
-        adopted: Option<(AttemptNote, FoundContainer)>,
+        adopted: Option<(AttemptNote, ContainerSummary)>,
     ) -> Result<Done, Halt> {
         let (prepared, compiled) = match adopted {
             Some((note, found)) => {

@@ -36,7 +36,8 @@ use crate::fetch::Fetcher;
 use crate::out_folder::OutFolder;
 
 pub(crate) use gate::REPORT_FILE;
-pub(crate) use image::torch_image;
+pub use image::shared_images;
+pub(crate) use image::{kind_label, torch_image};
 
 use adopt::Adopted;
 use dispatcher::{Dispatcher, Waiting};

@@ -11,6 +11,7 @@ mod files;
 mod images;
 mod lab;
 mod libraries;
+mod listing;
 mod ownership;
 mod resolve;
 mod rights;

@@ -8,7 +8,7 @@ use bollard::query_parameters::{
 use futures_util::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
-use super::{label_map, tar_stream, translate};
+use super::{label_map, labels_of, tar_stream, translate};
 use crate::container::{
     EngineError, EngineErrorKind, ImageBuild, ImageFacts, ImageId, ImageRef, Labels, LineSink,
     Lines, TarSource,
@@ -21,13 +21,9 @@ pub(super) async fn find(
     match client.inspect_image(reference.as_str()).await {
         Ok(image) => {
             let labels = image.config.and_then(|config| config.labels);
-            let labels = labels
-                .unwrap_or_default()
-                .iter()
-                .fold(Labels::default(), |all, (key, value)| all.with(key, value));
             Ok(Some(ImageFacts {
                 id: ImageId::new(image.id.unwrap_or_default()),
-                labels,
+                labels: labels_of(labels.unwrap_or_default()),
             }))
         }
         Err(ClientError::DockerResponseServerError {

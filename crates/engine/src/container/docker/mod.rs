@@ -5,6 +5,7 @@
 //! out-of-memory flag for killed children too; dropping a build's stream cancels the build.
 
 mod image;
+mod list;
 mod run;
 
 use std::collections::HashMap;
@@ -15,16 +16,16 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::errors::Error as ClientError;
 use bytes::Bytes;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::{Stream, stream};
 use tokio::io::AsyncRead;
 use tokio_util::io::{ReaderStream, StreamReader};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ContainerId, ContainerSpec, Engine, EngineError, EngineErrorKind, EngineFacts, Exit,
-    FoundContainer, GpuOffer, ImageBuild, ImageFacts, ImageId, ImageRef, Labels, LineSink, Owned,
-    TarSource, Usage,
+    ContainerId, ContainerSpec, ContainerSummary, Engine, EngineError, EngineErrorKind,
+    EngineFacts, Exit, GpuOffer, ImageBuild, ImageFacts, ImageId, ImageRef, ImageSummary, Labels,
+    LineSink, Owned, TarSource, Usage, VolumeSummary,
 };
 
 /// How long the engine may take to begin an answer. Importing and committing several GB take
@@ -41,6 +42,36 @@ const CHUNK_BYTES: usize = 256 * 1024;
 #[derive(Debug, Clone)]
 pub struct DockerEngine {
     client: Docker,
+    place: Place,
+}
+
+/// Where an engine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Behind a socket of this host.
+    ThisHost,
+    /// Behind an address.
+    Elsewhere,
+}
+
+impl Place {
+    /// As the client takes `DOCKER_HOST`: without one, the socket of this host.
+    fn of(docker_host: Option<&str>) -> Self {
+        match docker_host {
+            None | Some("") => Self::ThisHost,
+            Some(address) if address.starts_with("unix://") => Self::ThisHost,
+            Some(_) => Self::Elsewhere,
+        }
+    }
+
+    /// The engine's data folder, if it is a folder of this host: an engine in a virtual machine
+    /// listens here too, and keeps its data there.
+    fn data_folder(self, said: Option<String>) -> Option<Utf8PathBuf> {
+        match self {
+            Self::Elsewhere => None,
+            Self::ThisHost => said.map(Utf8PathBuf::from).filter(|folder| folder.is_dir()),
+        }
+    }
 }
 
 /// A tar that comes out of a container.
@@ -88,7 +119,11 @@ impl DockerEngine {
             .negotiate_version()
             .await
             .map_err(|error| translate(connect(), error))?;
-        Ok(Self { client })
+        let docker_host = std::env::var("DOCKER_HOST").ok();
+        Ok(Self {
+            client,
+            place: Place::of(docker_host.as_deref()),
+        })
     }
 }
 
@@ -124,6 +159,7 @@ impl Engine for DockerEngine {
             } else {
                 GpuOffer::None
             },
+            data_folder: self.place.data_folder(info.docker_root_dir),
         })
     }
 
@@ -177,8 +213,8 @@ impl Engine for DockerEngine {
         run::wait(&self.client, id).await
     }
 
-    async fn find(&self, name: &str) -> Result<Option<FoundContainer>, EngineError> {
-        run::find(&self.client, name).await
+    async fn find(&self, name: &str) -> Result<Option<ContainerSummary>, EngineError> {
+        list::find(&self.client, name).await
     }
 
     async fn usage(&self, id: &ContainerId) -> Result<Usage, EngineError> {
@@ -212,6 +248,18 @@ impl Engine for DockerEngine {
 
     async fn download(&self, id: &ContainerId, path: &str) -> Result<DockerDownload, EngineError> {
         run::download(&self.client, id, path).await
+    }
+
+    async fn images(&self) -> Result<Vec<ImageSummary>, EngineError> {
+        list::images(&self.client).await
+    }
+
+    async fn containers(&self, labels: &Labels) -> Result<Vec<ContainerSummary>, EngineError> {
+        list::containers(&self.client, labels).await
+    }
+
+    async fn volumes(&self, labels: &Labels) -> Result<Vec<VolumeSummary>, EngineError> {
+        list::volumes(&self.client, labels).await
     }
 
     async fn owned(&self, labels: &Labels) -> Result<Owned, EngineError> {
@@ -249,6 +297,13 @@ fn label_map(labels: &Labels) -> HashMap<String, String> {
         .iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
+}
+
+fn labels_of(map: impl IntoIterator<Item = (String, String)>) -> Labels {
+    map.into_iter()
+        .fold(Labels::default(), |all, (key, value)| {
+            all.with(&key, &value)
+        })
 }
 
 /// A filter for what carries all of `labels`.
@@ -306,4 +361,30 @@ fn translate(operation: impl Into<String>, error: ClientError) -> EngineError {
 fn causes(error: &ClientError) -> impl Iterator<Item = String> {
     let first: &dyn std::error::Error = error;
     std::iter::successors(Some(first), |error| error.source()).map(ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_engine_behind_a_socket_of_this_host_has_its_data_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let there = folder.path().to_str().map(str::to_owned);
+        for host in [None, Some(""), Some("unix:///run/docker.sock")] {
+            let place = Place::of(host);
+            assert_eq!(
+                place
+                    .data_folder(there.clone())
+                    .map(Utf8PathBuf::into_string),
+                there,
+                "{host:?}"
+            );
+            assert_eq!(place.data_folder(Some("/no/such/folder".to_owned())), None);
+            assert_eq!(place.data_folder(None), None);
+        }
+        for host in ["tcp://192.0.2.1:2375", "ssh://builder", "http://builder"] {
+            assert_eq!(Place::of(Some(host)).data_folder(there.clone()), None);
+        }
+    }
 }

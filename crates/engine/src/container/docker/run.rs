@@ -18,13 +18,12 @@ use bollard::query_parameters::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use jiff::Timestamp;
 use tokio_util::io::StreamReader;
 
 use super::{DockerDownload, label_filter, label_map, tar_stream, translate};
 use crate::container::{
-    ContainerId, ContainerPhase, ContainerSpec, EngineError, EngineErrorKind, Exit, FoundContainer,
-    GpuAccess, GpuOffer, Labels, Network, Owned, RootFileSystem, TarSource, Usage,
+    ContainerId, ContainerSpec, EngineError, EngineErrorKind, Exit, GpuAccess, GpuOffer, Labels,
+    Network, Owned, RootFileSystem, TarSource, Usage,
 };
 
 /// What the engine keeps of a container's output; the farm's own file has the rest.
@@ -188,52 +187,6 @@ pub(super) async fn wait(client: &Docker, id: &ContainerId) -> Result<Exit, Engi
     Ok(Exit {
         code: state.exit_code.unwrap_or(-1),
         out_of_memory: state.oom_killed.unwrap_or(false),
-    })
-}
-
-pub(super) async fn find(
-    client: &Docker,
-    name: &str,
-) -> Result<Option<FoundContainer>, EngineError> {
-    let container = match client.inspect_container(name, None).await {
-        Ok(container) => container,
-        Err(error) => {
-            return fine_with(&[404], error)
-                .map(|()| None)
-                .map_err(|error| translate(format!("find container `{name}`"), error));
-        }
-    };
-    let labels = container.config.and_then(|config| config.labels);
-    let state = container.state.unwrap_or_default();
-    let was_started = |time: &String| !time.starts_with("0001-");
-    let started = state.started_at.as_ref().filter(|time| was_started(time));
-    let phase = if state.running.unwrap_or(false) {
-        let started = started.and_then(|time| time.parse::<Timestamp>().ok());
-        let elapsed = started.map(|started| Timestamp::now().duration_since(started));
-        ContainerPhase::Running {
-            elapsed: elapsed
-                .and_then(|elapsed| Duration::try_from(elapsed).ok())
-                .unwrap_or_default(),
-        }
-    } else if started.is_none() {
-        ContainerPhase::Created
-    } else {
-        ContainerPhase::Ended(Exit {
-            code: state.exit_code.unwrap_or(-1),
-            out_of_memory: state.oom_killed.unwrap_or(false),
-        })
-    };
-    Ok(Some(FoundContainer {
-        id: ContainerId::new(container.id.unwrap_or_else(|| name.to_owned())),
-        labels: labels_of(labels),
-        phase,
-    }))
-}
-
-fn labels_of(map: Option<HashMap<String, String>>) -> Labels {
-    let pairs = map.into_iter().flatten();
-    pairs.fold(Labels::default(), |labels, (key, value)| {
-        labels.with(&key, &value)
     })
 }
 
