@@ -1,6 +1,18 @@
 //! What a job needs and how long it takes, learned from what earlier builds took; what a host gives
 //! to which job.
 
+mod admission;
+#[cfg(test)]
+mod fixture;
+mod history;
+mod need;
+
+pub use admission::{
+    Admission, Admitted, Held, Host, Leaves, NoMoreMemory, TwinKey, Waiting, host_reserve_bytes,
+};
+pub use history::{History, StageTimes, Subject};
+pub use need::{Basis, Estimate, MemoryNeed, Spread};
+
 use serde::{Deserialize, Serialize};
 
 use crate::ident::PackageName;
