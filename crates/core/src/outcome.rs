@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ident::JobId;
+use crate::plan::{Job, JobDigest};
+
 /// A step of a job; a failure names its stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -225,5 +228,72 @@ impl Outcome {
             Self::Cancelled => "cancelled",
             Self::NotStarted => "not-started",
         }
+    }
+}
+
+/// How the last run of a job failed: `outcome.json` in `out/failed/<id>/`.
+///
+/// Readers of schema 1 accept keys that they do not know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureRecord {
+    /// Always [`FailureRecord::SCHEMA`].
+    pub schema: u32,
+    /// The job.
+    pub job: JobId,
+    /// Its digest when it failed.
+    pub job_digest: JobDigest,
+    /// The step it failed in.
+    pub stage: Stage,
+    /// The stable name of what kind of failure it was.
+    pub kind: String,
+    /// The exit code, where a script failed.
+    pub exit_code: Option<i64>,
+    /// What happened.
+    pub detail: String,
+    /// What to type or change.
+    pub hint: Option<String>,
+}
+
+impl FailureRecord {
+    /// The schema that this program writes, and the only one that it reads.
+    pub const SCHEMA: u32 = 1;
+
+    /// The file's name.
+    pub const FILE_NAME: &str = "outcome.json";
+
+    /// The record of `job`, which ended with `failure`.
+    pub fn new(job: &Job, failure: &Failure) -> Self {
+        Self {
+            schema: Self::SCHEMA,
+            job: job.id().clone(),
+            job_digest: job.digest(),
+            stage: failure.stage,
+            kind: failure.kind.as_str().to_owned(),
+            exit_code: match failure.kind {
+                FailureKind::Script { exit_code } => Some(exit_code),
+                FailureKind::OutOfMemory
+                | FailureKind::TimedOut
+                | FailureKind::Stalled
+                | FailureKind::DiskFull
+                | FailureKind::NothingCollected
+                | FailureKind::Rejected
+                | FailureKind::Unreachable
+                | FailureKind::Infrastructure => None,
+            },
+            detail: failure.detail.clone(),
+            hint: failure.hint.clone(),
+        }
+    }
+
+    /// Reads a record; nothing when it is none, or one of another schema.
+    pub fn parse(text: &str) -> Option<Self> {
+        let record: Self = serde_json::from_str(text).ok()?;
+        (record.schema == Self::SCHEMA).then_some(record)
+    }
+
+    /// Writes a record: sorted keys, a newline at the end.
+    pub fn to_text(&self) -> String {
+        let value = serde_json::to_value(self).expect("plain texts and numbers serialise");
+        format!("{value:#}\n")
     }
 }

@@ -11,8 +11,11 @@ use wheelfarm_core::gate::contract::{self, Contract};
 use wheelfarm_core::ident::{JobId, PackageName};
 use wheelfarm_core::manifest::{self, Manifest};
 use wheelfarm_core::matrix::{CaBundle, Matrix};
+use wheelfarm_core::outcome::FailureRecord;
 use wheelfarm_core::package::{self, Package, PackageRelease};
-use wheelfarm_core::plan::{self, OnRecord, PatchKey, Plan, PlanInput, WheelPresence};
+use wheelfarm_core::plan::changes::Why;
+use wheelfarm_core::plan::inputs::{self, InputsRecord};
+use wheelfarm_core::plan::{self, Job, Need, OnRecord, PatchKey, Plan, PlanInput, WheelPresence};
 use wheelfarm_core::source::Source;
 use wheelfarm_core::source::patch::Patch;
 use wheelfarm_core::version::PackageVersion;
@@ -355,6 +358,46 @@ pub fn on_record(out: &Utf8Path) -> Result<BTreeMap<JobId, OnRecord>, RecordErro
         records.insert(manifest.job, OnRecord { digest, wheel });
     }
     Ok(records)
+}
+
+/// Why each of `needs` is built, as far as `out/` tells. Nothing is read for a job that is up to date.
+pub fn why(out: &Utf8Path, needs: &[(&Job, Need)]) -> Result<BTreeMap<JobId, Why>, RecordError> {
+    let mut found = BTreeMap::new();
+    for &(job, need) in needs.iter().filter(|(_, need)| *need != Need::UpToDate) {
+        let id = job.id();
+        let inputs = match need {
+            Need::InputsChanged => inputs_on_record(out, id)?,
+            Need::New | Need::WheelMissing | Need::Forced | Need::Rehearsed | Need::UpToDate => {
+                None
+            }
+        };
+        let why = Why::new(job, need, inputs.as_ref(), last_failure(out, id)?);
+        found.insert(id.clone(), why);
+    }
+    Ok(found)
+}
+
+/// What the wheel on record of `job` was made from; nothing when that was not kept or cannot be read.
+fn inputs_on_record(out: &Utf8Path, job: &JobId) -> io::Result<Option<InputsRecord>> {
+    let path = out.join("jobs").join(job.as_str()).join(inputs::FILE_NAME);
+    let Some(text) = read_if_there(&path)? else {
+        return Ok(None);
+    };
+    match InputsRecord::parse(&text) {
+        Ok(record) => Ok((record.job == *job).then_some(record)),
+        Err(error) => {
+            tracing::warn!(path = %path, error = %error, "unreadable inputs");
+            Ok(None)
+        }
+    }
+}
+
+/// How `job` failed when it was last run; nothing when it did not or that was not kept.
+fn last_failure(out: &Utf8Path, job: &JobId) -> io::Result<Option<FailureRecord>> {
+    let folder = out.join("failed").join(job.as_str());
+    let text = read_if_there(&folder.join(FailureRecord::FILE_NAME))?;
+    let record = text.and_then(|text| FailureRecord::parse(&text));
+    Ok(record.filter(|record| record.job == *job))
 }
 
 /// The manifests under `out/jobs/`, each with its folder, sorted by folder.

@@ -4,6 +4,7 @@
     reason = "this module is where the program prints"
 )]
 
+mod changes;
 pub(crate) mod compat;
 pub(crate) mod explain;
 pub(crate) mod init;

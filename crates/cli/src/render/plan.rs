@@ -1,16 +1,28 @@
 //! A plan for people and for programs.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
+use wheelfarm_core::ident::JobId;
+use wheelfarm_core::plan::changes::Why;
 use wheelfarm_core::plan::{ExcludedJob, Job, Need};
 
-use super::{OutputError, data};
+use super::{OutputError, changes, data};
 
 /// A table of the jobs, then what is left out and why.
-pub(crate) fn human(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) -> Result<(), OutputError> {
-    data(&human_text(needs, excluded))
+pub(crate) fn human(
+    needs: &[(&Job, Need)],
+    why: &BTreeMap<JobId, Why>,
+    excluded: &[ExcludedJob],
+) -> Result<(), OutputError> {
+    data(&human_text(needs, why, excluded))
 }
 
-fn human_text(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) -> String {
+fn human_text(
+    needs: &[(&Job, Need)],
+    why: &BTreeMap<JobId, Why>,
+    excluded: &[ExcludedJob],
+) -> String {
     let ids = needs.iter().map(|(job, _)| job.id().as_str().len());
     let width = ids
         .chain(excluded.iter().map(|job| job.id.as_str().len()))
@@ -32,6 +44,9 @@ fn human_text(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) -> String {
         for patch in job.patches() {
             lines.push(format!("       patch    {}", patch.name));
         }
+        let more = why.get(job.id()).map(|why| changes::lines(job, why));
+        let more = more.unwrap_or_default();
+        lines.extend(more.iter().map(|line| format!("       {line}")));
     }
     for job in excluded {
         lines.push(format!("skip   {:width$}  {}", job.id, job.reason));
@@ -49,11 +64,17 @@ fn human_text(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) -> String {
 }
 
 /// Schema 1.
-pub(crate) fn json(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) -> Result<(), OutputError> {
+pub(crate) fn json(
+    needs: &[(&Job, Need)],
+    why: &BTreeMap<JobId, Why>,
+    excluded: &[ExcludedJob],
+) -> Result<(), OutputError> {
     let jobs: Vec<_> = needs
         .iter()
         .map(|(job, need)| {
             let environment = job.environment();
+            let why = why.get(job.id());
+            let last_failure = why.and_then(|why| why.last_failure.as_ref());
             json!({
                 "id": job.id().as_str(),
                 "digest": job.digest().to_string(),
@@ -68,6 +89,8 @@ pub(crate) fn json(needs: &[(&Job, Need)], excluded: &[ExcludedJob]) -> Result<(
                     "name": patch.name,
                     "sha256": patch.sha256.to_string(),
                 })).collect::<Vec<_>>(),
+                "changes": why.map_or_else(|| json!([]), |why| changes::json(&why.changes)),
+                "last_failure": last_failure.map(|failure| changes::failure_json(job, failure)),
                 "need": need.as_str(),
                 "reason": need.reason(),
             })

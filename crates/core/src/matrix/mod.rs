@@ -107,6 +107,16 @@ pub enum Interpreter {
     Manylinux,
 }
 
+impl Interpreter {
+    /// As the file spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Apt => "apt",
+            Self::Manylinux => "manylinux",
+        }
+    }
+}
+
 /// Where nvcc comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -115,6 +125,16 @@ pub enum Toolkit {
     Image,
     /// NVIDIA's wheels on PyPI; whole since CUDA 13.0.
     Pypi,
+}
+
+impl Toolkit {
+    /// As the file spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Pypi => "pypi",
+        }
+    }
 }
 
 /// The index that torch is installed from.

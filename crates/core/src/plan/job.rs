@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::inputs::{Inputs, InputsRecord};
 use crate::arch::ArchList;
 use crate::digest::Sha256Digest;
 use crate::ident::{JobId, PackageName};
@@ -13,7 +14,6 @@ use crate::package::PackageRelease;
 use crate::release::channel::Channel;
 use crate::render;
 use crate::version::{CudaVersion, PythonVersion, TorchVersion};
-use crate::wheel::build_number::BuildNumber;
 
 /// What a wheel is built against, every axis fixed.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ pub struct JobPatch {
 /// Two jobs with one digest make the same wheel; a wheel on record under another digest is stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
 #[serde(transparent)]
-pub struct JobDigest(Sha256Digest);
+pub struct JobDigest(pub(super) Sha256Digest);
 
 impl JobDigest {
     /// The first twelve digits, for labels.
@@ -101,28 +101,6 @@ pub(super) struct JobParts {
     pub(super) source_date_epoch_s: u64,
 }
 
-/// What the digest is taken over. Raise `FORMAT` when the farm itself changes what a wheel's bytes
-/// are: how it finishes wheels, what the compile container sees.
-#[derive(Serialize)]
-struct Identity<'a> {
-    format: u32,
-    id: &'a JobId,
-    source: &'a str,
-    patches: Vec<(&'a str, Sha256Digest)>,
-    archs: Option<String>,
-    dockerfile: String,
-    build_script: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gpu_shim: Option<&'static str>,
-    output: &'a str,
-    local_version: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    build_number: Option<u32>,
-    source_date_epoch_s: u64,
-}
-
-const FORMAT: u32 = 2;
-
 impl Job {
     /// Puts a job together and takes its digest.
     ///
@@ -138,28 +116,10 @@ impl Job {
             patches: parts.patches,
             source_identity: parts.source_identity,
             source_date_epoch_s: parts.source_date_epoch_s,
+            // Taken below, over the rest.
             digest: JobDigest(Sha256Digest::of(b"")),
         };
-        let identity = Identity {
-            format: FORMAT,
-            id: &job.id,
-            source: &job.source_identity,
-            patches: job
-                .patches
-                .iter()
-                .map(|patch| (patch.name.as_str(), patch.sha256))
-                .collect(),
-            archs: job.archs.as_ref().map(ArchList::torch_list),
-            dockerfile: render::recipe(&job)?,
-            build_script: render::BUILD_SCRIPT,
-            gpu_shim: job.release.build.gpu_shim.then_some(render::GPU_SHIM),
-            output: job.release.build.output.as_str(),
-            local_version: job.local_version(),
-            build_number: job.release.build_number.map(BuildNumber::get),
-            source_date_epoch_s: job.source_date_epoch_s,
-        };
-        let text = serde_json::to_string(&identity).expect("plain text and numbers serialise");
-        job.digest = JobDigest(Sha256Digest::of(text.as_bytes()));
+        job.digest = Inputs::of(&job)?.digest();
         Ok(job)
     }
 
@@ -212,6 +172,12 @@ impl Job {
     /// The time stamp of every file in the wheel: seconds since 1970.
     pub fn source_date_epoch_s(&self) -> u64 {
         self.source_date_epoch_s
+    }
+
+    /// Everything that can change the wheel, as it goes on record.
+    pub fn inputs(&self) -> InputsRecord {
+        let inputs = Inputs::of(self).expect("its digest was taken over them");
+        inputs.record(self.digest)
     }
 
     /// The digest of everything that can change the wheel.

@@ -1,8 +1,10 @@
 //! From a matrix to the jobs of a run: which are built and why, which are up to date, which are
 //! left out and for what reason.
 
+pub mod changes;
 mod expand;
 mod github;
+pub mod inputs;
 mod job;
 pub mod patches;
 mod rules;

@@ -4,13 +4,15 @@
 //! `docker run` alone. One template serves every environment; it lies in `dockerfiles/`.
 
 mod context;
+mod instructions;
 mod proof;
 mod template;
 
 pub use context::{BuildContext, StageContext, render};
+pub(crate) use instructions::instructions;
 pub use proof::proof_dockerfile;
 pub use template::RenderError;
-pub(crate) use template::pinned_toolkit;
+pub(crate) use template::{Recipe, base_name, interpreter, pinned_toolkit};
 
 use crate::plan::Job;
 
@@ -59,10 +61,10 @@ impl SharedStage {
 
 /// The name of the image that everything of `job` starts from.
 pub fn base_reference(job: &Job) -> String {
-    template::base_reference(&job.environment().base)
+    base_name(&job.environment().base)
 }
 
-/// The Dockerfile as far as it can change the wheel: without the host's certificates.
-pub(crate) fn recipe(job: &Job) -> Result<String, RenderError> {
-    template::dockerfile(job, template::CaFile::Absent)
+/// The Dockerfile of `recipe` as far as it can change the wheel: without the host's certificates.
+pub(crate) fn recipe_text(recipe: &Recipe<'_>) -> String {
+    recipe.dockerfile(template::CaFile::Absent)
 }

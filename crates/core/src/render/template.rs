@@ -10,9 +10,11 @@ use serde::Deserialize;
 use super::{COMMANDS_FILE, OUTPUT_FOLDER, SOURCE_FOLDER};
 use crate::arch::ArchList;
 use crate::diagnostic::Location;
+use crate::digest::Sha256Digest;
+use crate::ident::JobId;
 use crate::matrix::{Base, Interpreter, Toolkit, TorchIndex};
 use crate::plan::Job;
-use crate::version::CudaVersion;
+use crate::version::{CudaVersion, PythonVersion, TorchVersion};
 use crate::yaml;
 
 const TEMPLATE: &str = include_str!("../../../../dockerfiles/wheel.Dockerfile.j2");
@@ -105,64 +107,121 @@ pub(crate) fn pinned_toolkit(cuda: CudaVersion) -> Option<&'static [String]> {
 }
 
 /// The reference of the image that an environment starts from.
-pub(super) fn base_reference(base: &Base) -> String {
+pub(crate) fn base_name(base: &Base) -> String {
     match base {
         Base::Debootstrap { suite, .. } => format!("wheelfarm/debian:{suite}"),
         Base::Image { reference, .. } => reference.clone(),
     }
 }
 
+/// What the template is filled with, one value for each thing that a person may change. Of it and of
+/// [`TEMPLATE`] alone the Dockerfile is made, but for the host's certificates.
+#[derive(Debug, Clone)]
+pub(crate) struct Recipe<'a> {
+    pub(crate) job: &'a JobId,
+    pub(crate) base: &'a Base,
+    pub(crate) toolkit: Toolkit,
+    pub(crate) toolkit_pins: &'static [String],
+    pub(crate) cuda: CudaVersion,
+    pub(crate) torch: TorchVersion,
+    pub(crate) torch_index: &'a str,
+    pub(crate) python: PythonVersion,
+    pub(crate) package_index: &'a str,
+    pub(crate) pip: &'static str,
+    pub(crate) system_packages: &'a [String],
+    pub(crate) requirements: &'a [String],
+    pub(crate) folder: String,
+    pub(crate) gpu_shim: bool,
+    pub(crate) build_command: &'a str,
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+impl<'a> Recipe<'a> {
+    /// The recipe of `job`.
+    pub(crate) fn of(job: &'a Job) -> Result<Self, RenderError> {
+        let environment = job.environment();
+        let build = &job.release().build;
+        let toolkit_pins = match environment.toolkit {
+            Toolkit::Image => &[],
+            Toolkit::Pypi => pinned_toolkit(environment.cuda).unwrap_or_default(),
+        };
+        Ok(Self {
+            job: job.id(),
+            base: &environment.base,
+            toolkit: environment.toolkit,
+            toolkit_pins,
+            cuda: environment.cuda,
+            torch: environment.torch,
+            torch_index: match &environment.torch_index {
+                TorchIndex::Pypi => &environment.package_index,
+                TorchIndex::Url(url) => url,
+            },
+            python: environment.python,
+            package_index: &environment.package_index,
+            pip: PIP,
+            system_packages: &build.system_packages,
+            requirements: &build.requirements,
+            folder: build.folder.as_ref().map_or_else(
+                || SOURCE_FOLDER.to_owned(),
+                |folder| format!("{SOURCE_FOLDER}/{folder}"),
+            ),
+            gpu_shim: build.gpu_shim,
+            build_command: build.command.as_deref().unwrap_or(BUILD_COMMAND),
+            env: environment_variables(job)?,
+        })
+    }
+
+    /// The digest of the template that it fills.
+    pub(crate) fn template_sha256() -> Sha256Digest {
+        Sha256Digest::of(TEMPLATE.as_bytes())
+    }
+
+    /// The Dockerfile.
+    pub(super) fn dockerfile(&self, ca: CaFile) -> String {
+        let env = self.env.iter();
+        let env: Vec<_> = env
+            .map(|(name, value)| (name.clone(), dockerfile_word(value)))
+            .collect();
+        let values = context! {
+            job => context! { id => self.job.as_str() },
+            base => base_values(self.base),
+            ca_bundle => ca == CaFile::Present,
+            interpreter => interpreter(self.base).as_str(),
+            toolkit => self.toolkit.as_str(),
+            toolkit_pins => self.toolkit_pins.join(" "),
+            cuda => context! { major => self.cuda.major() },
+            python => context! {
+                folder => self.python.manylinux_folder(),
+                tuple => self.python.to_string().trim_end_matches('t').replace('.', ", "),
+            },
+            torch => context! { version => self.torch.to_string() },
+            torch_index => shell_word(self.torch_index),
+            package_index => shell_word(self.package_index),
+            pip => self.pip,
+            system_packages => words(self.system_packages),
+            requirements => words(self.requirements),
+            folder => self.folder.as_str(),
+            gpu_shim => self.gpu_shim,
+            build_command => dockerfile_word(self.build_command),
+            env,
+        };
+        let mut text = strict_templates()
+            .render_str(TEMPLATE, values)
+            .expect("a test renders the built-in template in every environment");
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text
+    }
+}
+
 /// Renders the Dockerfile of `job`.
 pub(super) fn dockerfile(job: &Job, ca: CaFile) -> Result<String, RenderError> {
-    let environment = job.environment();
-    let build = &job.release().build;
-    let variables = environment_variables(job)?;
-    let values = context! {
-        job => context! { id => job.id().as_str() },
-        base => base_values(&environment.base),
-        ca_bundle => ca == CaFile::Present,
-        interpreter => match interpreter(&environment.base) {
-            Interpreter::Apt => "apt",
-            Interpreter::Manylinux => "manylinux",
-        },
-        toolkit => match environment.toolkit {
-            Toolkit::Image => "image",
-            Toolkit::Pypi => "pypi",
-        },
-        toolkit_pins => pinned_toolkit(environment.cuda).unwrap_or_default().join(" "),
-        cuda => context! { major => environment.cuda.major() },
-        python => context! {
-            folder => environment.python.manylinux_folder(),
-            tuple => environment.python.to_string().trim_end_matches('t').replace('.', ", "),
-        },
-        torch => context! { version => environment.torch.to_string() },
-        torch_index => match &environment.torch_index {
-            TorchIndex::Pypi => shell_word(&environment.package_index),
-            TorchIndex::Url(url) => shell_word(url),
-        },
-        package_index => shell_word(&environment.package_index),
-        pip => PIP,
-        system_packages => words(&build.system_packages),
-        requirements => words(&build.requirements),
-        folder => build.folder.as_ref().map_or_else(
-            || SOURCE_FOLDER.to_owned(),
-            |folder| format!("{SOURCE_FOLDER}/{folder}"),
-        ),
-        gpu_shim => build.gpu_shim,
-        build_command => dockerfile_word(build.command.as_deref().unwrap_or(BUILD_COMMAND)),
-        env => variables.into_iter().map(|(name, value)| (name, dockerfile_word(&value))).collect::<Vec<_>>(),
-    };
-    let mut text = strict_templates()
-        .render_str(TEMPLATE, values)
-        .expect("a test renders the built-in template in every environment");
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    Ok(text)
+    Ok(Recipe::of(job)?.dockerfile(ca))
 }
 
 fn base_values(base: &Base) -> minijinja::Value {
-    let reference = base_reference(base);
+    let reference = base_name(base);
     match base {
         Base::Debootstrap { suite, mirror } => {
             context! { kind => "debootstrap", reference, suite, mirror }
@@ -171,7 +230,7 @@ fn base_values(base: &Base) -> minijinja::Value {
     }
 }
 
-fn interpreter(base: &Base) -> Interpreter {
+pub(crate) fn interpreter(base: &Base) -> Interpreter {
     match base {
         Base::Debootstrap { .. } => Interpreter::Apt,
         Base::Image { interpreter, .. } => *interpreter,

@@ -320,6 +320,9 @@ impl<E: Engine> RunningJob<'_, E> {
                 cx.out.discard(staged).map(|()| None)
             }
             Err(Halt::Failed(failure)) => {
+                if let Err(error) = record::write_failure(job, &staged, &failure) {
+                    tracing::warn!(job = %job.id(), %error, "failure not on record");
+                }
                 summary.outcome = Outcome::Failed(failure);
                 summary.last_lines = last_lines;
                 cx.out.keep_failed(staged).map(Some)

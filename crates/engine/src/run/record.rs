@@ -1,4 +1,5 @@
-//! Writes what is kept of a job: wheel, metadata, manifest, Dockerfile and context.
+//! Writes what is kept of a job: wheel, metadata, manifest, inputs, Dockerfile and
+//! context, and how it failed.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter};
@@ -14,7 +15,8 @@ use wheelfarm_core::manifest::{
     self, CheckState, CommandsRecord, CostRecord, EnvironmentRecord, Manifest, PatchRecord,
     SourceRecord, ToolsRecord, WheelRecord,
 };
-use wheelfarm_core::plan::Job;
+use wheelfarm_core::outcome::{Failure, FailureRecord};
+use wheelfarm_core::plan::{Job, inputs};
 use wheelfarm_core::receipt::GpuRunRecord;
 use wheelfarm_core::render::BuildContext;
 use wheelfarm_core::source::patch::PatchedTree;
@@ -100,9 +102,22 @@ pub(super) fn write(job: &Job, staged: &StagedJob, facts: Facts) -> Result<(), F
     let wheel_name = wheel.name().to_string();
     let metadata = staged.path().join(format!("{wheel_name}.metadata"));
     files::write_atomic(&metadata, wheel.metadata())?;
+    let inputs = staged.path().join(inputs::FILE_NAME);
+    files::write_atomic(&inputs, job.inputs().to_text().as_bytes())?;
     let manifest = manifest(job, facts);
     let path = staged.path().join(manifest::FILE_NAME);
     files::write_atomic(&path, manifest.to_text().as_bytes())
+}
+
+/// Writes how a job failed, so that the next plan can say it.
+pub(super) fn write_failure(
+    job: &Job,
+    staged: &StagedJob,
+    failure: &Failure,
+) -> Result<(), FileError> {
+    let path = staged.path().join(FailureRecord::FILE_NAME);
+    let record = FailureRecord::new(job, failure);
+    files::write_atomic(&path, record.to_text().as_bytes())
 }
 
 fn manifest(job: &Job, facts: Facts) -> Manifest {

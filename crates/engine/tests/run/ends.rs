@@ -24,6 +24,7 @@ async fn a_good_build_is_on_record_and_not_built_again() {
             format!("{wheel}.metadata"),
             "build.log".to_owned(),
             "context.tar.gz".to_owned(),
+            "inputs.json".to_owned(),
             "manifest.json".to_owned(),
             "report.json".to_owned(),
         ]
@@ -76,7 +77,7 @@ async fn check(run: ScriptedRun, stage: Stage, kind: FailureKind) -> Farm {
     assert_eq!(farm.names("jobs"), [job_id("a"), job_id("c")]);
     assert_eq!(farm.names("failed"), [job_id("b")]);
     let kept = farm.names(&format!("failed/{}", job_id("b")));
-    for file in ["Dockerfile", "build.log", "context.tar.gz"] {
+    for file in ["Dockerfile", "build.log", "context.tar.gz", "outcome.json"] {
         assert!(kept.contains(&file.to_owned()), "{kept:?}");
     }
     farm.assert_clean();

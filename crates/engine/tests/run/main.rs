@@ -7,6 +7,7 @@
 
 mod adopt;
 mod cancel;
+mod changes;
 mod commands;
 mod containers;
 mod ends;
