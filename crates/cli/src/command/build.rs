@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wheelfarm_core::estimate::History;
 use wheelfarm_core::gate::finding::Verdict;
 use wheelfarm_core::outcome::{Blame, Outcome};
 use wheelfarm_core::plan::{Job, Need};
@@ -35,9 +36,10 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     } else {
         let settings = RunSettings {
             farm: selected.farm.matrix.farm.clone(),
-            jobs: usize::try_from(args.jobs.unwrap_or(selected.farm.matrix.build.jobs))
-                .unwrap_or(usize::MAX),
+            jobs: Some(args.jobs.unwrap_or(selected.farm.matrix.build.jobs)),
             memory: selected.farm.matrix.build.memory,
+            disk_reserve: selected.farm.matrix.build.disk_reserve,
+            shares_objects: false,
             ca_bundle: selected.farm.ca_bundle()?,
             cache: cache_folder(args.cache.as_ref()),
             mode: if args.rehearse {
@@ -75,6 +77,7 @@ async fn build(
         fetcher: Fetcher::new(cache_folder(args.cache.as_ref()), FetchOptions::default())
             .map_err(Failure::infrastructure)?,
         settings,
+        history: History::default(),
     };
     let stop = StopSignal::default();
     let run = run::build(workplace, needs, stop.clone(), reporter);

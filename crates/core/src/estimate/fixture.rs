@@ -16,6 +16,7 @@ pub(super) fn subject(package: &str, memory: u64, each: u64) -> Subject {
         resources: Resources {
             memory: ByteSize::gib(memory),
             memory_per_process: ByteSize::gib(each),
+            disk: ByteSize::gib(10),
             processes: 2048,
             time: TimeLimit::minutes(120),
             silence: TimeLimit::minutes(60),

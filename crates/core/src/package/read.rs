@@ -393,7 +393,7 @@ impl Reader<'_> {
                 .map_or(default, |size| size.value)
         };
         let memory = size(&raw.memory, ByteSize::gib(12));
-        let memory_per_process = size(&raw.memory_per_process, ByteSize::gib(4));
+        let memory_per_process = size(&raw.memory_per_process, ByteSize::gib(4).min(memory));
         let disk = size(&raw.disk, ByteSize::gib(10));
         let mut limit = |at: &Option<At<String>>, default: TimeLimit| {
             at.as_ref()

@@ -7,16 +7,21 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{self, Instant};
-use wheelfarm_core::estimate::Grant;
+use wheelfarm_core::diagnostic::chain;
+use wheelfarm_core::estimate::{
+    self, Admission, Estimate, Grant, History, Host, Leaves, Sample, TwinKey,
+};
 use wheelfarm_core::ident::JobId;
-use wheelfarm_core::outcome::{Blame, Failure, Outcome, Remedy};
+use wheelfarm_core::outcome::{Blame, Failure, FailureKind, Outcome, Remedy, Stage};
 use wheelfarm_core::plan::{Job, Need};
+use wheelfarm_core::quantity::ByteSize;
 
 use super::JobSummary;
 use super::adopt::Adopted;
 use super::job::{Assignment, JobContext};
 use crate::container::Engine;
 use crate::event::{Event, Reporter};
+use crate::host::disk::{DiskLedger, LeaseError};
 
 /// A job that is not running, and has not ended.
 #[derive(Debug)]
@@ -25,10 +30,12 @@ pub(super) struct Waiting {
     pub(super) need: Need,
     pub(super) adopted: Option<Adopted>,
     pub(super) tries: Tries,
-    /// What it is to be given, when it ran out of what it had.
-    pub(super) asks: Option<Grant>,
+    /// What it must have, when it ran out of what it had.
+    pub(super) wants: Option<Grant>,
     /// Before which it is not begun.
     pub(super) not_before: Instant,
+    /// What it was expected to need when it was let in first.
+    estimate: Option<Estimate>,
 }
 
 /// How often a job has been begun, and begun again for which reason.
@@ -47,7 +54,8 @@ impl Waiting {
             need,
             adopted,
             tries: Tries::default(),
-            asks: None,
+            wants: None,
+            estimate: None,
             not_before: Instant::now(),
         }
     }
@@ -60,6 +68,7 @@ struct Running {
     need: Need,
     tries: Tries,
     grant: Grant,
+    estimate: Estimate,
 }
 
 pub(super) struct Dispatcher<'a, E: Engine> {
@@ -70,6 +79,11 @@ pub(super) struct Dispatcher<'a, E: Engine> {
     running: BTreeMap<JobId, Running>,
     tasks: JoinSet<JobSummary>,
     ended: BTreeMap<JobId, JobSummary>,
+    admission: Admission,
+    history: History,
+    disk: DiskLedger,
+    /// Whether something has happened since the last job that was not let in.
+    may_fit: bool,
     /// Jobs in a row that failed through no fault of their own.
     host_failures: u32,
     /// When the engine is asked whether it is there again, and until when.
@@ -91,8 +105,22 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         inbox: mpsc::Receiver<Event>,
         reporter: &'a mut dyn Reporter,
         waiting: Vec<Waiting>,
+        history: History,
     ) -> Self {
+        let (settings, facts) = (&cx.settings, &cx.facts);
+        let host = Host::new(
+            facts.cpus,
+            facts.memory_bytes,
+            settings.memory,
+            settings.jobs,
+        );
+        let (out, cache) = (cx.out.root(), &settings.cache);
+        let disk = DiskLedger::of_run(facts, out, cache, settings.disk_reserve);
         Self {
+            admission: Admission::new(host),
+            history,
+            disk,
+            may_fit: true,
             cx,
             inbox,
             reporter,
@@ -129,7 +157,10 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 }
                 Some(event) = self.inbox.recv() => self.tell(&event),
                 Some(ended) = self.tasks.join_next() => self.take(ended),
-                () = time::sleep_until(wake_at), if wake.is_some() => self.look_for_engine().await,
+                () = time::sleep_until(wake_at), if wake.is_some() => {
+                    self.may_fit = true;
+                    self.look_for_engine().await;
+                }
             }
         }
         for waiting in std::mem::take(&mut self.waiting) {
@@ -142,7 +173,23 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
 
     /// The one way in which anything is told.
     fn tell(&mut self, event: &Event) {
+        if let Event::AttemptEnded {
+            sample: Some(sample),
+            ..
+        } = event
+        {
+            self.learn(sample.clone());
+        }
         self.reporter.report(event);
+    }
+
+    /// What one build took says what the next one of its package needs.
+    fn learn(&mut self, sample: Sample) {
+        let learned = |waiting: &&mut Waiting| *waiting.job.package() == sample.package;
+        for waiting in self.waiting.iter_mut().filter(learned) {
+            waiting.estimate = None;
+        }
+        self.history.add(sample);
     }
 
     fn may_start(&self) -> bool {
@@ -163,31 +210,113 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 
     fn start_what_fits(&mut self) {
-        while self.may_start() && self.engine_away.is_none() {
-            let Some((place, grant)) = self.next() else {
-                return;
-            };
-            let waiting = self.waiting.remove(place);
-            self.start(waiting, grant);
+        if let Some(text) = self.disk.not_checked() {
+            let text = text.to_owned();
+            self.tell(&Event::RunNote { text });
+        }
+        while self.may_fit && self.may_start() && self.engine_away.is_none() {
+            match self.next() {
+                Some((waiting, grant)) => self.start(waiting, grant),
+                None => self.may_fit = false,
+            }
         }
     }
 
-    /// Which job is begun next, and with what.
-    fn next(&self) -> Option<(usize, Grant)> {
-        if self.tasks.len() >= self.cx.settings.jobs {
-            return None;
+    /// The job that is begun next, and what it is given.
+    fn next(&mut self) -> Option<(Waiting, Grant)> {
+        if let Some(found) = self.next_adopted() {
+            return Some(found);
         }
         let now = Instant::now();
+        let mut short_of_room = Vec::new();
+        loop {
+            let may_run: Vec<usize> = (0..self.waiting.len())
+                .filter(|place| self.waiting[*place].not_before <= now)
+                .filter(|place| !short_of_room.contains(place))
+                .collect();
+            for place in &may_run {
+                let waiting = &mut self.waiting[*place];
+                waiting
+                    .estimate
+                    .get_or_insert_with(|| self.history.estimate(&waiting.job));
+            }
+            let (all, shares) = (&self.waiting, self.cx.settings.shares_objects);
+            let candidates: Vec<_> = may_run
+                .iter()
+                .filter_map(|place| candidate(&all[*place], shares))
+                .collect();
+            let admitted = self.admission.admit(&candidates)?;
+            let place = may_run[admitted.index];
+            if let Err(error) = self.lease(place) {
+                self.admission
+                    .release(self.waiting[place].job.id(), Leaves::Nothing);
+                if self.tasks.is_empty()
+                    && !matches!(&error, LeaseError::Short(short) if short.would_fit_alone())
+                {
+                    self.fail_for_room(place, &error);
+                    continue;
+                }
+                short_of_room.push(place);
+                continue;
+            }
+            if admitted.lacks_bytes > 0 {
+                let lacks = ByteSize::from_bytes(admitted.lacks_bytes);
+                let job = self.waiting[place].job.id().clone();
+                let text = format!(
+                    "is given all the memory there is, {lacks} less than it is expected to need"
+                );
+                self.tell(&Event::Note { job, text });
+            }
+            return Some((self.waiting.remove(place), admitted.grant));
+        }
+    }
+
+    /// A job whose container runs already: what it holds is held, whatever else there is.
+    fn next_adopted(&mut self) -> Option<(Waiting, Grant)> {
         let place = self
             .waiting
             .iter()
-            .position(|waiting| waiting.not_before <= now)?;
-        let waiting = &self.waiting[place];
-        let found = waiting.adopted.as_ref().map(|adopted| adopted.note.grant);
-        let grant = found
-            .or(waiting.asks)
-            .unwrap_or_else(|| self.cx.share(&waiting.job.release().resources));
-        Some((place, grant))
+            .position(|waiting| waiting.adopted.is_some())?;
+        let mut waiting = self.waiting.remove(place);
+        let estimate = self.history.estimate(&waiting.job);
+        waiting.estimate = Some(estimate);
+        let grant = waiting.adopted.as_ref()?.note.grant;
+        let shares = self.cx.settings.shares_objects;
+        if let Some(candidate) = candidate(&waiting, shares) {
+            self.admission.adopt(&candidate, grant);
+        }
+        let bytes = disk_need(&waiting);
+        if let Err(error) = self.disk.try_lease(waiting.job.id(), bytes) {
+            tracing::warn!(job = %waiting.job.id(), %error, "a job that runs already may lack room");
+        }
+        Some((waiting, grant))
+    }
+
+    fn lease(&mut self, place: usize) -> Result<(), LeaseError> {
+        let bytes = disk_need(&self.waiting[place]);
+        self.disk.try_lease(self.waiting[place].job.id(), bytes)
+    }
+
+    /// A job that no other job's end makes room for.
+    fn fail_for_room(&mut self, place: usize, error: &LeaseError) {
+        let waiting = self.waiting.remove(place);
+        let hint = match error {
+            LeaseError::Short(short) => Some(short.hint().to_owned()),
+            LeaseError::Unreadable(_) => None,
+        };
+        let failure = Failure {
+            stage: Stage::Image,
+            kind: FailureKind::DiskFull,
+            detail: chain(error),
+            hint,
+        };
+        self.count_host_failure(&failure);
+        let outcome = Outcome::Failed(failure);
+        let summary = JobSummary::without_work(waiting.job.id().clone(), outcome);
+        self.finish(JobSummary {
+            attempts: waiting.tries.attempts,
+            ..summary
+        });
     }
 
     fn start(&mut self, waiting: Waiting, grant: Grant) {
@@ -196,6 +325,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             need,
             adopted,
             mut tries,
+            estimate,
             ..
         } = waiting;
         let attempt = match &adopted {
@@ -216,6 +346,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             need,
             tries,
             grant,
+            estimate: estimate.expect("a job is let in by its estimate"),
         };
         self.running.insert(job.id().clone(), running);
         let cx = Arc::clone(&self.cx);
@@ -243,15 +374,27 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             .remove(&summary.job)
             .expect("a job that ends was running");
         summary.attempts = running.tries.attempts;
-        if let Outcome::Failed(failure) = &summary.outcome {
-            let failure = failure.clone();
-            self.count_host_failure(&failure);
-            if self.begin_again(running, &failure) {
+        let is_built = summary.outcome == Outcome::Built;
+        let leaves = if is_built && self.cx.settings.shares_objects {
+            Leaves::Objects
+        } else {
+            Leaves::Nothing
+        };
+        self.admission.release(&summary.job, leaves);
+        self.disk.release(&summary.job);
+        self.may_fit = true;
+        if let Outcome::Failed(failure) = &mut summary.outcome {
+            self.count_host_failure(failure);
+            if self.begin_again(running, failure) {
                 return;
             }
         } else {
             self.host_failures = 0;
         }
+        self.finish(summary);
+    }
+
+    fn finish(&mut self, summary: JobSummary) {
         self.tell(&Event::JobFinished {
             job: summary.job.clone(),
             outcome: summary.outcome.clone(),
@@ -283,21 +426,27 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 
     /// Puts a failed job back among those that wait, if that may help.
-    fn begin_again(&mut self, running: Running, failure: &Failure) -> bool {
+    fn begin_again(&mut self, running: Running, failure: &mut Failure) -> bool {
         let Running {
             job,
             need,
             mut tries,
             grant,
+            estimate,
         } = running;
         let patience = self.cx.settings.patience;
         let remedy = failure.remedy();
         let now = Instant::now();
-        let (count, not_before, asks, text) = match remedy {
+        let (count, not_before, wants, text) = match remedy {
             Remedy::None => return false,
             Remedy::MoreMemoryEach => {
-                let Some(less) = self.after_out_of_memory(grant) else {
-                    return false;
+                let less = match self.admission.after_out_of_memory(grant, &estimate) {
+                    Ok(less) => less,
+                    Err(error) => {
+                        failure.detail = format!("{}; {error}", failure.detail);
+                        failure.hint = Some(error.hint().to_owned());
+                        return false;
+                    }
                 };
                 let text = format!("begins again with {}", describe(less));
                 (&mut 0, now, Some(less), text)
@@ -341,28 +490,12 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             need,
             adopted: None,
             tries,
-            asks,
+            wants,
             not_before,
+            estimate: Some(estimate),
         };
         self.waiting.insert(place, waiting);
         true
-    }
-
-    /// What a job is given that ran out of memory with `grant`: half the compilers side by side, and
-    /// when there is but one, all the memory that there is.
-    fn after_out_of_memory(&self, grant: Grant) -> Option<Grant> {
-        let most = self.cx.memory_budget();
-        match grant.compilers {
-            0 | 1 if grant.memory_bytes >= most => None,
-            0 | 1 => Some(Grant {
-                memory_bytes: grant.memory_bytes.saturating_mul(2).min(most),
-                ..grant
-            }),
-            several => Some(Grant {
-                compilers: several / 2,
-                ..grant
-            }),
-        }
     }
 
     /// Asks the engine whether it is there again; gives up when it has been away for too long.
@@ -390,8 +523,26 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 }
 
+/// What a job will write into the engine: as its last builds did, or as its package says.
+fn disk_need(waiting: &Waiting) -> u64 {
+    let estimate = waiting.estimate.as_ref();
+    estimate
+        .and_then(|estimate| estimate.disk_bytes)
+        .unwrap_or_else(|| waiting.job.release().resources.disk.bytes())
+}
+
+/// What admission is told of a job.
+fn candidate(waiting: &Waiting, shares_objects: bool) -> Option<estimate::Waiting<'_>> {
+    Some(estimate::Waiting {
+        job: waiting.job.id(),
+        estimate: waiting.estimate.as_ref()?,
+        twin: shares_objects.then(|| TwinKey::of(&waiting.job)),
+        wants: waiting.wants,
+    })
+}
+
 fn describe(grant: Grant) -> String {
-    let memory = wheelfarm_core::quantity::ByteSize::from_bytes(grant.memory_bytes);
+    let memory = ByteSize::from_bytes(grant.memory_bytes);
     match grant.compilers {
         1 => format!("one compiler at a time in {memory}"),
         several => format!("{several} compilers side by side in {memory}"),

@@ -13,7 +13,6 @@ use wheelfarm_core::estimate::Grant;
 use wheelfarm_core::gate::report;
 use wheelfarm_core::manifest::{CommandsRecord, CostRecord};
 use wheelfarm_core::outcome::{Failure, FailureKind, Outcome, Stage};
-use wheelfarm_core::package::Resources;
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::render;
 use wheelfarm_core::source::patch::PatchedTree;
@@ -137,28 +136,6 @@ impl<E: Engine> JobContext<E> {
 
     pub(super) fn label(&self) -> String {
         self.out.label(&self.settings.farm)
-    }
-
-    /// The most memory that all jobs together may be given.
-    pub(super) fn memory_budget(&self) -> u64 {
-        let host = self.facts.memory_bytes;
-        self.settings
-            .memory
-            .map_or(host, |cap| cap.bytes().min(host))
-    }
-
-    /// What a container may use: the package's wish, cut to what the host has for each job.
-    pub(super) fn share(&self, resources: &Resources) -> Grant {
-        let slots = u64::try_from(self.settings.jobs).unwrap_or(1).max(1);
-        let memory_bytes = resources.memory.bytes().min(self.memory_budget() / slots);
-        let milli_cpus = (u64::from(self.facts.cpus) * 1000 / slots).max(1000);
-        let fitting = memory_bytes / resources.memory_per_process.bytes();
-        let compilers = fitting.min(milli_cpus.div_ceil(1000)).max(1);
-        Grant {
-            compilers: u32::try_from(compilers).unwrap_or(u32::MAX),
-            milli_cpus,
-            memory_bytes,
-        }
     }
 
     /// The labels of what one job creates.
@@ -375,17 +352,14 @@ impl<E: Engine> RunningJob<'_, E> {
         staged: &StagedJob,
         adopted: Option<(AttemptNote, ContainerSummary)>,
     ) -> Result<Done, Halt> {
-        let (prepared, compiled) = match adopted {
-            Some((note, found)) => {
-                self.stages.clone_from(&note.stages);
-                let prepared = note.prepared.clone();
-                (prepared, self.go_on(note, found, staged).await?)
-            }
-            None => {
-                let prepared = self.prepare(staged).await?;
-                let compiled = self.in_container(&prepared, staged).await?;
-                (prepared, compiled)
-            }
+        let (prepared, compiled) = if let Some((note, found)) = adopted {
+            self.stages.clone_from(&note.stages);
+            let prepared = note.prepared.clone();
+            (prepared, self.go_on(note, found, staged).await?)
+        } else {
+            let prepared = self.prepare(staged).await?;
+            let compiled = self.in_container(&prepared, staged).await?;
+            (prepared, compiled)
         };
         let (end, commands, collected) = match compiled {
             Compiled::Wheel {

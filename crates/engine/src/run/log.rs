@@ -160,7 +160,7 @@ impl JobLog {
 /// The complete lines from here to the end of a file.
 fn count_lines(file: &mut impl Read) -> io::Result<u64> {
     let mut count = 0;
-    let mut chunk = [0; 64 * 1024];
+    let mut chunk = vec![0; 64 * 1024];
     loop {
         let length = file.read(&mut chunk)?;
         if length == 0 {

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use wheelfarm_core::estimate::History;
 use wheelfarm_core::gate::finding::{Finding, Verdict};
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::manifest::{CommandsRecord, RunsOn};
@@ -52,10 +53,14 @@ const EVENTS_AHEAD: usize = 1024;
 pub struct RunSettings {
     /// The farm's name.
     pub farm: String,
-    /// Jobs at a time.
-    pub jobs: usize,
+    /// The most jobs at a time; `None`: memory and cores decide.
+    pub jobs: Option<u32>,
     /// The most memory that all jobs together may be given.
     pub memory: Option<ByteSize>,
+    /// What must stay free of every disk that jobs write to.
+    pub disk_reserve: ByteSize,
+    /// Whether jobs that differ in Python alone find each other's objects.
+    pub shares_objects: bool,
     /// A PEM file that containers shall trust.
     pub ca_bundle: Option<Vec<u8>>,
     /// Where the symbol tables of environments are kept between runs.
@@ -126,6 +131,8 @@ pub struct Workplace<E: Engine> {
     pub fetcher: Fetcher,
     /// What the run is told besides its jobs.
     pub settings: RunSettings,
+    /// What earlier builds took.
+    pub history: History,
 }
 
 /// The user's wish to stop: first kindly, then at once.
@@ -236,6 +243,7 @@ pub async fn build<E: Engine>(
         out,
         fetcher,
         settings,
+        history,
     } = workplace;
     let facts = engine.describe().await.map_err(RunError::Engine)?;
     refuse_missing_gpu(&work, &facts)?;
@@ -257,7 +265,7 @@ pub async fn build<E: Engine>(
     let mut summary = up_to_date(needs, reporter);
     reporter.report(&Event::RunStarted { jobs: work.len() });
     let waiting = waiting(&work, adopted);
-    let dispatcher = Dispatcher::new(cx, inbox, &mut *reporter, waiting);
+    let dispatcher = Dispatcher::new(cx, inbox, &mut *reporter, waiting, history);
     let mut ended = dispatcher.run().await;
     ended.extend(summary.jobs.into_iter().map(|job| (job.job.clone(), job)));
     summary.jobs = needs

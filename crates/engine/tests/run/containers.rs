@@ -62,17 +62,49 @@ async fn a_build_gets_no_rights_no_network_and_one_place_to_write() {
     assert!(carried.contains(&(labels::JOB, &job)), "{carried:?}");
 }
 
+/// The scripted host has 16 GiB, of which it keeps one, and 4 processors.
 #[tokio::test(start_paused = true)]
-async fn jobs_at_a_time_share_the_hosts_memory() {
-    let mut farm = Farm::new(&["a"]);
-    // The scripted host has 16 GiB and 4 processors.
+async fn memory_is_given_away_once() {
+    let mut farm = Farm::new(&["a", "b", "c"]);
     farm.jobs_at_a_time = 16;
+    for package in ["a", "b", "c"] {
+        let path = format!("packages/{package}/package.yaml");
+        farm.replace(&path, "memory: 2GiB", "memory: 7GiB");
+        farm.engine.script_next_of(
+            package,
+            ScriptedRun {
+                lines: vec![(Duration::from_mins(1), "on".to_owned())],
+                ..good_run(package)
+            },
+        );
+    }
+    let mut held = Vec::new();
+    let summary = farm
+        .build_and_watch(&mut |event| {
+            if let Event::Line { .. } = event {
+                let specs = farm.engine.specs();
+                held.push(specs.iter().map(|spec| spec.memory_bytes).sum::<u64>());
+            }
+        })
+        .await;
+    assert_eq!(ends(&summary), ["built"; 3], "{summary:#?}");
+    assert!(held.iter().all(|bytes| *bytes <= 15 << 30), "{held:?}");
+    assert!(
+        held.iter().any(|bytes| *bytes > 8 << 30),
+        "never two at a time: {held:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_asks_for_more_than_there_is_gets_what_there_is() {
+    let farm = Farm::new(&["a"]);
+    let more = "memory: 64GiB\n      memory-per-process: 32GiB";
+    farm.replace("packages/a/package.yaml", "memory: 2GiB", more);
     let specs = specs(&farm).await;
-    assert_eq!(specs[0].memory_bytes, 1 << 30);
-    assert_eq!(specs[0].milli_cpus, 1000);
+    assert_eq!(specs[0].memory_bytes, 15 << 30);
     let log = farm.out().join("jobs").join(job_id("a")).join("build.log");
     let log = fs_err::read_to_string(log).unwrap();
-    let note = "wheelfarm: memory limited to 1024 MiB; the package asks for 2GiB";
+    let note = "wheelfarm: memory limited to 15360 MiB; the package asks for 64GiB";
     assert!(log.lines().any(|line| line == note), "{log}");
 }
 

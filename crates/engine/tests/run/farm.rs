@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use wheelfarm_core::digest::Sha256Digest;
+use wheelfarm_core::estimate::History;
 use wheelfarm_core::outcome::Outcome;
+use wheelfarm_core::quantity::ByteSize;
 use wheelfarm_core::wheel::record::{self, FileRecord};
 use wheelfarm_engine::container::{ScriptedEngine, ScriptedRun};
 use wheelfarm_engine::event::{Event, Reporter};
@@ -25,7 +27,7 @@ pub(crate) struct Farm {
     folder: tempfile::TempDir,
     pub(crate) engine: Arc<ScriptedEngine>,
     pub(crate) stop: StopSignal,
-    pub(crate) jobs_at_a_time: usize,
+    pub(crate) jobs_at_a_time: u32,
     pub(crate) mode: BuildMode,
     pub(crate) objects: Objects,
 }
@@ -137,8 +139,10 @@ impl Farm {
         let fetcher = Fetcher::new(self.path().join("cache"), FetchOptions::default()).unwrap();
         let settings = RunSettings {
             farm: "test".to_owned(),
-            jobs: self.jobs_at_a_time,
+            jobs: Some(self.jobs_at_a_time),
             memory: None,
+            disk_reserve: ByteSize::from_bytes(0),
+            shares_objects: false,
             ca_bundle: None,
             cache: self.path().join("cache"),
             mode: self.mode,
@@ -153,6 +157,7 @@ impl Farm {
             out,
             fetcher,
             settings,
+            history: History::default(),
         };
         run::build(workplace, &needs, stop, &mut watcher).await
     }
