@@ -43,13 +43,14 @@ struct Seen {
 
 impl Seen {
     fn take(&mut self, event: &Event) {
-        match event {
-            Event::Line { text, .. } if LINES.contains(&text.as_str()) => {
-                self.lines.push(text.clone());
-            }
-            Event::StageStarted { stage, .. } => self.stages.push(*stage),
-            Event::AttemptStarted { adopted, .. } => self.adopted.push(*adopted),
-            _ => {}
+        if let Event::Line { text, .. } = event
+            && LINES.contains(&text.as_str())
+        {
+            self.lines.push(text.clone());
+        } else if let Event::StageStarted { stage, .. } = event {
+            self.stages.push(*stage);
+        } else if let Event::AttemptStarted { adopted, .. } = event {
+            self.adopted.push(*adopted);
         }
     }
 }

@@ -55,7 +55,7 @@ async fn what_changed_since_the_record_is_told_and_only_that_is_built() {
     assert_eq!(needs, [Need::InputsChanged, Need::InputsChanged]);
     let changes = |package: &str| match &why[&job_id(package).parse::<JobId>().unwrap()].changes {
         SinceRecord::Changes(changes) => changes.clone(),
-        other => panic!("{other:?}"),
+        other @ (SinceRecord::Nothing | SinceRecord::NotOnRecord) => panic!("{other:?}"),
     };
     let gone = Change {
         field: "requirements".to_owned(),

@@ -103,10 +103,13 @@ async fn a_container_that_outlives_its_engine_is_followed_to_its_end() {
     let mut shown = Vec::new();
     let mut began = 0;
     let summary = farm
-        .build_and_watch(&mut |event| match event {
-            Event::Line { text, .. } if lines.contains(&text.as_str()) => shown.push(text.clone()),
-            Event::AttemptStarted { .. } => began += 1,
-            _ => {}
+        .build_and_watch(&mut |event| {
+            if let Event::Line { text, .. } = event
+                && lines.contains(&text.as_str())
+            {
+                shown.push(text.clone());
+            }
+            began += usize::from(matches!(event, Event::AttemptStarted { .. }));
         })
         .await;
     assert_eq!(ends(&summary), ["built"], "{summary:#?}");
@@ -129,14 +132,14 @@ async fn an_engine_that_stays_away_ends_the_run() {
     let mut closed = None;
     let engine = farm.engine.clone();
     let summary = farm
-        .build_and_watch(&mut |event| match event {
-            Event::JobRetried { .. } => {
+        .build_and_watch(&mut |event| {
+            if let Event::JobRetried { .. } = event {
                 for _ in 0..1000 {
                     engine.fail_next(Operation::Describe, EngineErrorKind::Gone);
                 }
+            } else if let Event::AdmissionStopped { reason } = event {
+                closed = Some(reason.clone());
             }
-            Event::AdmissionStopped { reason } => closed = Some(reason.clone()),
-            _ => {}
         })
         .await;
     assert_eq!(ends(&summary), ["not-started"; 2], "{summary:#?}");
