@@ -141,24 +141,33 @@ impl StoreError {
 fn fault(error: &rusqlite::Error) -> Fault {
     /// The file of shared memory beside the database could not be made long enough, which is how
     /// a full disk meets a database in WAL mode first.
-    const IOERR_SHMSIZE: i32 = 10 | (19 << 8);
+    const IOERR_SHMSIZE: i32 = 10 + 19 * 256;
     let Some(code) = error.sqlite_error() else {
         // A column holds another type than the schema gives it, or text that is no UTF-8.
-        return match error {
+        let is_nonsense = matches!(
+            error,
             rusqlite::Error::FromSqlConversionFailure(..)
-            | rusqlite::Error::IntegralValueOutOfRange(..)
-            | rusqlite::Error::InvalidColumnType(..)
-            | rusqlite::Error::Utf8Error(..) => Fault::Corrupt,
-            _ => Fault::Other,
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::Utf8Error(..)
+        );
+        return if is_nonsense {
+            Fault::Corrupt
+        } else {
+            Fault::Other
         };
     };
     if code.extended_code == IOERR_SHMSIZE {
         return Fault::DiskFull;
     }
-    match code.code {
-        ErrorCode::DiskFull => Fault::DiskFull,
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Fault::Busy,
-        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Fault::Corrupt,
-        _ => Fault::Other,
+    let is = |codes: &[ErrorCode]| codes.contains(&code.code);
+    if is(&[ErrorCode::DiskFull]) {
+        Fault::DiskFull
+    } else if is(&[ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked]) {
+        Fault::Busy
+    } else if is(&[ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase]) {
+        Fault::Corrupt
+    } else {
+        Fault::Other
     }
 }

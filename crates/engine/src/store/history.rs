@@ -354,10 +354,9 @@ impl History {
     /// What compilations took, the oldest first: the newest `per_version` of each package's version.
     pub fn samples(&self, per_version: u32) -> Result<Vec<Sample>, StoreError> {
         let sql = format!(
-            "SELECT {} FROM (SELECT *, row_number() OVER (
+            "SELECT {SAMPLE} FROM (SELECT *, row_number() OVER (
                  PARTITION BY package, version ORDER BY id DESC) AS place FROM samples) AS s
-             WHERE place <= ?1 ORDER BY id",
-            SAMPLE
+             WHERE place <= ?1 ORDER BY id"
         );
         self.list(&sql, params![per_version], |row| sample(row, 0))
     }

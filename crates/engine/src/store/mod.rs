@@ -17,6 +17,8 @@ mod write;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

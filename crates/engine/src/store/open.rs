@@ -216,13 +216,13 @@ fn check(db: &Connection, path: &Utf8Path) -> Result<(), StoreError> {
 fn move_aside(path: &Utf8Path, now: Timestamp) -> Result<Utf8PathBuf, FileError> {
     let name = format!("{path}.corrupt-{}", now.strftime("%Y%m%dT%H%M%SZ"));
     // Two within a second, as tests have them.
-    let aside = (0..)
-        .map(|n| match n {
-            0 => Utf8PathBuf::from(&name),
-            n => Utf8PathBuf::from(format!("{name}-{n}")),
-        })
-        .find(|aside| !aside.exists())
-        .unwrap_or_else(|| Utf8PathBuf::from(&name));
+    let mut aside = Utf8PathBuf::from(&name);
+    for n in 1..1000 {
+        if !aside.exists() {
+            break;
+        }
+        aside = format!("{name}-{n}").into();
+    }
     for end in ["-shm", "-wal", ""] {
         let (from, to) = (format!("{path}{end}"), format!("{aside}{end}"));
         crash_point::reach("before a file of a corrupt store is moved");

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, TransactionBeh
 use serde_json::{Value, json};
 use wheelfarm_core::estimate::{Grant, Sample, SampleEnd};
 use wheelfarm_core::ident::JobId;
-use wheelfarm_core::outcome::{Failure, Outcome};
+use wheelfarm_core::outcome::{Failure, Outcome, Stage};
 
 use super::{RunFacts, RunId, Seq, Store, StoreError, integer, stamp};
 use crate::crash_point;
@@ -195,68 +195,33 @@ impl Entry<'_> {
                 why,
                 self.at
             ]),
-            Event::StageStarted { job, stage } => {
-                self.job_is_there(job)?;
-                self.add(
-                    "INSERT INTO stages (run, job, n, stage, started_at)
-                     SELECT ?1, ?2, 1 + coalesce(max(n), 0), ?4, ?3 FROM stages
-                     WHERE run = ?1 AND job = ?2",
-                    job,
-                    stage.as_str(),
-                )
-            }
+            Event::StageStarted { job, stage } => self.stage_started(job, *stage),
             Event::StageFinished {
                 job,
                 stage,
                 elapsed,
-            } => {
-                self.db.execute(
-                    "UPDATE stages SET ended_at = ?3, wall_ms = ?5 WHERE run = ?1 AND job = ?2
-                     AND n = (SELECT max(n) FROM stages WHERE run = ?1 AND job = ?2 AND stage = ?4)
-                     AND ended_at IS NULL",
-                    params![
-                        self.run.0,
-                        job.as_str(),
-                        self.at,
-                        stage.as_str(),
-                        ms(*elapsed)
-                    ],
-                )?;
-                Ok(())
-            }
+            } => self.stage_finished(job, *stage, *elapsed),
             Event::AttemptStarted {
                 job,
                 attempt,
                 grant,
                 adopted,
-            } => {
-                self.job_is_there(job)?;
-                self.attempt_started(job, *attempt, (*grant, *adopted))
-            }
+            } => self.attempt_started(job, *attempt, (*grant, *adopted)),
             Event::AttemptEnded {
                 job,
                 attempt,
                 sample,
-            } => {
-                self.job_is_there(job)?;
-                self.attempt_ended(job, *attempt, sample.as_ref())
-            }
+            } => self.attempt_ended(job, *attempt, sample.as_ref()),
             Event::JobRetried {
                 job,
                 failure,
                 remedy,
-            } => {
-                self.job_is_there(job)?;
-                self.job_retried(job, failure, remedy)
-            }
+            } => self.job_retried(job, failure, remedy),
             Event::JobFinished {
                 job,
                 outcome,
                 elapsed,
-            } => {
-                self.job_is_there(job)?;
-                self.job_finished(job, outcome, *elapsed)
-            }
+            } => self.job_finished(job, outcome, *elapsed),
             Event::Line { .. }
             | Event::Note { .. }
             | Event::RunNote { .. }
@@ -267,12 +232,6 @@ impl Entry<'_> {
     fn run_has(self, what: &str, value: impl ToSql) -> Done {
         let sql = format!("UPDATE runs SET {what} WHERE id = ?1");
         self.db.execute(&sql, params![self.run.0, value])?;
-        Ok(())
-    }
-
-    fn add(self, sql: &str, job: &JobId, value: &str) -> Done {
-        let values = params![self.run.0, job.as_str(), self.at, value];
-        self.db.execute(sql, values)?;
         Ok(())
     }
 
@@ -318,7 +277,34 @@ impl Entry<'_> {
         Ok(())
     }
 
+    fn stage_started(self, job: &JobId, stage: Stage) -> Done {
+        self.job_is_there(job)?;
+        self.db.execute(
+            "INSERT INTO stages (run, job, n, stage, started_at)
+             SELECT ?1, ?2, 1 + coalesce(max(n), 0), ?3, ?4 FROM stages WHERE run = ?1 AND job = ?2",
+            params![self.run.0, job.as_str(), stage.as_str(), self.at],
+        )?;
+        Ok(())
+    }
+
+    fn stage_finished(self, job: &JobId, stage: Stage, elapsed: Duration) -> Done {
+        self.db.execute(
+            "UPDATE stages SET ended_at = ?4, wall_ms = ?5 WHERE run = ?1 AND job = ?2
+             AND n = (SELECT max(n) FROM stages WHERE run = ?1 AND job = ?2 AND stage = ?3)
+             AND ended_at IS NULL",
+            params![
+                self.run.0,
+                job.as_str(),
+                stage.as_str(),
+                self.at,
+                ms(elapsed)
+            ],
+        )?;
+        Ok(())
+    }
+
     fn attempt_started(self, job: &JobId, attempt: u32, (grant, adopted): (Grant, bool)) -> Done {
+        self.job_is_there(job)?;
         self.db.execute(
             "INSERT INTO attempts (run, job, attempt, compilers, milli_cpus, memory_bytes, adopted,
                  started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -341,6 +327,7 @@ impl Entry<'_> {
     }
 
     fn attempt_ended(self, job: &JobId, attempt: u32, sample: Option<&Sample>) -> Done {
+        self.job_is_there(job)?;
         let sample = sample.map(|sample| self.sample(sample)).transpose()?;
         self.db.execute(
             "INSERT INTO attempts (run, job, attempt, ended_at, sample) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -383,6 +370,7 @@ impl Entry<'_> {
     }
 
     fn job_retried(self, job: &JobId, failure: &Failure, remedy: &str) -> Done {
+        self.job_is_there(job)?;
         self.db.execute(
             "INSERT INTO retries (run, job, n, at, stage, kind, detail, hint, remedy)
              SELECT ?1, ?2, 1 + coalesce(max(n), 0), ?3, ?4, ?5, ?6, ?7, ?8 FROM retries
@@ -402,6 +390,7 @@ impl Entry<'_> {
     }
 
     fn job_finished(self, job: &JobId, outcome: &Outcome, elapsed: Duration) -> Done {
+        self.job_is_there(job)?;
         let failure = match outcome {
             Outcome::Failed(failure) => Some(failure),
             Outcome::Built
