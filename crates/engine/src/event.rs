@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wheelfarm_core::estimate::{Grant, Sample};
-use wheelfarm_core::ident::JobId;
+use wheelfarm_core::estimate::{Grant, Sample, Subject};
+use wheelfarm_core::ident::{JobId, PackageName};
 use wheelfarm_core::outcome::{Failure, Outcome, Stage};
-use wheelfarm_core::plan::JobDigest;
+use wheelfarm_core::plan::{Job, JobDigest};
 
 /// Something happened.
 #[derive(Debug, Clone)]
@@ -15,6 +15,11 @@ pub enum Event {
     RunStarted {
         /// Jobs that will be built.
         jobs: usize,
+    },
+    /// What the run was expected to take, before it began.
+    RunForecast {
+        /// The forecast, as `plan --explain` has it in JSON.
+        forecast: Value,
     },
     /// A job needs nothing done.
     JobUpToDate {
@@ -27,6 +32,12 @@ pub enum Event {
         job: JobId,
         /// Which inputs it is built from.
         digest: JobDigest,
+        /// What is built.
+        package: PackageName,
+        /// Its version, with the variant behind a dash when it has one.
+        version: String,
+        /// `cu130/torch2.11`.
+        channel: String,
         /// Why it is built.
         why: &'static str,
     },
@@ -121,14 +132,40 @@ pub enum Event {
 }
 
 impl Event {
+    /// That `job` begins.
+    pub fn job_started(job: &Job, why: &'static str) -> Self {
+        let Subject {
+            package, version, ..
+        } = Subject::of(job);
+        Self::JobStarted {
+            job: job.id().clone(),
+            digest: job.digest(),
+            package,
+            version,
+            channel: job.environment().channel().to_string(),
+            why,
+        }
+    }
+
     /// The event as an object of a JSON stream, `event` its kind. Durations are in milliseconds,
     /// memory is in bytes.
     pub fn to_json(&self) -> Value {
         match self {
             Self::RunStarted { jobs } => json!({ "event": "run-started", "jobs": jobs }),
+            Self::RunForecast { forecast } => json!({
+                "event": "run-forecast", "forecast": forecast,
+            }),
             Self::JobUpToDate { job } => json!({ "event": "job-up-to-date", "job": job }),
-            Self::JobStarted { job, digest, why } => json!({
-                "event": "job-started", "job": job, "digest": digest, "why": why,
+            Self::JobStarted {
+                job,
+                digest,
+                package,
+                version,
+                channel,
+                why,
+            } => json!({
+                "event": "job-started", "job": job, "digest": digest, "package": package,
+                "version": version, "channel": channel, "why": why,
             }),
             Self::AttemptStarted {
                 job,

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::crash_point;
+
 /// What a file is called while it is written; a crash leaves such a file behind, and nothing reads
 /// it.
 pub(crate) const PART_PREFIX: &str = ".part-";
@@ -87,6 +89,14 @@ pub fn copy_atomic(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), F
     staged.persist(to)
 }
 
+/// The folder that a file lies in.
+pub(crate) fn folder_of(path: &(impl AsRef<Path> + ?Sized)) -> &Path {
+    match path.as_ref().parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        Some(_) | None => Path::new("."),
+    }
+}
+
 /// Makes the names in a folder survive a power cut.
 pub fn sync_folder(path: impl AsRef<Path>) -> Result<(), FileError> {
     let path = path.as_ref();
@@ -151,10 +161,7 @@ pub(crate) struct StagedFile {
 impl StagedFile {
     /// Begins a file that is to be at `path`, in the same folder, so that it can be renamed.
     pub(crate) fn beside(path: &Path) -> Result<Self, FileError> {
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            Some(_) | None => Path::new("."),
-        };
+        let folder = folder_of(path);
         let file = tempfile::Builder::new()
             .prefix(PART_PREFIX)
             // The library's default is 0600, which others that share a cache cannot read.
@@ -168,13 +175,12 @@ impl StagedFile {
     pub(crate) fn persist(self, path: &Path) -> Result<(), FileError> {
         let fault = |source| FileError::new("write", path, source);
         self.file.as_file().sync_all().map_err(fault)?;
+        crash_point::reach("before a file is renamed into its place");
         self.file
             .persist(path)
             .map_err(|error| fault(error.error))?;
-        match path.parent() {
-            Some(folder) if folder != Path::new("") => sync_folder(folder),
-            Some(_) | None => sync_folder(Path::new(".")),
-        }
+        crash_point::reach("after a file is renamed into its place");
+        sync_folder(folder_of(path))
     }
 }
 

@@ -3,6 +3,7 @@
 //! It never prints, parses no flags and does not end the process: that is the command line's.
 
 pub mod container;
+mod crash_point;
 pub mod event;
 pub mod farm_folder;
 pub mod fetch;
@@ -22,5 +23,6 @@ pub mod run;
 pub mod scaffold;
 pub mod secrets;
 pub mod shelf;
+pub mod store;
 pub mod upstream;
 pub mod watch;

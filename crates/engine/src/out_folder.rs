@@ -12,6 +12,7 @@ use fs_err as fs;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::ident::JobId;
 
+use crate::crash_point;
 use crate::files::{self, FileError, Lock};
 
 /// The file of a staged job whose container was begun: what the next run needs to go on with it.
@@ -129,9 +130,11 @@ impl OutFolder {
     pub fn record(&self, staged: StagedJob) -> Result<Utf8PathBuf, FileError> {
         let place = self.job(&staged.job);
         self.put(&staged.path, &place, &staged.job)?;
+        crash_point::reach("before the note of a recorded job's container is removed");
         // Until here a killed run finds its container and makes the record again.
         remove_folder(&place.join(ATTEMPT_FILE))
             .map_err(|source| FileError::new("write", &place, source))?;
+        crash_point::reach("before the folder of a failure is removed");
         remove_folder(&self.failed(&staged.job))
             .map_err(|source| FileError::new("write", self.failed(&staged.job), source))?;
         Ok(place)
@@ -165,7 +168,10 @@ impl OutFolder {
         files::sync_folder(from)?;
         let old = self.root.join("staging").join(format!("{job}.old"));
         let rename = |from: &Utf8Path, to: &Utf8Path| {
-            fs::rename(from, to).map_err(|source| FileError::new("write", to, source))
+            crash_point::reach("before a job's folder is renamed");
+            let res = fs::rename(from, to).map_err(|source| FileError::new("write", to, source));
+            crash_point::reach("after a job's folder is renamed");
+            res
         };
         if to.exists() {
             remove_folder(&old).map_err(|source| FileError::new("write", &old, source))?;
@@ -174,6 +180,7 @@ impl OutFolder {
         }
         rename(from, to)?;
         files::sync_folder(to.parent().unwrap_or(to))?;
+        crash_point::reach("before the folder of a job that was moved aside is removed");
         remove_folder(&old).map_err(|source| FileError::new("write", &old, source))
     }
 
@@ -189,6 +196,7 @@ impl OutFolder {
                 None if entry.path().join(ATTEMPT_FILE).is_file() => {}
                 _ => remove_folder(entry.path())?,
             }
+            crash_point::reach("after a folder under `staging/` is brought back or removed");
         }
         Ok(())
     }
@@ -289,16 +297,50 @@ mod tests {
 
     #[test]
     fn a_run_killed_at_any_rename_is_recovered() {
-        let (_folder, path) = temporary();
-        let out = OutFolder::open(&path).unwrap();
-        out.record(stage(&out, "good")).unwrap();
-        let staged = stage(&out, "half");
-        let old = path.join("staging").join(format!("{}.old", job()));
-        fs::rename(out.job(&job()), &old).unwrap();
-        drop((out, staged));
+        let mut found = Vec::new();
+        for place in 1.. {
+            let (_folder, path) = temporary();
+            let out = OutFolder::open(&path).unwrap();
+            out.keep_failed(stage(&out, "bad")).unwrap();
+            out.record(stage(&out, "good")).unwrap();
+            let done = crash_point::unwinding_at(place, || {
+                out.record(stage(&out, "better")).unwrap();
+            });
+            drop(out);
+            // Killed again while it recovers, at the same place or never.
+            crash_point::unwinding_at(place, || OutFolder::open(&path).unwrap());
+            let out = OutFolder::open(&path).unwrap();
+            assert_eq!(path.join("staging").read_dir_utf8().unwrap().count(), 0);
+            found.push(on_record(&out));
+            if done.is_some() {
+                break;
+            }
+        }
+        // Until the new record is in its place, the old one is brought back.
+        let new = found.iter().position(|text| text == "better").unwrap();
+        assert!(found.split_at(new).0.iter().all(|text| text == "good"));
+        assert!(found.split_at(new).1.iter().all(|text| text == "better"));
+        assert!(found.len() > 6, "{found:?}");
+    }
 
-        let out = OutFolder::open(&path).unwrap();
-        assert_eq!(on_record(&out), "good");
-        assert_eq!(path.join("staging").read_dir_utf8().unwrap().count(), 0);
+    #[test]
+    fn a_failure_killed_at_any_rename_leaves_the_record_alone() {
+        for place in 1.. {
+            let (_folder, path) = temporary();
+            let out = OutFolder::open(&path).unwrap();
+            out.record(stage(&out, "good")).unwrap();
+            out.keep_failed(stage(&out, "bad")).unwrap();
+            let done = crash_point::unwinding_at(place, || {
+                out.keep_failed(stage(&out, "worse")).unwrap();
+            });
+            drop(out);
+            let out = OutFolder::open(&path).unwrap();
+            assert_eq!(on_record(&out), "good");
+            let failed = fs::read_to_string(out.failed(&job()).join("manifest.json"));
+            assert!(failed.is_err() || failed.is_ok_and(|text| ["bad", "worse"].contains(&&*text)));
+            if done.is_some() {
+                break;
+            }
+        }
     }
 }

@@ -91,6 +91,7 @@ fn line(event: &Event) -> Option<String> {
         Event::StageFinished { .. }
         | Event::Line { .. }
         | Event::AttemptEnded { .. }
+        | Event::RunForecast { .. }
         | Event::RunFinished { .. } => None,
     }
 }
@@ -159,6 +160,7 @@ impl Reporter for Live {
             }
             Event::StageFinished { .. }
             | Event::AttemptEnded { .. }
+            | Event::RunForecast { .. }
             | Event::RunFinished { .. } => {}
             Event::AttemptStarted { .. }
             | Event::JobRetried { .. }

@@ -335,11 +335,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         let is_first = tries.attempts == 0;
         tries.attempts = attempt;
         if is_first {
-            self.tell(&Event::JobStarted {
-                job: job.id().clone(),
-                digest: job.digest(),
-                why: need.reason(),
-            });
+            self.tell(&Event::job_started(&job, need.reason()));
         }
         let running = Running {
             job: job.clone(),
