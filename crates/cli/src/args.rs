@@ -152,6 +152,10 @@ pub(crate) struct BuildArgs {
     /// Jobs at a time, instead of the matrix's `build.jobs`.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) jobs: Option<u32>,
+    /// Append every event to this file, a JSON object a line, numbered from run to run; what it missed
+    /// before comes first.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<Utf8PathBuf>,
     /// How progress and summary are printed.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,

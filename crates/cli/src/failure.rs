@@ -51,6 +51,13 @@ impl Failure {
         self
     }
 
+    fn with_hint_if(self, hint: Option<String>) -> Self {
+        match hint {
+            Some(hint) => self.with_hint(hint),
+            None => self,
+        }
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         self.code
     }
@@ -137,6 +144,14 @@ impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Engine(error) => error.into(),
+            RunError::Store(error) => {
+                let hint = error.hint();
+                Self::infrastructure(error).with_hint_if(hint)
+            }
+            RunError::Ledger(error) => {
+                let hint = error.hint();
+                Self::infrastructure(error).with_hint_if(hint)
+            }
             RunError::NoGpu { .. } => Self::infrastructure(error).with_hint(
                 "run where the engine has NVIDIA's container toolkit, leave the job out with \
                  --skip, or set `gpu: auto` in the package",

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use wheelfarm_core::estimate::History;
 use wheelfarm_core::gate::finding::Verdict;
 use wheelfarm_core::outcome::{Blame, Outcome};
 use wheelfarm_core::plan::{Job, Need};
@@ -32,7 +31,7 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     let mut reporter = render::progress::reporter(args.format);
     let summary = if needs.iter().all(|(_, need)| *need == Need::UpToDate) {
         // No engine is asked for what is done already.
-        run::up_to_date(&needs, &mut *reporter)
+        run::up_to_date(&needs, &mut |event| reporter.report(event))
     } else {
         let settings = RunSettings {
             farm: selected.farm.matrix.farm.clone(),
@@ -53,6 +52,7 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
                 Objects::Discard
             },
             patience: Patience::default(),
+            events: args.events.clone(),
         };
         build(args, &needs, settings, &mut *reporter)?
     };
@@ -77,7 +77,6 @@ async fn build(
         fetcher: Fetcher::new(cache_folder(args.cache.as_ref()), FetchOptions::default())
             .map_err(Failure::infrastructure)?,
         settings,
-        history: History::default(),
     };
     let stop = StopSignal::default();
     let run = run::build(workplace, needs, stop.clone(), reporter);

@@ -19,8 +19,9 @@ use wheelfarm_core::quantity::ByteSize;
 use super::JobSummary;
 use super::adopt::Adopted;
 use super::job::{Assignment, JobContext};
+use super::teller::Teller;
 use crate::container::Engine;
-use crate::event::{Event, Reporter};
+use crate::event::Event;
 use crate::host::disk::{DiskLedger, LeaseError};
 
 /// A job that is not running, and has not ended.
@@ -74,7 +75,7 @@ struct Running {
 pub(super) struct Dispatcher<'a, E: Engine> {
     pub(super) cx: Arc<JobContext<E>>,
     pub(super) inbox: mpsc::Receiver<Event>,
-    pub(super) reporter: &'a mut dyn Reporter,
+    teller: Teller<'a>,
     pub(super) waiting: Vec<Waiting>,
     running: BTreeMap<JobId, Running>,
     tasks: JoinSet<JobSummary>,
@@ -103,9 +104,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     pub(super) fn new(
         cx: Arc<JobContext<E>>,
         inbox: mpsc::Receiver<Event>,
-        reporter: &'a mut dyn Reporter,
+        mut teller: Teller<'a>,
         waiting: Vec<Waiting>,
-        history: History,
     ) -> Self {
         let (settings, facts) = (&cx.settings, &cx.facts);
         let host = Host::new(
@@ -118,12 +118,12 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         let disk = DiskLedger::of_run(facts, out, cache, settings.disk_reserve);
         Self {
             admission: Admission::new(host),
-            history,
+            history: teller.history(),
             disk,
             may_fit: true,
             cx,
             inbox,
-            reporter,
+            teller,
             waiting,
             running: BTreeMap::new(),
             tasks: JoinSet::new(),
@@ -137,9 +137,11 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     /// Runs until every job has ended or will not be begun.
     pub(super) async fn run(mut self) -> BTreeMap<JobId, JobSummary> {
         let stop = self.cx.stop.clone();
+        let begun = Instant::now();
         let mut told = Told::Nothing;
         loop {
             self.start_what_fits();
+            self.write_down();
             let wake = self.wake();
             if self.tasks.is_empty() && wake.is_none() {
                 break;
@@ -155,7 +157,10 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                     told = Told::Stop;
                     self.tell(&Event::Stopping { at_once: false });
                 }
-                Some(event) = self.inbox.recv() => self.tell(&event),
+                Some(event) = self.inbox.recv() => {
+                    self.tell(&event);
+                    self.hear_the_rest();
+                }
                 Some(ended) = self.tasks.join_next() => self.take(ended),
                 () = time::sleep_until(wake_at), if wake.is_some() => {
                     self.may_fit = true;
@@ -165,10 +170,27 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         }
         for waiting in std::mem::take(&mut self.waiting) {
             let id = waiting.job.id().clone();
-            let summary = JobSummary::without_work(id.clone(), Outcome::NotStarted);
-            self.ended.insert(id, summary);
+            let summary = JobSummary::without_work(id, Outcome::NotStarted);
+            self.finish(summary);
         }
+        self.tell(&Event::RunFinished {
+            elapsed: begun.elapsed(),
+        });
+        self.write_down();
         self.ended
+    }
+
+    /// Tells what else has been said by now, so that the store has it in one go.
+    fn hear_the_rest(&mut self) {
+        while let Ok(event) = self.inbox.try_recv() {
+            self.tell(&event);
+        }
+    }
+
+    fn write_down(&mut self) {
+        if let Some(reason) = self.teller.write_down() {
+            self.close(reason);
+        }
     }
 
     /// The one way in which anything is told.
@@ -180,7 +202,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         {
             self.learn(sample.clone());
         }
-        self.reporter.report(event);
+        self.teller.tell(event);
     }
 
     /// What one build took says what the next one of its package needs.
@@ -357,9 +379,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
 
     fn take(&mut self, ended: Result<JobSummary, JoinError>) {
         // What the job said before it ended comes before the news of its end.
-        while let Ok(event) = self.inbox.try_recv() {
-            self.tell(&event);
-        }
+        self.hear_the_rest();
         let mut summary = match ended {
             Ok(summary) => summary,
             // A panic is a bug in the farm: it must not pass for a failed build.

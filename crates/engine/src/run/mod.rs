@@ -15,6 +15,7 @@ mod job;
 mod log;
 mod patch;
 mod record;
+mod teller;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +23,6 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use wheelfarm_core::estimate::History;
 use wheelfarm_core::gate::finding::{Finding, Verdict};
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::manifest::{CommandsRecord, RunsOn};
@@ -35,6 +35,7 @@ use crate::container::{Engine, EngineError, EngineFacts, GpuOffer, Labels};
 use crate::event::{Event, Reporter};
 use crate::fetch::Fetcher;
 use crate::out_folder::OutFolder;
+use crate::store::{LedgerError, StoreError};
 
 pub(crate) use gate::REPORT_FILE;
 pub use image::shared_images;
@@ -44,6 +45,7 @@ use adopt::Adopted;
 use dispatcher::{Dispatcher, Waiting};
 use image::Images;
 use job::JobContext;
+use teller::Teller;
 
 /// How many events may wait for the reporter before jobs wait for it.
 const EVENTS_AHEAD: usize = 1024;
@@ -71,6 +73,8 @@ pub struct RunSettings {
     pub objects: Objects,
     /// How long the run waits for what may come back.
     pub patience: Patience,
+    /// A file that every event is appended to.
+    pub events: Option<Utf8PathBuf>,
 }
 
 /// How long a run waits for what may come back, and how often it tries.
@@ -131,8 +135,6 @@ pub struct Workplace<E: Engine> {
     pub fetcher: Fetcher,
     /// What the run is told besides its jobs.
     pub settings: RunSettings,
-    /// What earlier builds took.
-    pub history: History,
 }
 
 /// The user's wish to stop: first kindly, then at once.
@@ -214,6 +216,12 @@ pub enum RunError {
     /// The engine does not answer.
     #[error("failed to reach the container engine")]
     Engine(#[source] EngineError),
+    /// The farm's memory cannot be opened.
+    #[error(transparent)]
+    Store(StoreError),
+    /// The run cannot be written down.
+    #[error(transparent)]
+    Ledger(LedgerError),
     /// A package needs a GPU and the engine offers none.
     #[error("job `{job}` needs a GPU, and the engine offers none")]
     NoGpu {
@@ -243,10 +251,11 @@ pub async fn build<E: Engine>(
         out,
         fetcher,
         settings,
-        history,
     } = workplace;
     let facts = engine.describe().await.map_err(RunError::Engine)?;
     refuse_missing_gpu(&work, &facts)?;
+    let file = settings.events.as_deref();
+    let ledger = teller::open_ledger(&out, &facts, file, reporter)?;
     let (events, inbox) = mpsc::channel(EVENTS_AHEAD);
     let cx = Arc::new(JobContext {
         engine,
@@ -262,10 +271,11 @@ pub async fn build<E: Engine>(
         .adopt(work.iter().map(|(job, _)| *job))
         .await
         .map_err(RunError::Engine)?;
-    let mut summary = up_to_date(needs, reporter);
-    reporter.report(&Event::RunStarted { jobs: work.len() });
+    let mut teller = Teller::new(reporter, ledger);
+    let mut summary = up_to_date(needs, &mut |event| teller.tell(event));
+    teller.tell(&Event::RunStarted { jobs: work.len() });
     let waiting = waiting(&work, adopted);
-    let dispatcher = Dispatcher::new(cx, inbox, &mut *reporter, waiting, history);
+    let dispatcher = Dispatcher::new(cx, inbox, teller, waiting);
     let mut ended = dispatcher.run().await;
     ended.extend(summary.jobs.into_iter().map(|job| (job.job.clone(), job)));
     summary.jobs = needs
@@ -273,9 +283,6 @@ pub async fn build<E: Engine>(
         .filter_map(|(job, _)| ended.remove(job.id()))
         .collect();
     summary.elapsed = started.elapsed();
-    reporter.report(&Event::RunFinished {
-        elapsed: summary.elapsed,
-    });
     Ok(summary)
 }
 
@@ -294,11 +301,11 @@ fn waiting(work: &[(&Job, Need)], mut adopted: Vec<Adopted>) -> Vec<Waiting> {
 }
 
 /// The summary of the jobs that need nothing done. It needs no engine.
-pub fn up_to_date(needs: &[(&Job, Need)], reporter: &mut dyn Reporter) -> RunSummary {
+pub fn up_to_date(needs: &[(&Job, Need)], tell: &mut dyn FnMut(&Event)) -> RunSummary {
     let mut jobs = Vec::new();
     for (job, _) in needs.iter().filter(|(_, need)| *need == Need::UpToDate) {
         let job = job.id().clone();
-        reporter.report(&Event::JobUpToDate { job: job.clone() });
+        tell(&Event::JobUpToDate { job: job.clone() });
         jobs.push(JobSummary::without_work(job, Outcome::UpToDate));
     }
     RunSummary {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use wheelfarm_core::digest::Sha256Digest;
-use wheelfarm_core::estimate::History;
 use wheelfarm_core::outcome::Outcome;
 use wheelfarm_core::quantity::ByteSize;
 use wheelfarm_core::wheel::record::{self, FileRecord};
@@ -148,6 +147,7 @@ impl Farm {
             mode: self.mode,
             objects: self.objects,
             patience: Patience::default(),
+            events: None,
         };
         let engine = Arc::clone(&self.engine);
         let stop = self.stop.clone();
@@ -157,7 +157,6 @@ impl Farm {
             out,
             fetcher,
             settings,
-            history: History::default(),
         };
         run::build(workplace, &needs, stop, &mut watcher).await
     }
