@@ -154,7 +154,7 @@ impl Inventory {
             let listed = engine.volumes(&own).await?;
             volumes.extend(listed.into_iter().map(|volume| (kind, volume)));
         }
-        let tool = tool(&images);
+        let tool = tool(&images, &owner);
         let measured = match (sizes, &tool) {
             (Sizes::Measured, Some(tool)) => {
                 let names: Vec<_> = volumes.iter().map(|(_, v)| v.name.clone()).collect();
@@ -316,16 +316,17 @@ fn unfinished_steps(images: &[ImageSummary], owner: &Labels) -> BTreeSet<ImageId
         .collect()
 }
 
-/// The smallest image of wheelfarm's: each has a shell, `du` and `find`.
-fn tool(images: &[ImageSummary]) -> Option<ImageId> {
+/// The smallest of the farm's images and of the bases that farms share: each has a shell, `du` and `find`.
+fn tool(images: &[ImageSummary], owner: &Labels) -> Option<ImageId> {
     images
         .iter()
         .filter(|image| {
-            let mut kinds = image.names.iter().filter_map(kind_of_name);
-            kinds.any(|_| true)
-                && [labels::RECIPE, labels::FARM]
-                    .iter()
-                    .any(|key| image.labels.value(key).is_some())
+            let kind = image.names.iter().find_map(kind_of_name);
+            match kind {
+                Some(ImageKind::Base) => image.labels.value(labels::RECIPE).is_some(),
+                Some(_) => image.labels.contain(owner),
+                None => false,
+            }
         })
         .min_by_key(|image| image.size_bytes)
         .map(|image| image.id.clone())
@@ -351,4 +352,75 @@ fn failed_jobs(out: &OutFolder) -> Vec<Thing> {
         }
     });
     things.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(id: &str, parent: &str, names: &[&str], own: &[(&str, &str)]) -> ImageSummary {
+        ImageSummary {
+            id: ImageId::new(id),
+            names: names.iter().map(|name| ImageRef::new(*name)).collect(),
+            parent: (!parent.is_empty()).then(|| ImageId::new(parent)),
+            labels: own
+                .iter()
+                .fold(Labels::default(), |all, (key, value)| all.with(key, value)),
+            size_bytes: 1,
+            created_at_s: 0,
+        }
+    }
+
+    #[test]
+    fn steps_are_told_apart_by_what_they_stand_on() {
+        let farm = (labels::FARM, "ours");
+        let images = [
+            image("base", "", &["nvidia/cuda:13"], &[]),
+            image("shared", "base", &[], &[]),
+            image("toolkit-step", "shared", &[], &[]),
+            image(
+                "toolkit",
+                "toolkit-step",
+                &["wheelfarm/toolkit:1"],
+                &[farm, (labels::IMAGE_KIND, "toolkit")],
+            ),
+            // A job whose requirements could not be installed: a step without any label.
+            image("failed", "toolkit-step", &[], &[]),
+            // Somebody's own build on the same base, and one on our image, which has its labels.
+            image("mine", "base", &[], &[]),
+            image(
+                "on-ours",
+                "toolkit",
+                &[],
+                &[farm, (labels::IMAGE_KIND, "toolkit")],
+            ),
+            // A proof whose name another took, and one of another farm.
+            image(
+                "proof",
+                "toolkit",
+                &[],
+                &[farm, (labels::IMAGE_KIND, "proof")],
+            ),
+            image("theirs", "shared", &[], &[(labels::FARM, "theirs")]),
+        ];
+        let owner = Labels::default().with(labels::FARM, "ours");
+        let found = unfinished_steps(&images, &owner);
+        let found: Vec<_> = found.iter().map(ImageId::as_str).collect();
+        assert_eq!(found, ["failed", "proof"]);
+    }
+
+    #[test]
+    fn an_image_that_looks_into_volumes_is_the_farms_or_a_base() {
+        let owner = Labels::default().with(labels::FARM, "ours");
+        let theirs = image("t", "", &["wheelfarm/job:1"], &[(labels::FARM, "theirs")]);
+        let copied = image("c", "", &["me/app:1"], &[(labels::FARM, "ours")]);
+        assert_eq!(tool(&[theirs.clone(), copied], &owner), None);
+        let base = image(
+            "b",
+            "",
+            &["wheelfarm/debian:bookworm"],
+            &[(labels::RECIPE, "r")],
+        );
+        assert_eq!(tool(&[theirs, base], &owner), Some(ImageId::new("b")));
+    }
 }
