@@ -183,8 +183,10 @@ fn judge_one(thing: &Thing, holder: Option<&String>, wanted: &Wanted, rules: &Ru
             }
         }
         ThingKind::JobImage => goes("the job that it was built for has ended"),
+        ThingKind::ProofImage | ThingKind::StageImage if rules.shared == SharedImages::All => {
+            goes("all images go")
+        }
         ThingKind::ProofImage if is_building => goes("the next proof makes it again"),
-        ThingKind::ProofImage if rules.shared == SharedImages::All => goes("all images go"),
         ThingKind::ProofImage if is_old(rules.keep) => {
             goes("it is old; the next proof makes it again")
         }
@@ -194,7 +196,6 @@ fn judge_one(thing: &Thing, holder: Option<&String>, wanted: &Wanted, rules: &Ru
         }
         ThingKind::KeptVolume => goes("no job of the matrix would go on from it"),
         ThingKind::Cache => judge_cache(thing, holder, wanted, rules),
-        ThingKind::StageImage if rules.shared == SharedImages::All => goes("all images go"),
         ThingKind::StageImage if wanted.images.contains(&thing.name) => {
             stays("the matrix needs it")
         }

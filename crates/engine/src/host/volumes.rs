@@ -151,7 +151,7 @@ async fn run<E: Engine>(engine: &Arc<E>, spec: ContainerSpec) -> Result<Vec<Stri
     let never = CancellationToken::new();
     let end = container
         .run_to_end(&LIMITS, &never, &never, |line| {
-            lines.push(sanitise_line(line))
+            lines.push(sanitise_line(line));
         })
         .await;
     if let Err(error) = container.remove().await {
