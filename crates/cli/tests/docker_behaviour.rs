@@ -169,6 +169,43 @@ fn docker_a_full_disk_is_the_hosts_fault_and_leaves_nothing_half_written() {
 }
 
 #[test]
+fn docker_a_disk_that_fills_up_on_the_way_is_the_hosts_fault_too() {
+    // There is room for the job to begin, and none for its wheel.
+    let sleeper = Sleeper::new("head -c 4000000 /dev/zero > $OUT/demo-1.0-py3-none-any.whl");
+    let matrix = fs_err::read_to_string(sleeper.folder.path().join("matrix.yaml")).unwrap();
+    let key = if matrix.contains("\nbuild:\n") {
+        ""
+    } else {
+        "\nbuild:\n"
+    };
+    let matrix = format!("{matrix}{key}").replace("\nbuild:\n", "\nbuild:\n  disk-reserve: 1MiB\n");
+    fs_err::write(sleeper.folder.path().join("matrix.yaml"), matrix).unwrap();
+    let out = sleeper.out();
+    fs_err::create_dir(&out).unwrap();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"])
+        .arg(&out)
+        .status();
+    assert!(
+        mounted.unwrap().success(),
+        "this test mounts a small disk: run it as root"
+    );
+    let output = sleeper.build(&out).output().unwrap();
+    let left: Vec<_> = ["jobs", "staging"]
+        .into_iter()
+        .flat_map(|folder| fs_err::read_dir(out.join(folder)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    let unmounted = Command::new("umount").arg(&out).status();
+    assert!(unmounted.unwrap().success());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("collect"), "{said}");
+    assert!(said.contains("(disk-full)"), "{said}");
+    assert_eq!(left, Vec::<PathBuf>::new());
+}
+
+#[test]
 fn docker_without_an_engine_nothing_is_begun() {
     let sleeper = Sleeper::new("true");
     let output = sleeper

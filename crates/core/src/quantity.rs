@@ -121,6 +121,33 @@ impl fmt::Display for TimeLimit {
     }
 }
 
+/// A number of days, written `30d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Days(u64);
+
+impl Days {
+    /// The time as a duration.
+    pub const fn duration(self) -> Duration {
+        Duration::from_hours(self.0 * 24)
+    }
+}
+
+impl FromStr for Days {
+    type Err = QuantityError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        whole(text, "d")
+            // What a file system or an engine can have seen, and no more than fits into hours.
+            .filter(|days| *days < 1_000_000)
+            .map(Self)
+            .ok_or_else(|| QuantityError {
+                text: text.to_owned(),
+                what: "a number of days",
+                hint: "write a whole number and `d`: `30d`",
+            })
+    }
+}
+
 fn whole(text: &str, unit: &str) -> Option<u64> {
     let number = text.strip_suffix(unit)?;
     let digits = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit());
@@ -157,5 +184,10 @@ mod tests {
         for bad in ["12", "0s", "1h30m", "-1m"] {
             assert!(bad.parse::<TimeLimit>().is_err(), "{bad}");
         }
+        for bad in ["30", "d", "-1d", "1.5d", "30 d", "99999999999d"] {
+            assert!(bad.parse::<Days>().is_err(), "{bad}");
+        }
+        let days: Days = "2d".parse().unwrap();
+        assert_eq!(days.duration().as_secs(), 2 * 24 * 3600);
     }
 }

@@ -75,6 +75,27 @@ impl OutFolder {
         Ok(out)
     }
 
+    /// Holds `root` as it is, so that nothing is built there meanwhile; what a killed run left half done stays for the
+    /// next build.
+    ///
+    /// # Errors
+    /// Another run holds it, or it is not there.
+    pub fn hold(root: &Utf8Path) -> Result<Self, OutError> {
+        let prepare = |source: io::Error| OutError::Prepare {
+            path: root.to_owned(),
+            source: FileError::new("open", root, source),
+        };
+        let root = root.canonicalize_utf8().map_err(prepare)?;
+        let lock = files::lock(root.join(".lock")).map_err(|source| OutError::Prepare {
+            path: root.clone(),
+            source,
+        })?;
+        match lock {
+            Some(lock) => Ok(Self { root, _lock: lock }),
+            None => Err(OutError::Busy(root)),
+        }
+    }
+
     /// The folder itself, absolute.
     pub fn root(&self) -> &Utf8Path {
         &self.root

@@ -63,27 +63,75 @@ pub(crate) struct RollbackArgs {
     pub(crate) shelf: ShelfArgs,
 }
 
+/// Without --from, clears this host of what a farm has no more use for: containers and volumes of runs that are no
+/// more, images that its matrix does not need, caches over their size, what failed jobs left. It touches only what
+/// carries the farm's labels, and does not run beside a build. With --from, clears out a shelf.
 #[derive(Debug, ClapArgs)]
 #[command(group = ArgGroup::new("rule")
     .args(["keep_last", "keep_days", "keep_release"])
-    .required(true)
     .multiple(true))]
 pub(crate) struct GcArgs {
-    /// Keep so many of the newest wheels of each package, channel, Python and track.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// The shelf: the folder or the repository that was published to.
+    #[arg(long, value_name = "FOLDER|hf://OWNER/NAME", requires = "rule")]
+    pub(crate) from: Option<String>,
+    /// Of a shelf: keep so many of the newest wheels of each package, channel, Python and track.
+    #[arg(long, value_name = "N", requires = "from", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep_last: Option<u32>,
-    /// Keep what came in the last so many days.
-    #[arg(long, value_name = "DAYS")]
+    /// Of a shelf: keep what came in the last so many days.
+    #[arg(long, value_name = "DAYS", requires = "from")]
     pub(crate) keep_days: Option<u32>,
-    /// Keep what any of the last so many releases listed, the present one included.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Of a shelf: keep what any of the last so many releases listed, the present one included.
+    #[arg(long, value_name = "N", requires = "from", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep_release: Option<u32>,
-    /// Keep what this lock file points to, by digest, file name or pinned version: requirements.txt,
-    /// uv.lock, pylock.toml, a Dockerfile, any text; may be given several times.
-    #[arg(long, value_name = "FILE")]
+    /// Of a shelf: keep what this lock file points to, by digest, file name or pinned version:
+    /// requirements.txt, uv.lock, pylock.toml, a Dockerfile, any text; may be given several times.
+    #[arg(long, value_name = "FILE", requires = "from")]
     pub(crate) hold: Vec<Utf8PathBuf>,
     #[command(flatten)]
-    pub(crate) shelf: ShelfArgs,
+    pub(crate) hub: HubArgs,
+    #[command(flatten)]
+    pub(crate) host: HostArgs,
+    /// Say what would happen, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How what was done is printed.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+/// What is cleared of a host.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct HostArgs {
+    /// Of this host: the matrix, which says what is still needed.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "matrix.yaml",
+        conflicts_with = "from"
+    )]
+    pub(crate) matrix: Utf8PathBuf,
+    /// Of this host: where the farm keeps wheels and manifests.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "out",
+        conflicts_with = "from"
+    )]
+    pub(crate) out: Utf8PathBuf,
+    /// Of this host: how long what failed jobs left, and images of proofs, are kept.
+    #[arg(
+        long,
+        value_name = "DAYS",
+        default_value = "30d",
+        conflicts_with = "from"
+    )]
+    pub(crate) keep_runs: String,
+    /// Of this host: make compiler caches of more than this smaller: `20GiB`, for each package's.
+    #[arg(long, value_name = "SIZE", conflicts_with = "from")]
+    pub(crate) cache_size: Option<String>,
+    /// Of this host: remove the farm's shared images and those of proofs too, though the next build needs them.
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) all_images: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -5,6 +5,7 @@ mod compat;
 mod dockerfile;
 mod explain;
 mod gc;
+mod gc_host;
 mod hold;
 mod init;
 mod inspect;

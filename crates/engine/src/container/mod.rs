@@ -39,6 +39,8 @@ pub mod labels {
     pub const RECIPE: &str = "dev.wheelfarm.recipe";
     /// What an image is for: see [`ImageKind`](super::ImageKind).
     pub const IMAGE_KIND: &str = "dev.wheelfarm.image-kind";
+    /// Which volumes a container looks into.
+    pub const VOLUMES: &str = "dev.wheelfarm.volumes";
     /// The farm whose compiler cache a volume is.
     pub const CACHE: &str = "dev.wheelfarm.cache";
     /// The package whose objects a compiler cache has.

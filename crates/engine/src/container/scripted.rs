@@ -366,9 +366,9 @@ impl Engine for ScriptedEngine {
         state.created += 1;
         let id = format!("container-{}", state.created);
         for volume in &spec.volumes {
-            state
-                .volumes
-                .insert(volume.name.clone(), volume.labels.clone());
+            // As the engine has it: a volume that is there keeps its labels.
+            let there = state.volumes.entry(volume.name.clone());
+            there.or_insert_with(|| volume.labels.clone());
         }
         let mut named = state.named_runs.iter();
         let named = named.position(|(part, _)| spec.name.contains(part));

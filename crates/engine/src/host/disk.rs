@@ -92,8 +92,8 @@ impl Short {
 
     /// What to type.
     pub fn hint(&self) -> &'static str {
-        "see what can go with `wheelfarm gc --dry-run`, or lower `build.disk-reserve` in the matrix or \
-         `resources.disk` in the package"
+        "free some space: `wheelfarm gc --dry-run` shows what can go; or lower `build.disk-reserve` in the \
+         matrix, or `resources.disk` in the package"
     }
 }
 

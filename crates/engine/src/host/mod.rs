@@ -3,4 +3,14 @@
 //!
 //! It must never touch what does not carry a label of the farm's, nor what a container has.
 
+pub mod clear;
 pub mod disk;
+mod image_tree;
+pub mod things;
+pub mod verdict;
+mod volumes;
+
+pub use volumes::{VolumeError, shrink_cache, volume_sizes};
+
+#[cfg(test)]
+mod tests;

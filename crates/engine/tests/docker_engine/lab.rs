@@ -21,9 +21,9 @@ const TEST_LABEL: &str = "dev.wheelfarm.test";
 /// Where Debian's `busybox-static` puts its one file.
 const BUSYBOX: &str = "/bin/busybox";
 
-const APPLETS: [&str; 21] = [
-    "cat", "dd", "echo", "env", "grep", "head", "id", "kill", "ls", "mkdir", "printf", "rm", "seq",
-    "sh", "sleep", "sort", "stat", "tail", "touch", "true", "wc",
+const APPLETS: [&str; 24] = [
+    "cat", "cut", "dd", "du", "echo", "env", "find", "grep", "head", "id", "kill", "ls", "mkdir",
+    "printf", "rm", "seq", "sh", "sleep", "sort", "stat", "tail", "touch", "true", "wc",
 ];
 
 /// Limits that no test reaches by accident.

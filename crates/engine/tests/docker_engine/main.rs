@@ -8,6 +8,7 @@
 mod contract;
 mod ends;
 mod files;
+mod host;
 mod images;
 mod lab;
 mod libraries;
