@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wheelfarm_core::gate::finding::Verdict;
 use wheelfarm_core::outcome::{Blame, Outcome};
-use wheelfarm_core::plan::{Job, Need};
+use wheelfarm_core::plan::{Job, Need, Plan};
 use wheelfarm_engine::container::DockerEngine;
 use wheelfarm_engine::event::Reporter;
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
@@ -54,7 +54,8 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
             patience: Patience::default(),
             events: args.events.clone(),
         };
-        build(args, &needs, settings, &mut *reporter)?
+        let whole = selected.farm.plan()?;
+        build(args, &needs, settings, whole, &mut *reporter)?
     };
     drop(reporter);
     match args.format {
@@ -69,6 +70,7 @@ async fn build(
     args: &BuildArgs,
     needs: &[(&Job, Need)],
     settings: RunSettings,
+    plan: Plan,
     reporter: &mut dyn Reporter,
 ) -> Result<RunSummary, Failure> {
     let workplace = Workplace {
@@ -77,6 +79,7 @@ async fn build(
         fetcher: Fetcher::new(cache_folder(args.cache.as_ref()), FetchOptions::default())
             .map_err(Failure::infrastructure)?,
         settings,
+        plan,
     };
     let stop = StopSignal::default();
     let run = run::build(workplace, needs, stop.clone(), reporter);

@@ -20,9 +20,12 @@ use super::JobSummary;
 use super::adopt::Adopted;
 use super::job::{Assignment, JobContext};
 use super::teller::Teller;
-use crate::container::Engine;
+use crate::container::{Engine, EngineError};
 use crate::event::Event;
+use crate::farm_folder::on_record;
+use crate::host::clear::{Cleared, RoomRequest, make_room};
 use crate::host::disk::{DiskLedger, LeaseError};
+use crate::host::verdict::Wanted;
 
 /// A job that is not running, and has not ended.
 #[derive(Debug)]
@@ -85,6 +88,10 @@ pub(super) struct Dispatcher<'a, E: Engine> {
     disk: DiskLedger,
     /// Whether something has happened since the last job that was not let in.
     may_fit: bool,
+    /// How much room a job found missing, and nobody has made yet.
+    room_wanted: Option<u64>,
+    /// Whether all has been let go of that may go; a job that ends may leave more.
+    is_swept: bool,
     /// Jobs in a row that failed through no fault of their own.
     host_failures: u32,
     /// When the engine is asked whether it is there again, and until when.
@@ -121,6 +128,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             history: teller.history(),
             disk,
             may_fit: true,
+            room_wanted: None,
+            is_swept: false,
             cx,
             inbox,
             teller,
@@ -140,7 +149,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         let begun = Instant::now();
         let mut told = Told::Nothing;
         loop {
-            self.start_what_fits();
+            self.start_what_fits().await;
             self.write_down();
             let wake = self.wake();
             if self.tasks.is_empty() && wake.is_none() {
@@ -231,13 +240,16 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         earliest.filter(|earliest| *earliest > Instant::now())
     }
 
-    fn start_what_fits(&mut self) {
+    async fn start_what_fits(&mut self) {
         if let Some(text) = self.disk.not_checked() {
             let text = text.to_owned();
             self.tell(&Event::RunNote { text });
         }
         while self.may_fit && self.may_start() && self.engine_away.is_none() {
-            match self.next() {
+            if let Some(missing_bytes) = self.room_wanted.take() {
+                self.make_room(missing_bytes).await;
+            }
+            match self.next().await {
                 Some((waiting, grant)) => self.start(waiting, grant),
                 None => self.may_fit = false,
             }
@@ -245,7 +257,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 
     /// The job that is begun next, and what it is given.
-    fn next(&mut self) -> Option<(Waiting, Grant)> {
+    async fn next(&mut self) -> Option<(Waiting, Grant)> {
         if let Some(found) = self.next_adopted() {
             return Some(found);
         }
@@ -269,16 +281,21 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 .collect();
             let admitted = self.admission.admit(&candidates)?;
             let place = may_run[admitted.index];
-            if let Err(error) = self.lease(place) {
+            if let Err(error) = self.lease_or_make_room(place).await {
                 self.admission
                     .release(self.waiting[place].job.id(), Leaves::Nothing);
-                if self.tasks.is_empty()
-                    && !matches!(&error, LeaseError::Short(short) if short.would_fit_alone())
-                {
+                let helps_to_wait = match &error {
+                    LeaseError::Short(short) => short.would_fit_alone(),
+                    LeaseError::Unreadable(_) => false,
+                };
+                if self.tasks.is_empty() && !helps_to_wait {
                     self.fail_for_room(place, &error);
-                    continue;
+                    if self.is_closed {
+                        return None;
+                    }
+                } else {
+                    short_of_room.push(place);
                 }
-                short_of_room.push(place);
                 continue;
             }
             if admitted.lacks_bytes > 0 {
@@ -314,9 +331,66 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         Some((waiting, grant))
     }
 
-    fn lease(&mut self, place: usize) -> Result<(), LeaseError> {
+    /// Promises a job its room on the engine's disk. Where there is too little, what nobody needs is let go
+    /// of first.
+    async fn lease_or_make_room(&mut self, place: usize) -> Result<(), LeaseError> {
         let bytes = disk_need(&self.waiting[place]);
-        self.disk.try_lease(self.waiting[place].job.id(), bytes)
+        let job = self.waiting[place].job.id().clone();
+        let res = self.disk.try_lease(&job, bytes);
+        let Err(LeaseError::Short(short)) = &res else {
+            return res;
+        };
+        if self.is_swept {
+            return res;
+        }
+        self.make_room(short.missing_bytes()).await;
+        self.disk.try_lease(&job, bytes)
+    }
+
+    /// Lets go of what the matrix does not need, and makes caches smaller.
+    async fn make_room(&mut self, missing_bytes: u64) {
+        self.is_swept = true;
+        let cx = Arc::clone(&self.cx);
+        let wanted = match self.wanted().await {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                let text = format!("room was not made: {}", chain(&error));
+                return self.tell(&Event::RunNote { text });
+            }
+        };
+        let request = RoomRequest {
+            missing_bytes,
+            wanted: &wanted,
+            running: self.running.keys().cloned().collect(),
+            cache_bytes: None,
+            now_s: u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0),
+            stop: &cx.stop.stop,
+        };
+        let farm = &cx.settings.farm;
+        match make_room(&cx.engine, &cx.out, farm, request).await {
+            Ok(cleared) => {
+                let freed: u64 = cleared.iter().map(Cleared::freed_bytes).sum();
+                let text = format!(
+                    "{} were missing: {} things let go of, {} freed",
+                    ByteSize::from_bytes(missing_bytes),
+                    cleared.len(),
+                    ByteSize::from_bytes(freed)
+                );
+                self.tell(&Event::RunNote { text });
+            }
+            Err(error) => {
+                let text = format!("room was not made: {}", chain(&error));
+                self.tell(&Event::RunNote { text });
+            }
+        }
+    }
+
+    /// What the whole matrix needs, and not only what this run builds of it.
+    async fn wanted(&self) -> Result<Wanted, EngineError> {
+        let records = on_record(self.cx.out.root()).unwrap_or_default();
+        let needs = self.cx.plan.needs(&records);
+        let ca_bundle = self.cx.settings.ca_bundle.as_deref();
+        Wanted::of(&*self.cx.engine, &needs, ca_bundle).await
     }
 
     /// A job that no other job's end makes room for.
@@ -399,6 +473,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.admission.release(&summary.job, leaves);
         self.disk.release(&summary.job);
         self.may_fit = true;
+        self.is_swept = false;
         if let Outcome::Failed(failure) = &mut summary.outcome {
             self.count_host_failure(failure);
             if self.begin_again(running, failure) {
@@ -479,7 +554,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 (&mut tries.engine, now, None, text)
             }
             Remedy::Room => {
-                let text = "begins again when there is room".to_owned();
+                let text = "begins again when room was made".to_owned();
+                self.room_wanted = Some(job.release().resources.disk.bytes());
                 (&mut tries.room, now, None, text)
             }
         };

@@ -13,7 +13,7 @@ use wheelfarm_core::estimate::Grant;
 use wheelfarm_core::gate::report;
 use wheelfarm_core::manifest::{CommandsRecord, CostRecord};
 use wheelfarm_core::outcome::{Failure, FailureKind, Outcome, Stage};
-use wheelfarm_core::plan::Job;
+use wheelfarm_core::plan::{Job, Plan};
 use wheelfarm_core::render;
 use wheelfarm_core::source::patch::PatchedTree;
 use wheelfarm_core::source::{Source, SourceTree};
@@ -45,6 +45,7 @@ pub(super) struct JobContext<E: Engine> {
     pub(super) out: OutFolder,
     pub(super) fetcher: Fetcher,
     pub(super) settings: RunSettings,
+    pub(super) plan: Plan,
     pub(super) facts: EngineFacts,
     pub(super) images: Images,
     pub(super) stop: StopSignal,

@@ -28,7 +28,7 @@ use wheelfarm_core::ident::JobId;
 use wheelfarm_core::manifest::{CommandsRecord, RunsOn};
 use wheelfarm_core::outcome::{Outcome, Stage};
 use wheelfarm_core::package::GpuWish;
-use wheelfarm_core::plan::{Job, Need};
+use wheelfarm_core::plan::{Job, Need, Plan};
 use wheelfarm_core::quantity::ByteSize;
 
 use crate::container::{Engine, EngineError, EngineFacts, GpuOffer, Labels};
@@ -135,6 +135,8 @@ pub struct Workplace<E: Engine> {
     pub fetcher: Fetcher,
     /// What the run is told besides its jobs.
     pub settings: RunSettings,
+    /// Every job of the matrix, also those that this run is not about: what they need stays.
+    pub plan: Plan,
 }
 
 /// The user's wish to stop: first kindly, then at once.
@@ -251,6 +253,7 @@ pub async fn build<E: Engine>(
         out,
         fetcher,
         settings,
+        plan,
     } = workplace;
     let facts = engine.describe().await.map_err(RunError::Engine)?;
     refuse_missing_gpu(&work, &facts)?;
@@ -262,6 +265,7 @@ pub async fn build<E: Engine>(
         out,
         fetcher,
         settings,
+        plan,
         facts,
         images: Images::default(),
         stop,

@@ -157,6 +157,7 @@ impl Farm {
             out,
             fetcher,
             settings,
+            plan: plan.clone(),
         };
         run::build(workplace, &needs, stop, &mut watcher).await
     }
