@@ -138,7 +138,7 @@ fn out() -> (tempfile::TempDir, Utf8PathBuf) {
     events.push(ended(1, Outcome::Built));
     let failed = failure(FailureKind::Script { exit_code: 1 });
     events.push(ended(2, Outcome::Failed(failed)));
-    let elapsed = Duration::from_secs(660);
+    let elapsed = Duration::from_mins(11);
     events.push(Event::RunFinished { elapsed });
     ledger.record(at(660), &events).unwrap();
     drop(ledger);

@@ -36,9 +36,12 @@ fn list_text(runs: &[RunRecord]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// `2026-11-22 01:02:03`, of what the store writes; always UTC.
+/// `2026-11-22 01:02:03Z`, of what the store writes.
 fn when(at: &str) -> String {
-    at.get(..19).unwrap_or(at).replace('T', " ")
+    match at.get(..19) {
+        Some(seconds) => format!("{}Z", seconds.replace('T', " ")),
+        None => at.to_owned(),
+    }
 }
 
 fn took(run: &RunRecord) -> String {
