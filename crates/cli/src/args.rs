@@ -3,6 +3,7 @@
 mod hub;
 mod install_table;
 mod life;
+mod runs;
 
 use camino::Utf8PathBuf;
 use clap::builder::PossibleValuesParser;
@@ -12,6 +13,7 @@ use wheelfarm_core::watch::NewsKind;
 pub(crate) use hub::HubArgs;
 pub(crate) use install_table::TableArgs;
 pub(crate) use life::{GcArgs, MarkArgs, PromoteArgs, RollbackArgs, ShelfArgs, StatusArgs};
+pub(crate) use runs::{EventsArgs, RunsArgs};
 
 /// A build farm for CUDA Python wheels: from one matrix to wheels that install and run.
 ///
@@ -36,6 +38,10 @@ pub(crate) enum Command {
     Dockerfile(DockerfileArgs),
     /// Build the wheels of a matrix.
     Build(BuildArgs),
+    /// Show past runs: how they ended; for one, its jobs, what they took and why they failed.
+    Runs(RunsArgs),
+    /// Print what runs said, a JSON object a line; also while one goes on.
+    Events(EventsArgs),
     /// Show what stands in wheels or modules: GPU code, libraries, ABI, and which GPUs run them.
     Inspect(InspectArgs),
     /// Hold wheels against what they should be, and refuse those that are not.

@@ -9,6 +9,7 @@ use wheelfarm_engine::fetch::{FetchError, FetchErrorKind};
 use wheelfarm_engine::files::is_disk_full;
 use wheelfarm_engine::out_folder::OutError;
 use wheelfarm_engine::run::RunError;
+use wheelfarm_engine::store::{EventLogError, LedgerError, StoreError};
 
 use crate::exit_code::ExitCode;
 use crate::render::OutputError;
@@ -136,6 +137,41 @@ impl From<OutError> for Failure {
             OutError::Busy(_) => Self::infrastructure(error)
                 .with_hint("wait for it, or give this run a folder of its own with --out"),
             OutError::Prepare { .. } => Self::infrastructure(error),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let hint = error.hint();
+        let failure = match &error {
+            StoreError::Missing(_) | StoreError::Newer { .. } | StoreError::Older { .. } => {
+                Self::bad_input(error)
+            }
+            _ => Self::infrastructure(error),
+        };
+        match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        let error = match error {
+            LedgerError::Store(error) => return error.into(),
+            LedgerError::Log(error) => error,
+            other => return Self::infrastructure(other),
+        };
+        let hint = error.hint();
+        let failure = match &error {
+            EventLogError::Foreign(_) | EventLogError::OtherStore { .. } => Self::bad_input(error),
+            _ => Self::infrastructure(error),
+        };
+        match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod build;
 mod compat;
 mod dockerfile;
+mod events;
 mod explain;
 mod gc;
 mod gc_host;
@@ -18,6 +19,7 @@ mod prove;
 mod publish;
 mod resolve;
 mod rollback;
+mod runs;
 mod shelf;
 mod status;
 mod verify;
@@ -40,6 +42,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Plan(args) => plan::run(&args),
         Command::Dockerfile(args) => dockerfile::run(&args),
         Command::Build(args) => build::run(&args),
+        Command::Runs(args) => runs::run(&args),
+        Command::Events(args) => events::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Publish(args) => publish::run(&args),

@@ -17,6 +17,7 @@ pub(crate) mod progress;
 pub(crate) mod prove;
 pub(crate) mod publish;
 pub(crate) mod resolve;
+pub(crate) mod runs;
 pub(crate) mod shelf;
 pub(crate) mod status;
 pub(crate) mod summary;
@@ -55,10 +56,25 @@ pub(crate) struct OutputError(#[source] io::Error);
 
 /// Prints a line of data. A reader that has seen enough (`| head`) is no error.
 pub(crate) fn data(text: &str) -> Result<(), OutputError> {
+    stream(text).map(|_| ())
+}
+
+/// Whether anybody reads the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// As far as one can know.
+    There,
+    /// It has closed the pipe.
+    Gone,
+}
+
+/// Prints a line of data that more may follow, and says whether there is a reader for it.
+pub(crate) fn stream(text: &str) -> Result<Reader, OutputError> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(OutputError(error)),
-        _ => Ok(()),
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(OutputError(error)),
     }
 }
 
