@@ -8,6 +8,7 @@ mod forecast;
 mod history;
 mod need;
 mod price;
+mod samples;
 
 pub use admission::{
     Admission, Admitted, Held, Host, Leaves, NoMoreMemory, TwinKey, Waiting, host_reserve_bytes,
@@ -16,6 +17,7 @@ pub use forecast::{Accuracy, Forecast, JobForecast, ObjectCache, Planned, accura
 pub use history::{History, StageTimes, Subject};
 pub use need::{Basis, Estimate, MemoryNeed, Spread};
 pub use price::{Cost, HourlyPrice, PriceError};
+pub use samples::SamplesError;
 
 use serde::{Deserialize, Serialize};
 
