@@ -4,11 +4,13 @@ use std::num::NonZero;
 use std::thread;
 
 use anyhow::Context;
+use camino::Utf8Path;
 use wheelfarm_core::estimate::{
     History, Host, HourlyPrice, ObjectCache, Planned, PriceError, forecast,
 };
 use wheelfarm_core::plan::{Job, Need, github_matrix};
 use wheelfarm_core::quantity::{ByteSize, QuantityError};
+use wheelfarm_engine::store::{self, StoreError};
 use wheelfarm_engine::{farm_folder, files};
 
 use super::Selected;
@@ -17,6 +19,10 @@ use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::render;
 use crate::render::forecast::{Builds, Explained};
+
+/// How many builds of each release are asked of the store: more than count, since those that took
+/// everything from the cache are among them.
+const REMEMBERED: u32 = 200;
 
 pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     if args.explain && args.format == PlanFormat::Github {
@@ -27,9 +33,11 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     let selected = Selected::read(&args.selection)?;
     let needs = selected.needs(&args.selection, args.force)?;
     let why = farm_folder::why(&args.selection.out, &needs)?;
-    let explained = match args.explain {
-        true => Some(explain(&args.forecast, &selected, &needs)?),
-        false => None,
+    let explained = if args.explain {
+        let out = &args.selection.out;
+        Some(explain(&args.forecast, out, &selected, &needs)?)
+    } else {
+        None
     };
     let (excluded, explained) = (&selected.plan.excluded, explained.as_ref());
     match args.format {
@@ -49,6 +57,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
 /// What a build of the jobs that need one is expected to take.
 fn explain(
     args: &ForecastArgs,
+    out: &Utf8Path,
     selected: &Selected,
     needs: &[(&Job, Need)],
 ) -> Result<Explained, Failure> {
@@ -60,7 +69,7 @@ fn explain(
     });
     let price = price.transpose()?;
     let host = host(args, selected)?;
-    let history = history(args)?;
+    let history = history(args, out)?;
     let to_build = needs.iter().filter(|(_, need)| *need != Need::UpToDate);
     let planned: Vec<_> = to_build
         .map(|(job, _)| Planned::of(job, &history, ObjectCache::On))
@@ -77,15 +86,30 @@ fn explain(
     })
 }
 
-/// What earlier builds took.
-fn history(args: &ForecastArgs) -> Result<History, Failure> {
-    let Some(file) = &args.samples else {
-        return Ok(History::default());
+/// What earlier builds took: those in the file that is given, else those that the farm remembers.
+fn history(args: &ForecastArgs, out: &Utf8Path) -> Result<History, Failure> {
+    if let Some(file) = &args.samples {
+        let text = files::read_text(file).map_err(Failure::bad_input)?;
+        return History::parse(&text).map_err(|error| {
+            let error = anyhow::Error::new(error).context(format!("`{file}` is no file of builds"));
+            Failure::bad_input(error).with_hint("docs/nights.md shows what it holds")
+        });
+    }
+    let read = || {
+        let store = store::History::open(&out.join(store::FILE_NAME))?;
+        let samples = store.samples(REMEMBERED)?;
+        Ok(History::new(samples).with_stages(store.stage_times(REMEMBERED)?))
     };
-    let text = files::read_text(file).map_err(Failure::bad_input)?;
-    History::parse(&text).map_err(|error| {
-        let error = anyhow::Error::new(error).context(format!("`{file}` is no file of builds"));
-        Failure::bad_input(error).with_hint("docs/nights.md shows what it holds")
+    read().or_else(|error: StoreError| {
+        if matches!(error, StoreError::Missing(_)) {
+            return Ok(History::default());
+        }
+        let hint = error.hint();
+        let failure = Failure::infrastructure(error);
+        Err(match hint {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        })
     })
 }
 
