@@ -100,9 +100,35 @@ pub(crate) struct PlanArgs {
     /// Plan as if nothing were on record.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Say what a build of these jobs is expected to take: time, processor time, memory, and how sure
+    /// that is.
+    #[arg(long)]
+    pub(crate) explain: bool,
+    #[command(flatten)]
+    pub(crate) forecast: ForecastArgs,
     /// How the plan is printed; `github` is a `strategy.matrix` for `fromJSON`.
     #[arg(long, value_enum, default_value_t = PlanFormat::Human)]
     pub(crate) format: PlanFormat,
+}
+
+/// What a forecast reckons with.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ForecastArgs {
+    /// What an hour of the host costs, in any currency: `3.50`.
+    #[arg(long, value_name = "AMOUNT", requires = "explain")]
+    pub(crate) price_per_hour: Option<String>,
+    /// The host's processors, instead of this machine's.
+    #[arg(long, value_name = "N", requires = "explain", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) cpus: Option<u32>,
+    /// The memory that jobs may use, instead of what this machine can spare: `48GiB`.
+    #[arg(long, value_name = "AMOUNT", requires = "explain")]
+    pub(crate) memory: Option<String>,
+    /// The most jobs at a time, instead of the matrix's `build.jobs`.
+    #[arg(long, value_name = "N", requires = "explain", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) jobs: Option<u32>,
+    /// Learn from the builds in this file (see docs/nights.md), instead of those of this farm.
+    #[arg(long, value_name = "FILE", requires = "explain")]
+    pub(crate) samples: Option<Utf8PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -35,7 +35,7 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     } else {
         let settings = RunSettings {
             farm: selected.farm.matrix.farm.clone(),
-            jobs: Some(args.jobs.unwrap_or(selected.farm.matrix.build.jobs)),
+            jobs: args.jobs.or(selected.farm.matrix.build.jobs),
             memory: selected.farm.matrix.build.memory,
             disk_reserve: selected.farm.matrix.build.disk_reserve,
             shares_objects: false,
@@ -59,8 +59,8 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     };
     drop(reporter);
     match args.format {
-        Format::Human => render::summary::human(&summary),
-        Format::Json => render::summary::json(&summary),
+        Format::Human => render::summary::human(&summary, None),
+        Format::Json => render::summary::json(&summary, None),
     }?;
     Ok(exit_code(&summary))
 }

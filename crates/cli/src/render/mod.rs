@@ -7,6 +7,7 @@
 mod changes;
 pub(crate) mod compat;
 pub(crate) mod explain;
+pub(crate) mod forecast;
 pub(crate) mod gc;
 pub(crate) mod init;
 pub(crate) mod inspect;

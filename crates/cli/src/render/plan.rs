@@ -7,6 +7,7 @@ use wheelfarm_core::ident::JobId;
 use wheelfarm_core::plan::changes::Why;
 use wheelfarm_core::plan::{ExcludedJob, Job, Need};
 
+use super::forecast::Explained;
 use super::{OutputError, changes, data};
 
 /// A table of the jobs, then what is left out and why.
@@ -14,14 +15,16 @@ pub(crate) fn human(
     needs: &[(&Job, Need)],
     why: &BTreeMap<JobId, Why>,
     excluded: &[ExcludedJob],
+    explained: Option<&Explained>,
 ) -> Result<(), OutputError> {
-    data(&human_text(needs, why, excluded))
+    data(&human_text(needs, why, excluded, explained))
 }
 
 fn human_text(
     needs: &[(&Job, Need)],
     why: &BTreeMap<JobId, Why>,
     excluded: &[ExcludedJob],
+    explained: Option<&Explained>,
 ) -> String {
     let ids = needs.iter().map(|(job, _)| job.id().as_str().len());
     let width = ids
@@ -46,7 +49,9 @@ fn human_text(
         }
         let more = why.get(job.id()).map(|why| changes::lines(job, why));
         let more = more.unwrap_or_default();
-        lines.extend(more.iter().map(|line| format!("       {line}")));
+        let takes = explained.and_then(|explained| explained.job_line(job.id()));
+        let more = more.iter().chain(&takes);
+        lines.extend(more.map(|line| format!("       {line}")));
     }
     for job in excluded {
         lines.push(format!("skip   {:width$}  {}", job.id, job.reason));
@@ -60,6 +65,7 @@ fn human_text(
         needs.len() - to_build,
         excluded.len()
     ));
+    lines.extend(explained.map(Explained::lines).unwrap_or_default());
     lines.join("\n")
 }
 
@@ -68,6 +74,7 @@ pub(crate) fn json(
     needs: &[(&Job, Need)],
     why: &BTreeMap<JobId, Why>,
     excluded: &[ExcludedJob],
+    explained: Option<&Explained>,
 ) -> Result<(), OutputError> {
     let jobs: Vec<_> = needs
         .iter()
@@ -100,6 +107,9 @@ pub(crate) fn json(
         .iter()
         .map(|job| json!({ "id": job.id.as_str(), "reason": job.reason }))
         .collect();
-    let plan = json!({ "schema": 1, "jobs": jobs, "excluded": excluded });
+    let mut plan = json!({ "schema": 1, "jobs": jobs, "excluded": excluded });
+    if let Some(explained) = explained {
+        plan["forecast"] = explained.json();
+    }
     data(&format!("{plan:#}"))
 }

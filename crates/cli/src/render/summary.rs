@@ -3,19 +3,21 @@
 use std::time::Duration;
 
 use serde_json::json;
+use wheelfarm_core::estimate::Accuracy;
 use wheelfarm_core::gate::report;
 use wheelfarm_core::manifest::CommandsRecord;
 use wheelfarm_core::outcome::{Failure, Outcome};
 use wheelfarm_engine::run::{GateSummary, JobSummary, RunSummary};
 
-use super::{OutputError, data, elapsed};
+use super::{OutputError, data, elapsed, forecast};
 
-/// A line for each job, the story of each failure, and a last line with the counts.
-pub(crate) fn human(summary: &RunSummary) -> Result<(), OutputError> {
-    data(&human_text(summary))
+/// A line for each job, the story of each failure, and a last line with the counts; how far off the
+/// forecast was, if there was one.
+pub(crate) fn human(summary: &RunSummary, accuracy: Option<&Accuracy>) -> Result<(), OutputError> {
+    data(&human_text(summary, accuracy))
 }
 
-fn human_text(summary: &RunSummary) -> String {
+fn human_text(summary: &RunSummary, accuracy: Option<&Accuracy>) -> String {
     let width = summary
         .jobs
         .iter()
@@ -55,6 +57,7 @@ fn human_text(summary: &RunSummary) -> String {
         counts.join(", "),
         elapsed(summary.elapsed)
     ));
+    lines.extend(accuracy.map(forecast::accuracy_line));
     lines.join("\n")
 }
 
@@ -132,7 +135,7 @@ fn failure_lines(job: &JobSummary, failure: &Failure) -> Vec<String> {
 }
 
 /// Schema 1.
-pub(crate) fn json(summary: &RunSummary) -> Result<(), OutputError> {
+pub(crate) fn json(summary: &RunSummary, accuracy: Option<&Accuracy>) -> Result<(), OutputError> {
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let jobs: Vec<_> = summary
         .jobs
@@ -175,6 +178,7 @@ pub(crate) fn json(summary: &RunSummary) -> Result<(), OutputError> {
         "schema": 1,
         "jobs": jobs,
         "elapsed_ms": ms(summary.elapsed),
+        "forecast": accuracy,
     });
     data(&format!("{summary:#}"))
 }

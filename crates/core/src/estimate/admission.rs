@@ -103,6 +103,13 @@ impl TwinKey {
     }
 }
 
+#[cfg(test)]
+impl From<Sha256Digest> for TwinKey {
+    fn from(digest: Sha256Digest) -> Self {
+        Self(digest)
+    }
+}
+
 /// A job that could run.
 #[derive(Debug, Clone, Copy)]
 pub struct Waiting<'a> {

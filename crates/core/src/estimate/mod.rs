@@ -4,14 +4,20 @@
 mod admission;
 #[cfg(test)]
 mod fixture;
+mod forecast;
 mod history;
 mod need;
+mod price;
+mod samples;
 
 pub use admission::{
     Admission, Admitted, Held, Host, Leaves, NoMoreMemory, TwinKey, Waiting, host_reserve_bytes,
 };
+pub use forecast::{Accuracy, Forecast, JobForecast, ObjectCache, Planned, accuracy, forecast};
 pub use history::{History, StageTimes, Subject};
 pub use need::{Basis, Estimate, MemoryNeed, Spread};
+pub use price::{Cost, HourlyPrice, PriceError};
+pub use samples::SamplesError;
 
 use serde::{Deserialize, Serialize};
 

@@ -172,8 +172,8 @@ pub struct Exclusion {
 pub struct BuildPolicy {
     /// Whose certificates containers trust.
     pub ca_bundle: CaBundle,
-    /// Jobs at a time.
-    pub jobs: u32,
+    /// The most jobs at a time; `None`: memory and cores decide.
+    pub jobs: Option<u32>,
     /// The most memory that all jobs together may be given; the host's own when absent.
     pub memory: Option<ByteSize>,
     /// What must stay free of every disk that jobs write to.

@@ -198,12 +198,16 @@ impl Reader<'_> {
         };
         let memory = amount(raw.memory);
         let disk_reserve = amount(raw.disk_reserve).unwrap_or(DISK_RESERVE);
-        let jobs = raw.jobs.map_or(1, |jobs| {
+        let jobs = raw.jobs.map(|jobs| {
             if jobs.value == 0 {
                 let location = yaml::place(self.reading.file, &jobs);
                 let message = "no job could ever run".to_owned();
-                self.reading
-                    .fault(location, "jobs", message, "write `jobs: 1` or more");
+                self.reading.fault(
+                    location,
+                    "jobs",
+                    message,
+                    "write `jobs: 1` or more, or leave it out",
+                );
             }
             jobs.value
         });
