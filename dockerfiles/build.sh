@@ -44,9 +44,11 @@ export MAX_JOBS="${MAX_JOBS:-$fitting}"
 # In a kept volume: the wheel of an earlier attempt is none of this build, and a library may have been cut off
 # while it was linked. Objects are ninja's to judge.
 rm -rf "${OUT:?}"/* build/lib* build/bdist*
-if [ -n "${WHEELFARM_REHEARSAL:-}" ]; then
-    export PATH="/opt/wheelfarm/rehearsal:$PATH"
-fi
+rm -f /build/cache.json /build/usage.json
+export PATH="/opt/wheelfarm/compilers:$PATH"
 
 echo "wheelfarm: $processors processors, $memory_mib MiB, MAX_JOBS=$MAX_JOBS, NVCC_THREADS=${NVCC_THREADS:-1}"
-exec sh -euc "$BUILD_COMMAND"
+if [ -n "${WHEELFARM_REHEARSAL:-}" ]; then
+    exec sh -euc "$BUILD_COMMAND"
+fi
+exec /opt/wheelfarm/watched_build.py sh -euc "$BUILD_COMMAND"

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::{BUILD_SCRIPT, GPU_SHIM, NVCC_RECORDER, RenderError, SharedStage, template};
+use super::{BUILD_SCRIPT, GPU_SHIM, NVCC_RECORDER, RenderError, SharedStage, WATCHED_BUILD, template};
 use crate::plan::Job;
 use crate::source::patch::PatchedTree;
 use crate::source::{FileMode, SourceTree, TarLayout, TreeEntry, TreePath};
@@ -35,6 +35,11 @@ pub fn render(
         "nvcc_recorder.py",
         FileMode::Executable,
         NVCC_RECORDER.as_bytes(),
+    );
+    context.add(
+        "watched_build.py",
+        FileMode::Executable,
+        WATCHED_BUILD.as_bytes(),
     );
     if job.release().build.gpu_shim {
         context.add("gpu_shim.py", FileMode::Executable, GPU_SHIM.as_bytes());

@@ -22,6 +22,9 @@ pub const BUILD_SCRIPT: &str = include_str!("../../../../dockerfiles/build.sh");
 /// What stands in nvcc's place and writes every command line down, inside the container.
 const NVCC_RECORDER: &str = include_str!("../../../../dockerfiles/nvcc_recorder.py");
 
+/// What runs the build beside its compiler cache and leaves figures of both, inside the container.
+const WATCHED_BUILD: &str = include_str!("../../../../dockerfiles/watched_build.py");
+
 /// What shows a `setup.py` the GPUs that are asked for, inside the container.
 pub(crate) const GPU_SHIM: &str = include_str!("../../../../dockerfiles/gpu_shim.py");
 
