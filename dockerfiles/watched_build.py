@@ -117,7 +117,7 @@ class Cache:
             step["misses"] += misses.get(name, 0)
             if program == "nvcc":
                 objects["cuda"]["compiled"] += misses.get(name, 0)
-            elif name.startswith("c/c++") or name.startswith("assembler"):
+            elif program not in ("cicc", "ptxas", "cudafe++"):
                 objects["host"]["compiled"] += misses.get(name, 0)
         return {
             "tool": f"sccache {told['version']}",

@@ -41,6 +41,7 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
             shares_objects: false,
             ca_bundle: selected.farm.ca_bundle()?,
             cache: cache_folder(args.cache.as_ref()),
+            compiler_cache: selected.farm.matrix.build.cache,
             mode: if args.rehearse {
                 BuildMode::Rehearse
             } else {

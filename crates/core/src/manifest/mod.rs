@@ -3,6 +3,8 @@
 //! Readers of schema 1 must accept keys they do not know; a writer that takes a key away or changes
 //! its meaning raises the schema.
 
+mod cache;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,8 @@ use crate::plan::JobDigest;
 use crate::receipt::GpuRunRecord;
 use crate::release::channel::Channel;
 use crate::wheel::elf::ModuleFacts;
+
+pub use cache::{CacheFigures, CacheState, ObjectCounts, Objects, StepCounts};
 
 /// The schema that this program writes, and the only one that it reads.
 pub const SCHEMA: u32 = 1;
@@ -218,6 +222,9 @@ pub struct CostRecord {
     pub compile_cpu_ms: Option<u64>,
     /// The most memory that the compile container held, when the engine could tell.
     pub peak_memory_bytes: Option<u64>,
+    /// What the compiler cache did, when the build left word of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheFigures>,
 }
 
 /// A manifest cannot be used.

@@ -178,6 +178,8 @@ pub struct BuildPolicy {
     pub memory: Option<ByteSize>,
     /// What must stay free of every disk that jobs write to.
     pub disk_reserve: ByteSize,
+    /// The most that the compiler cache of each package may hold; no cache when absent.
+    pub cache: Option<ByteSize>,
     /// The index that build requirements come from, as wheels only.
     pub package_index: String,
     /// The time stamp of every file in a wheel: seconds since 1970.

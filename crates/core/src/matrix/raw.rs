@@ -101,6 +101,7 @@ pub(super) struct RawBuildPolicy {
     pub(super) jobs: Option<At<u32>>,
     pub(super) memory: Option<At<String>>,
     pub(super) disk_reserve: Option<At<String>>,
+    pub(super) cache: Option<At<String>>,
     pub(super) package_index: Option<At<String>>,
     pub(super) source_date_epoch: Option<At<u64>>,
 }

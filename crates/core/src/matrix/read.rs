@@ -25,6 +25,10 @@ const ZIP_EPOCH_S: u64 = 315_532_800;
 /// end what they do, remove what they made and write down why.
 const DISK_RESERVE: ByteSize = ByteSize::gib(5);
 
+/// What a package's compiler cache may hold unless the matrix says so: torch-spline-conv's objects for two
+/// archs take 46 MB of it, flash-attn's many have room for several torch versions.
+const COMPILER_CACHE: ByteSize = ByteSize::gib(10);
+
 pub(super) fn matrix(file: &str, text: &str) -> Result<Matrix, Diagnostics> {
     let raw: RawMatrix = yaml::parse_schema_1(file, text)?;
     let mut reader = Reader {
@@ -198,6 +202,10 @@ impl Reader<'_> {
         };
         let memory = amount(raw.memory);
         let disk_reserve = amount(raw.disk_reserve).unwrap_or(DISK_RESERVE);
+        let cache = match raw.cache {
+            Some(at) if at.value == "off" => None,
+            at => amount(at).or(Some(COMPILER_CACHE)),
+        };
         let jobs = raw.jobs.map(|jobs| {
             if jobs.value == 0 {
                 let location = yaml::place(self.reading.file, &jobs);
@@ -235,6 +243,7 @@ impl Reader<'_> {
             jobs,
             memory,
             disk_reserve,
+            cache,
             package_index: package_index.to_string(),
             source_date_epoch_s,
         }

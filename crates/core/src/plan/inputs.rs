@@ -65,7 +65,7 @@ impl<'a> Inputs<'a> {
                 .collect(),
             archs: job.archs().map(ArchList::torch_list),
             dockerfile: render::recipe_text(&recipe),
-            build_script: render::BUILD_SCRIPT,
+            build_script: render::COMPILING,
             gpu_shim: build.gpu_shim.then_some(render::GPU_SHIM),
             output: build.output.as_str(),
             local_version: job.local_version(),
@@ -148,7 +148,7 @@ pub struct InputsRecord {
     pub patches: Vec<PatchInput>,
     /// The archs; none for a package that compiles on the user's GPU.
     pub archs: Vec<String>,
-    /// The script that compiles, inside the container.
+    /// The script that compiles, and what stands in the compilers' place, inside the container.
     pub build_script: Sha256Digest,
     /// What shows a `setup.py` the GPUs that are asked for; absent where none is shown.
     pub gpu_shim: Option<Sha256Digest>,

@@ -3,7 +3,9 @@
 
 use std::io::{self, Write};
 
-use super::{BUILD_SCRIPT, GPU_SHIM, NVCC_RECORDER, RenderError, SharedStage, WATCHED_BUILD, template};
+use super::{
+    BUILD_SCRIPT, GPU_SHIM, NVCC_RECORDER, RenderError, SharedStage, WATCHED_BUILD, template,
+};
 use crate::plan::Job;
 use crate::source::patch::PatchedTree;
 use crate::source::{FileMode, SourceTree, TarLayout, TreeEntry, TreePath};

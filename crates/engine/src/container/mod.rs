@@ -278,6 +278,13 @@ pub struct Volume {
     pub labels: Labels,
 }
 
+impl Volume {
+    /// Whether it goes with its container; a compiler cache is the farm's, and stays.
+    pub fn goes_with_container(&self) -> bool {
+        self.labels.value(labels::CACHE).is_none()
+    }
+}
+
 /// A GPU for a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GpuAccess {

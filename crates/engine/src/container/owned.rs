@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ContainerId, ContainerSpec, Engine, EngineError, EngineErrorKind, Labels, Lines, Owned,
-    TarSource, Usage,
+    TarSource, Usage, Volume,
 };
 
 /// How often a running container's memory is looked at.
@@ -80,7 +80,12 @@ impl<E: Engine> OwnedContainer<E> {
         Ok(Self {
             engine,
             name: spec.name,
-            volumes: spec.volumes.into_iter().map(|volume| volume.name).collect(),
+            volumes: spec
+                .volumes
+                .into_iter()
+                .filter(Volume::goes_with_container)
+                .map(|volume| volume.name)
+                .collect(),
             id: Some(id),
         })
     }

@@ -60,7 +60,12 @@ impl AttemptNote {
             schema: SCHEMA,
             job_digest: running.job.digest(),
             container: spec.name.clone(),
-            volumes: spec.volumes.iter().map(|one| one.name.clone()).collect(),
+            volumes: spec
+                .volumes
+                .iter()
+                .filter(|one| one.goes_with_container())
+                .map(|one| one.name.clone())
+                .collect(),
             attempt: running.attempt,
             grant: running.grant,
             prepared: prepared.clone(),

@@ -19,7 +19,7 @@ use super::adopt::{AttemptNote, Prepared, can_go_on, running_for};
 use super::image::BuilderImage;
 use super::job::{GRACE, Halt, JobContext, RunningJob};
 use super::log::LogPlace;
-use super::{BuildMode, Objects, collect, commands};
+use super::{BuildMode, Objects, cache, collect, commands};
 use crate::container::{
     self, ContainerSpec, ContainerSummary, Engine, EngineError, EngineErrorKind, GpuAccess,
     GpuOffer, Labels, Network, OwnedContainer, RootFileSystem, RunEnd, RunHow, RunLimits, Tmpfs,
@@ -171,6 +171,8 @@ impl<E: Engine> RunningJob<'_, E> {
         if self.cx.settings.mode == BuildMode::Rehearse {
             env.insert(REHEARSAL_VARIABLE.to_owned(), "1".to_owned());
         }
+        let mut volumes = vec![self.volume(&name)];
+        volumes.extend(self.cache_volume(&mut env));
         ContainerSpec {
             image: image.id.clone(),
             command: Vec::new(),
@@ -186,7 +188,7 @@ impl<E: Engine> RunningJob<'_, E> {
                 path: "/tmp".to_owned(),
                 size_bytes: memory_bytes / 4,
             }],
-            volumes: vec![self.volume(&name)],
+            volumes,
             gpu: self.gpu().await,
             labels: self.labels(),
             name,
@@ -296,6 +298,10 @@ impl<E: Engine> RunningJob<'_, E> {
             sample,
         })
         .await;
+        self.cache = cache::figures(container).await;
+        if let Some(figures) = &self.cache {
+            self.note(figures.to_string()).await;
+        }
         if let Err(mut halt) = compile_verdict(&end, &resources, self.grant) {
             if let Halt::Failed(failure) = &mut halt {
                 for fault in commands::faults_of_failed(self.job, container).await {

@@ -11,7 +11,7 @@ use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::estimate::Grant;
 use wheelfarm_core::gate::report;
-use wheelfarm_core::manifest::{CommandsRecord, CostRecord};
+use wheelfarm_core::manifest::{CacheFigures, CommandsRecord, CostRecord};
 use wheelfarm_core::outcome::{Failure, FailureKind, Outcome, Stage};
 use wheelfarm_core::plan::{Job, Plan};
 use wheelfarm_core::render;
@@ -117,6 +117,8 @@ pub(super) struct RunningJob<'a, E: Engine> {
     pub(super) attempt: u32,
     /// What the package compiles in; it stays until the job's files are in place.
     pub(super) container: Option<OwnedContainer<E>>,
+    /// What the compiler cache did for the last build of it.
+    pub(super) cache: Option<CacheFigures>,
 }
 
 /// What the dispatcher gives a job to do.
@@ -195,6 +197,7 @@ impl<E: Engine> JobContext<E> {
             grant,
             attempt,
             container: None,
+            cache: None,
         };
         let res = running.stages(&staged, adopted).await;
         let is_built = matches!(res, Ok(Done::Built { .. }));
@@ -506,6 +509,7 @@ impl<E: Engine> RunningJob<'_, E> {
                 .collect(),
             compile_cpu_ms: end.cpu_time.map(ms),
             peak_memory_bytes: end.peak_memory_bytes,
+            cache: self.cache.clone(),
         }
     }
 }

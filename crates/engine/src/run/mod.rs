@@ -5,6 +5,7 @@
 //! goes on with them.
 
 mod adopt;
+mod cache;
 mod collect;
 mod commands;
 mod compile;
@@ -67,6 +68,8 @@ pub struct RunSettings {
     pub ca_bundle: Option<Vec<u8>>,
     /// Where the symbol tables of environments are kept between runs.
     pub cache: Utf8PathBuf,
+    /// The most that the compiler cache of each package may hold; no cache when absent.
+    pub compiler_cache: Option<ByteSize>,
     /// Whether packages are compiled, or only their command lines looked at.
     pub mode: BuildMode,
     /// Whether what a stopped or failed build has compiled is kept for the next one.

@@ -144,6 +144,7 @@ impl Farm {
             shares_objects: false,
             ca_bundle: None,
             cache: self.path().join("cache"),
+            compiler_cache: None,
             mode: self.mode,
             objects: self.objects,
             patience: Patience::default(),

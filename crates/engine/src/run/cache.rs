@@ -1,0 +1,71 @@
+//! The compiler cache of a package: a volume that its compile containers share, kept between runs, and
+//! what it did for a build.
+//!
+//! A package's own build can write to it, so no two packages share one.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+use tokio_util::io::SyncIoBridge;
+use wheelfarm_core::digest::Sha256Digest;
+use wheelfarm_core::manifest::CacheFigures;
+use wheelfarm_core::render::{CACHE_FIGURES_FILE, CACHE_FOLDER, CACHE_VARIABLES};
+
+use super::BuildMode;
+use super::job::RunningJob;
+use crate::container::{Engine, EngineErrorKind, Labels, OwnedContainer, Volume, labels};
+
+/// The longest file of figures; one has 0.6 kB.
+const MAX_BYTES: u64 = 64 << 10;
+
+impl<E: Engine> RunningJob<'_, E> {
+    /// The volume with the cache, and the variables that tell the build of it. A rehearsal compiles
+    /// nothing.
+    pub(super) fn cache_volume(&self, env: &mut BTreeMap<String, String>) -> Option<Volume> {
+        let limit = self.cx.settings.compiler_cache?;
+        if self.cx.settings.mode == BuildMode::Rehearse {
+            return None;
+        }
+        let [folder, bytes] = CACHE_VARIABLES;
+        env.insert(folder.to_owned(), CACHE_FOLDER.to_owned());
+        env.insert(bytes.to_owned(), limit.bytes().to_string());
+        let (farm, package) = (self.cx.label(), self.job.package());
+        Some(Volume {
+            name: format!(
+                "wheelfarm-cache-{package}-{}",
+                Sha256Digest::of(farm.as_bytes()).short()
+            ),
+            path: CACHE_FOLDER.to_owned(),
+            labels: Labels::default()
+                .with(labels::CACHE, &farm)
+                .with(labels::PACKAGE, package.as_str()),
+        })
+    }
+}
+
+/// What the cache did for an ended build. A build that was killed has left nothing, and no figure is worth
+/// a wheel.
+pub(super) async fn figures<E: Engine>(container: &OwnedContainer<E>) -> Option<CacheFigures> {
+    let archive = match container.download(CACHE_FIGURES_FILE).await {
+        Ok(archive) => archive,
+        Err(error) => {
+            if error.kind() != EngineErrorKind::NoSuchPath {
+                tracing::warn!(%error, "figures of the compiler cache not read");
+            }
+            return None;
+        }
+    };
+    let text = tokio::task::spawn_blocking(move || first_file(SyncIoBridge::new(archive)))
+        .await
+        .expect("reading a small text does not panic");
+    CacheFigures::parse(&text.ok()?)
+}
+
+fn first_file(archive: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    let mut archive = tar::Archive::new(archive.take(2 * MAX_BYTES));
+    if let Some(entry) = archive.entries()?.next() {
+        entry?.take(MAX_BYTES).read_to_string(&mut text)?;
+    }
+    Ok(text)
+}

@@ -1,0 +1,1 @@
+"""Three kernels, which nobody launches."""
