@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wheelfarm_core::estimate::{self, Accuracy};
 use wheelfarm_core::gate::finding::Verdict;
 use wheelfarm_core::outcome::{Blame, Outcome};
 use wheelfarm_core::plan::{Job, Need, Plan};
@@ -38,7 +39,6 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
             jobs: args.jobs.or(selected.farm.matrix.build.jobs),
             memory: selected.farm.matrix.build.memory,
             disk_reserve: selected.farm.matrix.build.disk_reserve,
-            shares_objects: false,
             ca_bundle: selected.farm.ca_bundle()?,
             cache: cache_folder(args.cache.as_ref()),
             compiler_cache: selected.farm.matrix.build.cache,
@@ -59,9 +59,10 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
         build(args, &needs, settings, whole, &mut *reporter)?
     };
     drop(reporter);
+    let accuracy = accuracy(&summary);
     match args.format {
-        Format::Human => render::summary::human(&summary, None),
-        Format::Json => render::summary::json(&summary, None),
+        Format::Human => render::summary::human(&summary, accuracy.as_ref()),
+        Format::Json => render::summary::json(&summary, accuracy.as_ref()),
     }?;
     Ok(exit_code(&summary))
 }
@@ -88,6 +89,18 @@ async fn build(
         res = run => Ok(res?),
         failure = listen(stop) => Err(failure),
     }
+}
+
+/// How far off the forecast was; a run that was stopped says nothing of it.
+fn accuracy(summary: &RunSummary) -> Option<Accuracy> {
+    let is_stopped =
+        |job: &JobSummary| matches!(job.outcome, Outcome::Cancelled | Outcome::NotStarted);
+    if summary.jobs.iter().any(is_stopped) {
+        return None;
+    }
+    let took_ms = u64::try_from(summary.elapsed.as_millis()).unwrap_or(u64::MAX);
+    let forecast = summary.forecast.as_ref()?;
+    Some(estimate::accuracy(forecast, took_ms))
 }
 
 fn exit_code(summary: &RunSummary) -> ExitCode {

@@ -59,6 +59,9 @@ pub const CACHE_VARIABLES: [&str; 2] = ["WHEELFARM_CACHE", "WHEELFARM_CACHE_BYTE
 /// The file of a container that says what the compiler cache did.
 pub const CACHE_FIGURES_FILE: &str = "/build/cache.json";
 
+/// Where a build leaves what its container used.
+pub const USAGE_FILE: &str = "/build/usage.json";
+
 /// The stages of the Dockerfile that are tagged on their own, because jobs share them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SharedStage {

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
+use serde::Deserialize;
 use tokio_util::io::SyncIoBridge;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::manifest::CacheFigures;
-use wheelfarm_core::render::{CACHE_FIGURES_FILE, CACHE_FOLDER, CACHE_VARIABLES};
+use wheelfarm_core::render::{CACHE_FIGURES_FILE, CACHE_FOLDER, CACHE_VARIABLES, USAGE_FILE};
 
 use super::BuildMode;
 use super::job::RunningJob;
@@ -43,14 +44,39 @@ impl<E: Engine> RunningJob<'_, E> {
     }
 }
 
-/// What the cache did for an ended build. A build that was killed has left nothing, and no figure is worth
-/// a wheel.
-pub(super) async fn figures<E: Engine>(container: &OwnedContainer<E>) -> Option<CacheFigures> {
-    let archive = match container.download(CACHE_FIGURES_FILE).await {
+/// What a build leaves word of. One that was killed leaves nothing, and no figure is worth a wheel.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// What the compiler cache did for it.
+    pub(super) cache: Option<CacheFigures>,
+    /// What its container used.
+    pub(super) usage: Option<Usage>,
+}
+
+/// What a container used, as the build inside read it off its control group.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub(super) struct Usage {
+    pub(super) cpu_ms: Option<u64>,
+    pub(super) peak_memory_bytes: Option<u64>,
+    pub(super) build_bytes: Option<u64>,
+}
+
+/// The figures of an ended build.
+pub(super) async fn left_by<E: Engine>(container: &OwnedContainer<E>) -> Left {
+    let cache = text_of(container, CACHE_FIGURES_FILE).await;
+    let usage = text_of(container, USAGE_FILE).await;
+    Left {
+        cache: cache.and_then(|text| CacheFigures::parse(&text)),
+        usage: usage.and_then(|text| serde_json::from_str(&text).ok()),
+    }
+}
+
+async fn text_of<E: Engine>(container: &OwnedContainer<E>, path: &str) -> Option<String> {
+    let archive = match container.download(path).await {
         Ok(archive) => archive,
         Err(error) => {
             if error.kind() != EngineErrorKind::NoSuchPath {
-                tracing::warn!(%error, "figures of the compiler cache not read");
+                tracing::warn!(%error, path, "figures of a build not read");
             }
             return None;
         }
@@ -58,7 +84,7 @@ pub(super) async fn figures<E: Engine>(container: &OwnedContainer<E>) -> Option<
     let text = tokio::task::spawn_blocking(move || first_file(SyncIoBridge::new(archive)))
         .await
         .expect("reading a small text does not panic");
-    CacheFigures::parse(&text.ok()?)
+    text.ok()
 }
 
 fn first_file(archive: impl Read) -> io::Result<String> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use wheelfarm_core::commands::CommandReport;
-use wheelfarm_core::estimate::{Grant, Sample, SampleEnd};
+use wheelfarm_core::estimate::{self, Grant, Sample, SampleEnd, Subject};
 use wheelfarm_core::manifest::CommandsRecord;
 use wheelfarm_core::outcome::{FailureKind, Stage};
 use wheelfarm_core::package::{GpuWish, Resources};
@@ -16,6 +16,7 @@ use wheelfarm_core::quantity::ByteSize;
 use wheelfarm_core::render::REHEARSAL_VARIABLE;
 
 use super::adopt::{AttemptNote, Prepared, can_go_on, running_for};
+use super::cache::Usage;
 use super::image::BuilderImage;
 use super::job::{GRACE, Halt, JobContext, RunningJob};
 use super::log::LogPlace;
@@ -290,7 +291,13 @@ impl<E: Engine> RunningJob<'_, E> {
                 Err(error) => return Err(Halt::engine(Stage::Compile, &error)),
             }
         };
-        let sample = self.sample(&end, running_for.unwrap_or_default().max(begun.elapsed()));
+        let left = cache::left_by(container).await;
+        self.cache = left.cache;
+        if let Some(figures) = &self.cache {
+            self.note(figures.to_string()).await;
+        }
+        let compiled_for = running_for.unwrap_or_default().max(begun.elapsed());
+        let sample = self.sample(&end, left.usage, compiled_for);
         let (job, attempt) = (self.job.id().clone(), self.attempt);
         self.tell(Event::AttemptEnded {
             job,
@@ -298,10 +305,6 @@ impl<E: Engine> RunningJob<'_, E> {
             sample,
         })
         .await;
-        self.cache = cache::figures(container).await;
-        if let Some(figures) = &self.cache {
-            self.note(figures.to_string()).await;
-        }
         if let Err(mut halt) = compile_verdict(&end, &resources, self.grant) {
             if let Halt::Failed(failure) = &mut halt {
                 for fault in commands::faults_of_failed(self.job, container).await {
@@ -388,34 +391,44 @@ impl<E: Engine> RunningJob<'_, E> {
         Ok(None)
     }
 
-    /// What can be learned from how the container ended.
-    fn sample(&self, end: &RunEnd, compiled_for: Duration) -> Option<Sample> {
+    /// What can be learned from how the container ended. What the build says of itself counts for what the
+    /// engine did not see: a run that was followed from its middle, a peak between two looks.
+    fn sample(&self, end: &RunEnd, usage: Option<Usage>, compiled_for: Duration) -> Option<Sample> {
         let how = match end.how {
             RunHow::Exited if end.exit_code == 0 => SampleEnd::Done,
             RunHow::OutOfMemory => SampleEnd::OutOfMemory,
             RunHow::Exited | RunHow::TimedOut | RunHow::Stalled | RunHow::Cancelled => return None,
         };
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let release = self.job.release();
-        let version = &release.version.value;
+        let usage = usage.unwrap_or_default();
+        let peak = usage
+            .peak_memory_bytes
+            .map(|peak| peak.min(self.grant.memory_bytes));
+        let Subject {
+            package,
+            version,
+            targets,
+            ..
+        } = Subject::of(self.job);
         Some(Sample {
             at: jiff::Timestamp::now().to_string(),
-            package: self.job.package().clone(),
-            version: match &release.variant {
-                Some(variant) => format!("{version}-{variant}"),
-                None => version.to_string(),
-            },
+            package,
+            version,
             channel: self.job.channel().to_string(),
-            targets: self.job.archs().map_or(0, |archs| {
-                u32::try_from(archs.iter().count()).unwrap_or(u32::MAX)
-            }),
+            targets,
             grant: self.grant,
             end: how,
-            peak_memory_bytes: end.peak_memory_bytes,
-            cpu_ms: end.cpu_time.map(ms),
+            peak_memory_bytes: end.peak_memory_bytes.max(peak),
+            cpu_ms: end.cpu_time.map(ms).max(usage.cpu_ms),
             compile_ms: ms(compiled_for),
-            objects: None,
-            disk_bytes: None,
+            objects: self.cache.as_ref().map(|figures| {
+                let counts = figures.objects();
+                estimate::Objects {
+                    needed: counts.needed,
+                    compiled: counts.compiled,
+                }
+            }),
+            disk_bytes: usage.build_bytes,
         })
     }
 }

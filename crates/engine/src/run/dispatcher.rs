@@ -9,7 +9,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{self, Instant};
 use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::estimate::{
-    self, Admission, Estimate, Grant, History, Host, Leaves, Sample, TwinKey,
+    self, Admission, Estimate, Grant, History, Host, Leaves, ObjectCache, Sample, TwinKey,
 };
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::outcome::{Blame, Failure, FailureKind, Outcome, Remedy, Stage};
@@ -111,21 +111,16 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     pub(super) fn new(
         cx: Arc<JobContext<E>>,
         inbox: mpsc::Receiver<Event>,
-        mut teller: Teller<'a>,
+        teller: Teller<'a>,
         waiting: Vec<Waiting>,
+        (host, history): (Host, History),
     ) -> Self {
         let (settings, facts) = (&cx.settings, &cx.facts);
-        let host = Host::new(
-            facts.cpus,
-            facts.memory_bytes,
-            settings.memory,
-            settings.jobs,
-        );
         let (out, cache) = (cx.out.root(), &settings.cache);
         let disk = DiskLedger::of_run(facts, out, cache, settings.disk_reserve);
         Self {
             admission: Admission::new(host),
-            history: teller.history(),
+            history,
             disk,
             may_fit: true,
             room_wanted: None,
@@ -274,10 +269,10 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                     .estimate
                     .get_or_insert_with(|| self.history.estimate(&waiting.job));
             }
-            let (all, shares) = (&self.waiting, self.cx.settings.shares_objects);
+            let (all, cache) = (&self.waiting, self.cx.settings.object_cache());
             let candidates: Vec<_> = may_run
                 .iter()
-                .filter_map(|place| candidate(&all[*place], shares))
+                .filter_map(|place| candidate(&all[*place], cache))
                 .collect();
             let admitted = self.admission.admit(&candidates)?;
             let place = may_run[admitted.index];
@@ -320,8 +315,8 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         let estimate = self.history.estimate(&waiting.job);
         waiting.estimate = Some(estimate);
         let grant = waiting.adopted.as_ref()?.note.grant;
-        let shares = self.cx.settings.shares_objects;
-        if let Some(candidate) = candidate(&waiting, shares) {
+        let cache = self.cx.settings.object_cache();
+        if let Some(candidate) = candidate(&waiting, cache) {
             self.admission.adopt(&candidate, grant);
         }
         let bytes = disk_need(&waiting);
@@ -362,7 +357,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             missing_bytes,
             wanted: &wanted,
             running: self.running.keys().cloned().collect(),
-            cache_bytes: None,
+            cache_bytes: cx.settings.compiler_cache.map(ByteSize::bytes),
             now_s: u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0),
             stop: &cx.stop.stop,
         };
@@ -465,7 +460,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             .expect("a job that ends was running");
         summary.attempts = running.tries.attempts;
         let is_built = summary.outcome == Outcome::Built;
-        let leaves = if is_built && self.cx.settings.shares_objects {
+        let leaves = if is_built && self.cx.settings.object_cache() == ObjectCache::On {
             Leaves::Objects
         } else {
             Leaves::Nothing
@@ -624,11 +619,11 @@ fn disk_need(waiting: &Waiting) -> u64 {
 }
 
 /// What admission is told of a job.
-fn candidate(waiting: &Waiting, shares_objects: bool) -> Option<estimate::Waiting<'_>> {
+fn candidate(waiting: &Waiting, cache: ObjectCache) -> Option<estimate::Waiting<'_>> {
     Some(estimate::Waiting {
         job: waiting.job.id(),
         estimate: waiting.estimate.as_ref()?,
-        twin: shares_objects.then(|| TwinKey::of(&waiting.job)),
+        twin: (cache == ObjectCache::On).then(|| TwinKey::of(&waiting.job)),
         wants: waiting.wants,
     })
 }

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use wheelfarm_core::estimate::{self, Forecast, Host, ObjectCache, Planned};
 use wheelfarm_core::gate::finding::{Finding, Verdict};
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::manifest::{CommandsRecord, RunsOn};
@@ -62,8 +63,6 @@ pub struct RunSettings {
     pub memory: Option<ByteSize>,
     /// What must stay free of every disk that jobs write to.
     pub disk_reserve: ByteSize,
-    /// Whether jobs that differ in Python alone find each other's objects.
-    pub shares_objects: bool,
     /// A PEM file that containers shall trust.
     pub ca_bundle: Option<Vec<u8>>,
     /// Where the symbol tables of environments are kept between runs.
@@ -78,6 +77,16 @@ pub struct RunSettings {
     pub patience: Patience,
     /// A file that every event is appended to.
     pub events: Option<Utf8PathBuf>,
+}
+
+impl RunSettings {
+    /// Whether jobs that differ in Python alone find each other's objects.
+    pub fn object_cache(&self) -> ObjectCache {
+        match (self.compiler_cache, self.mode) {
+            (Some(_), BuildMode::Build) => ObjectCache::On,
+            (None, _) | (_, BuildMode::Rehearse) => ObjectCache::Off,
+        }
+    }
 }
 
 /// How long a run waits for what may come back, and how often it tries.
@@ -158,6 +167,8 @@ pub struct RunSummary {
     pub jobs: Vec<JobSummary>,
     /// The whole run.
     pub elapsed: Duration,
+    /// What it was expected to take; absent when nothing was to be built.
+    pub forecast: Option<Forecast>,
 }
 
 /// What became of one job.
@@ -281,8 +292,23 @@ pub async fn build<E: Engine>(
     let mut teller = Teller::new(reporter, ledger);
     let mut summary = up_to_date(needs, &mut |event| teller.tell(event));
     teller.tell(&Event::RunStarted { jobs: work.len() });
+    let (settings, facts) = (&cx.settings, &cx.facts);
+    let (cpus, memory_bytes) = (facts.cpus, facts.memory_bytes);
+    let host = Host::new(cpus, memory_bytes, settings.memory, settings.jobs);
+    let history = teller.history();
+    if settings.mode == BuildMode::Build {
+        let cache = settings.object_cache();
+        let jobs = work
+            .iter()
+            .map(|(job, _)| Planned::of(job, &history, cache));
+        let forecast = estimate::forecast(&jobs.collect::<Vec<_>>(), host);
+        teller.tell(&Event::RunForecast {
+            forecast: serde_json::to_value(&forecast).expect("plain values serialise"),
+        });
+        summary.forecast = Some(forecast);
+    }
     let waiting = waiting(&work, adopted);
-    let dispatcher = Dispatcher::new(cx, inbox, teller, waiting);
+    let dispatcher = Dispatcher::new(cx, inbox, teller, waiting, (host, history));
     let mut ended = dispatcher.run().await;
     ended.extend(summary.jobs.into_iter().map(|job| (job.job.clone(), job)));
     summary.jobs = needs
@@ -318,6 +344,7 @@ pub fn up_to_date(needs: &[(&Job, Need)], tell: &mut dyn FnMut(&Event)) -> RunSu
     RunSummary {
         jobs,
         elapsed: Duration::ZERO,
+        forecast: None,
     }
 }
 

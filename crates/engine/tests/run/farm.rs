@@ -141,7 +141,6 @@ impl Farm {
             jobs: Some(self.jobs_at_a_time),
             memory: None,
             disk_reserve: ByteSize::from_bytes(0),
-            shares_objects: false,
             ca_bundle: None,
             cache: self.path().join("cache"),
             compiler_cache: None,
