@@ -171,7 +171,13 @@ fn what_is_missing_is_said_with_what_to_type() {
         &mut to(REPOSITORY, &["--create", "--index-space", "farm/index"]),
         3,
     );
-    insta::assert_snapshot!([missing, wrong, address, space, unknown].join("\n"));
+    let create = refused(&mut to("release", &["--create"]), 2);
+    let endpoint = refused(
+        &mut to("release", &["--endpoint", "https://hub.example"]),
+        2,
+    );
+    let all = [missing, wrong, address, space, unknown, create, endpoint];
+    insta::assert_snapshot!(all.join("\n"));
 }
 
 /// Every file below `folder`.

@@ -141,6 +141,29 @@ fn a_release_that_has_no_address_cannot_be_proven_afterwards() {
     insta::assert_snapshot!(farm.refused(&["--prove-after", "--python", "python3"], 2));
 }
 
+/// The release is out: that the rows could not be run must not hide it.
+#[test]
+fn what_is_out_is_said_before_why_it_could_not_be_proven() {
+    let farm = Farm::with(&wheel("hello"));
+    let at = ["--base-url", "https://wheels.example.org"];
+    farm.published(&at);
+    let python = ["--prove-after", "--python", "/no/such/python3"];
+    let output = farm.publish(&[&at[..], &python].concat());
+    let text = String::from_utf8_lossy(&output.stdout);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{text}{error}");
+    assert!(text.contains("release 1 of "), "{text}");
+    assert!(text.contains("to use them"), "{text}");
+    assert!(
+        error.contains("failed to run `/no/such/python3`"),
+        "{error}"
+    );
+    let json = farm.publish(&[&at[..], &python, &["--format", "json"]].concat());
+    let told: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(told["release"], 1);
+    assert_eq!(told["install_table_after"], Value::Null);
+}
+
 #[test]
 fn conformance_small_install_table_goes_before_a_publication() {
     let farm = Farm::with(&wheel("hello"));

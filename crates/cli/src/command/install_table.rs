@@ -9,8 +9,8 @@ use wheelfarm_core::release::links::Links;
 use wheelfarm_core::wheel::name::WheelName;
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::install_table::{
-    AT_ONCE, InstallTable, ROW_LIMIT, RowReport, Served, Source, TableError, TableOptions,
-    TableReport,
+    AT_ONCE, InstallTable, ROW_LIMIT, RowReport, SHOWN_LIMIT, Served, Source, TableError,
+    TableOptions, TableReport,
 };
 use wheelfarm_engine::publish::draft::Draft;
 use wheelfarm_engine::run::StopSignal;
@@ -52,6 +52,7 @@ impl Tables {
             inherited: std::env::vars_os().collect(),
             at_once: AT_ONCE,
             limit: ROW_LIMIT,
+            shown_limit: SHOWN_LIMIT,
             stop: stop.clone(),
         };
         Ok(Some(Self {

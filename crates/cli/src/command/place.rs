@@ -38,6 +38,7 @@ pub(super) async fn open(
                 return Err(Failure::bad_input(error)
                     .with_hint("serve the folder as it is and say where: `--base-url URL`"));
             }
+            refuse_hub_words(&folder, hub, create)?;
             AnyShelf::folder(&folder, address).map_err(failure)
         }
         Place::Hub(repository) => {
@@ -51,6 +52,23 @@ pub(super) async fn open(
             on_hub(repository, hub, create, format).await
         }
     }
+}
+
+/// Refuses what only a Hub could do, so that nobody takes it for done.
+fn refuse_hub_words(
+    folder: &Utf8Path,
+    hub: &HubArgs,
+    create: Option<Visibility>,
+) -> Result<(), Failure> {
+    let option = match (&hub.endpoint, create) {
+        (Some(_), _) => "--endpoint",
+        (None, Some(_)) => "--create",
+        (None, None) => return Ok(()),
+    };
+    let error = anyhow::anyhow!("`{option}` is for repositories, and `{folder}` is a folder");
+    Err(Failure::bad_input(error).with_hint(format!(
+        "leave {option} out, or name a repository as `hf://OWNER/NAME`"
+    )))
 }
 
 async fn on_hub(

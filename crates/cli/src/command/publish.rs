@@ -5,10 +5,11 @@ mod prove;
 use camino::Utf8PathBuf;
 use wheelfarm_core::manifest::Manifest;
 use wheelfarm_core::plan::{Job, Need};
-use wheelfarm_core::release::catalog::{Track, VariantTree};
+use wheelfarm_core::release::catalog::{Catalog, Track, VariantTree};
 use wheelfarm_core::release::channel::Channel;
 use wheelfarm_core::release::links::Links;
 use wheelfarm_engine::farm_folder;
+use wheelfarm_engine::install_table::TableReport;
 use wheelfarm_engine::prove::container::Receipt;
 use wheelfarm_engine::publish::draft::{Draft, PublishError};
 use wheelfarm_engine::publish::now;
@@ -142,23 +143,40 @@ async fn publish_until<S: Shelf>(
     let progress = Bringing::new(args.format);
     let published = draft.publish(shelf, &progress, stop).await;
     let published = published.map_err(publish_failure)?;
-    let mut code = ExitCode::Done;
+    let mut ended = Ok(ExitCode::Done);
     if let (Some(tables), true) = (&tables, args.table.prove_after) {
-        let wheels = shown.wheels().iter();
-        let changed = wheels.map(|ready| ready.wheel.file_name.clone()).collect();
-        let after = tables.after(shelf, &published.catalog, &changed).await?;
-        let mut yanked = 0;
-        if let Some(verdict) = install_table::verdict(&after) {
-            code = verdict;
-            yanked = install_table::yank(shelf, &published.catalog, &after, &changed).await?;
-        }
-        tried.after = Some((after, yanked));
+        let after = prove_after(shelf, tables, &shown, &published.catalog).await;
+        (tried.after, ended) = after;
     }
+    // The release is out, whatever came of the rows: what is known of it is said before an error is.
     match args.format {
         Format::Human => render::publish::published(&shown, &to, &published, &tried),
         Format::Json => render::publish::json(&shown, &to, &published, &tried),
     }?;
-    Ok(code)
+    ended
+}
+
+/// Runs the table where the release stands, and yanks what came out wrong: what came of the rows as far as
+/// they were run, with how many wheels were yanked, and how the command ends.
+async fn prove_after<S: Shelf>(
+    shelf: &S,
+    tables: &Tables,
+    shown: &Draft,
+    published: &Catalog,
+) -> (Option<(TableReport, usize)>, Result<ExitCode, Failure>) {
+    let wheels = shown.wheels().iter();
+    let changed = wheels.map(|ready| ready.wheel.file_name.clone()).collect();
+    let report = match tables.after(shelf, published, &changed).await {
+        Ok(report) => report,
+        Err(failure) => return (None, Err(failure)),
+    };
+    let Some(verdict) = install_table::verdict(&report) else {
+        return (Some((report, 0)), Ok(ExitCode::Done));
+    };
+    match install_table::yank(shelf, published, &report, &changed).await {
+        Ok(yanked) => (Some((report, yanked)), Ok(verdict)),
+        Err(failure) => (Some((report, 0)), Err(failure)),
+    }
 }
 
 /// The records of the selected jobs; all of them must be what the matrix asks for.

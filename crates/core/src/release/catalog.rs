@@ -47,6 +47,10 @@ pub struct Catalog {
     /// Wheels that were cleared out: their names mean those bytes for good.
     #[serde(default)]
     pub retired: BTreeMap<WheelName, Sha256Digest>,
+    /// Their variants, for which the same holds. A program from before this was kept drops them when it
+    /// publishes, and then knows no more than it did.
+    #[serde(default)]
+    pub retired_variants: BTreeMap<VariantWheelName, Sha256Digest>,
 }
 
 /// What a maintainer decides of the tree of wheel variants.
@@ -239,6 +243,7 @@ impl Catalog {
             variants: None,
             wheels: BTreeMap::new(),
             retired: BTreeMap::new(),
+            retired_variants: BTreeMap::new(),
         }
     }
 
@@ -278,17 +283,10 @@ impl Catalog {
             let variants = serde_json::to_value(variants).expect("plain texts serialise");
             format!("\"variants\": {variants},\n")
         });
-        let retired = self.retired.iter();
-        let retired: Vec<String> = retired
-            .map(|(name, sha256)| format!("\"{name}\": \"{sha256}\""))
-            .collect();
-        let retired = if retired.is_empty() {
-            String::new()
-        } else {
-            format!("\"retired\": {{\n{}\n}},\n", retired.join(",\n"))
-        };
+        let retired = names_lines("retired", &self.retired);
+        let retired_variants = names_lines("retired_variants", &self.retired_variants);
         format!(
-            "{{\n{pages}\"published_at\": {},\n\"release\": {},\n{retired}\"schema\": {},\n{variants}\"wheels\": [\n{}\n]\n}}\n",
+            "{{\n{pages}\"published_at\": {},\n\"release\": {},\n{retired}{retired_variants}\"schema\": {},\n{variants}\"wheels\": [\n{}\n]\n}}\n",
             serde_json::Value::from(self.published_at.as_str()),
             self.release,
             self.schema,
@@ -337,16 +335,23 @@ impl Catalog {
                 wheel.published_at.clone_from(&old.published_at);
                 wheel = wheel.beside(old);
             }
-            // Two channels may make the same promise: the one that came first keeps the name.
+            // Two channels may make the same promise: the one that came first keeps the name, even when
+            // its wheel was cleared out.
             let is_taken = |variant: &CatalogVariant| {
                 let mut others = next
                     .wheels
                     .values()
                     .filter_map(|other| other.variant.as_ref());
-                others.any(|it| it.file_name == variant.file_name && it.sha256 != variant.sha256)
+                let is_another = |sha256: &Sha256Digest| *sha256 != variant.sha256;
+                let retired = next.retired_variants.get(&variant.file_name);
+                retired.is_some_and(is_another)
+                    || others.any(|it| it.file_name == variant.file_name && is_another(&it.sha256))
             };
             if wheel.variant.as_ref().is_some_and(is_taken) {
                 wheel.variant = None;
+            }
+            if let Some(variant) = &wheel.variant {
+                next.retired_variants.remove(&variant.file_name);
             }
             next.wheels.insert(wheel.file_name.clone(), wheel);
         }
@@ -369,6 +374,18 @@ impl Catalog {
             .values()
             .filter(move |wheel| wheel.tracks.contains(&track))
     }
+}
+
+/// What was retired under `key`, a line for each name; nothing where that is none.
+fn names_lines<N: fmt::Display>(key: &str, names: &BTreeMap<N, Sha256Digest>) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let lines = names.iter();
+    let lines: Vec<String> = lines
+        .map(|(name, sha256)| format!("\"{name}\": \"{sha256}\""))
+        .collect();
+    format!("\"{key}\": {{\n{}\n}},\n", lines.join(",\n"))
 }
 
 impl CatalogWheel {
@@ -647,6 +664,38 @@ pub(crate) mod tests {
         let back = catalog.with([wheel], Track::Stable, NOW).unwrap();
         assert!(back.retired.is_empty());
         assert!(back.wheels.contains_key(&name));
+    }
+
+    #[test]
+    fn the_name_of_a_variant_keeps_its_bytes_when_its_wheel_was_cleared_out() {
+        let mut wheel = sample();
+        let name = format!(
+            "{}-cu130_sm90.whl",
+            wheel.file_name.to_string().trim_end_matches(".whl")
+        );
+        let file_name: VariantWheelName = name.parse().unwrap();
+        let variant = CatalogVariant {
+            file_name: file_name.clone(),
+            sha256: Sha256Digest::of(b"variant"),
+            size_bytes: 7,
+            metadata_sha256: Sha256Digest::of(b"metadata"),
+            commit: None,
+        };
+        wheel.variant = Some(variant);
+        let mut catalog = Catalog::empty();
+        let known = Sha256Digest::of(b"variant");
+        catalog.retired_variants.insert(file_name.clone(), known);
+        assert_eq!(Catalog::parse(&catalog.to_text()).unwrap(), catalog);
+
+        let back = catalog.with([wheel.clone()], Track::Stable, NOW).unwrap();
+        assert!(back.retired_variants.is_empty());
+        assert!(back.wheels[&wheel.file_name].variant.is_some());
+
+        let other = Sha256Digest::of(b"other");
+        catalog.retired_variants.insert(file_name, other);
+        let without = catalog.with([wheel.clone()], Track::Stable, NOW).unwrap();
+        assert_eq!(without.wheels[&wheel.file_name].variant, None);
+        assert_eq!(without.retired_variants, catalog.retired_variants);
     }
 
     #[test]

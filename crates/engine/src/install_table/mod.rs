@@ -9,6 +9,7 @@ mod environment;
 mod http;
 mod run;
 mod said;
+mod shown;
 mod site;
 mod tools;
 mod window;
@@ -31,6 +32,7 @@ use crate::fetch::{FetchError, Fetcher};
 use crate::files::FileError;
 use crate::run::StopSignal;
 use run::Runner;
+use shown::Patience;
 use site::{NEGOTIATING, PLACE, REPOSITORY, STATIC};
 
 pub use site::Source;
@@ -41,6 +43,12 @@ pub const AT_ONCE: usize = 4;
 
 /// How long one row may take.
 pub const ROW_LIMIT: Duration = Duration::from_mins(2);
+
+/// How long a Space may take to show what was brought to it.
+pub const SHOWN_LIMIT: Duration = Duration::from_mins(5);
+
+/// How long is waited before a Space is asked again.
+const SHOWN_BETWEEN: Duration = Duration::from_secs(3);
 
 /// What the table needs of this machine.
 #[derive(Debug, Clone)]
@@ -57,6 +65,8 @@ pub struct TableOptions {
     pub at_once: usize,
     /// How long one row may take.
     pub limit: Duration,
+    /// How long a Space may take to show the release before rows are run on it.
+    pub shown_limit: Duration,
     /// The user's wish to stop.
     pub stop: StopSignal,
 }
@@ -291,7 +301,8 @@ impl InstallTable {
             .await
     }
 
-    /// Runs the same rows on the place that the release is at by now.
+    /// Runs the same rows on the place that the release is at by now. A Space is waited for until it shows the
+    /// release; while it does not, no row can be judged.
     pub async fn prove_after(
         &self,
         published: &Catalog,
@@ -309,11 +320,43 @@ impl InstallTable {
             json_index_url: None,
         };
         let rows = table::rows(published, changed, &places);
+        if let Some(why) = self.is_behind(published, changed, served).await? {
+            return Ok(not_checked(rows, served, &why, on_row));
+        }
         let files: site::Files = Box::new(|_| None);
         let site = (BTreeMap::new(), files);
         let address = served.address.as_deref();
         self.run_rows(published, rows, site, (served, address), on_row)
             .await
+    }
+
+    /// Why the Space that shows the pages of `published` does not show them, once it has had its time. Of a
+    /// place that serves what lies there, nothing.
+    async fn is_behind(
+        &self,
+        published: &Catalog,
+        changed: &BTreeSet<WheelName>,
+        served: &Served,
+    ) -> Result<Option<String>, TableError> {
+        let (Links::Hub { .. }, Some(index_url)) = (&served.links, &served.index_url) else {
+            return Ok(None);
+        };
+        let layout = Layout {
+            catalog: published,
+            links: &served.links,
+            index_url: Some(index_url),
+        };
+        let wanted = shown::wanted(&layout, changed);
+        let patience = Patience {
+            limit: self.options.shown_limit,
+            between: SHOWN_BETWEEN,
+        };
+        let stop = &self.options.stop.stop;
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(TableError::Stopped),
+            res = shown::wait(&self.options.fetcher, index_url, &wanted, patience) => Ok(res.err()),
+        }
     }
 
     async fn run_rows(
@@ -349,6 +392,33 @@ impl InstallTable {
             rows = running => rows?,
         };
         Ok(TableReport { rows, left_out })
+    }
+}
+
+/// The rows as what nothing can be said of.
+fn not_checked(
+    rows: Rows,
+    served: &Served,
+    why: &str,
+    on_row: &(dyn Fn(&RowReport, usize) + Send + Sync),
+) -> TableReport {
+    let count = rows.rows.len();
+    let report = |row: Row| {
+        let report = RowReport {
+            line: shown_line(&row, served),
+            row,
+            verdict: Verdict::NotChecked {
+                why: why.to_owned(),
+            },
+            said: String::new(),
+            took_ms: 0,
+        };
+        on_row(&report, count);
+        report
+    };
+    TableReport {
+        rows: rows.rows.into_iter().map(report).collect(),
+        left_out: rows.left_out,
     }
 }
 

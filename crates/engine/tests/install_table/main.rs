@@ -15,7 +15,7 @@ use wheelfarm_core::release::links::Links;
 use wheelfarm_core::release::table::{Installer, Purpose, Verdict};
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::install_table::{
-    AT_ONCE, InstallTable, ROW_LIMIT, Served, TableOptions, TableReport,
+    AT_ONCE, InstallTable, ROW_LIMIT, SHOWN_LIMIT, Served, TableOptions, TableReport,
 };
 use wheelfarm_engine::run::StopSignal;
 
@@ -37,6 +37,7 @@ fn options() -> TableOptions {
         inherited: std::env::vars_os().collect(),
         at_once: AT_ONCE,
         limit: ROW_LIMIT,
+        shown_limit: SHOWN_LIMIT,
         stop: StopSignal {
             stop: CancellationToken::new(),
             at_once: CancellationToken::new(),

@@ -107,9 +107,18 @@ pub fn sweep(
         if !stays {
             effects.push((name.clone(), Effect::Cleared));
             next.retired.insert(name.clone(), wheel.sha256);
+            if let Some(variant) = &wheel.variant {
+                let name = variant.file_name.clone();
+                next.retired_variants.insert(name, variant.sha256);
+            }
         }
         stays
     });
+    // Wheels of two channels may have one variant: its name is not retired while one of them stays.
+    let variants = next.wheels.values();
+    for variant in variants.filter_map(|wheel| wheel.variant.as_ref()) {
+        next.retired_variants.remove(&variant.file_name);
+    }
     let named = named(&next);
     let going = files.iter().filter(|(path, _)| {
         let folder = path
@@ -144,6 +153,7 @@ pub fn sweep(
 fn named(catalog: &Catalog) -> BTreeSet<Sha256Digest> {
     let present = Catalog {
         retired: BTreeMap::new(),
+        retired_variants: BTreeMap::new(),
         ..catalog.clone()
     };
     holds::digests(&present.to_text())
@@ -270,7 +280,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::release::catalog::Origin;
+    use crate::release::catalog::{CatalogVariant, Origin};
     use crate::release::life::tests::{catalog, told, wheel};
 
     const NOW: &str = "2026-11-21T03:00:00Z";
@@ -527,6 +537,36 @@ mod tests {
         assert_eq!(again.revision.catalog.release, 6);
         let none = sweep(&next, &[], &rules, &holds, &BTreeMap::new(), NOW).unwrap();
         assert_eq!(none.revision.catalog, next);
+    }
+
+    #[test]
+    fn the_name_of_a_variant_is_retired_with_the_last_wheel_that_has_it() {
+        let mut old = of("1.0", "cp311", 1, STABLE);
+        let name = old.file_name.to_string().replace(".whl", "-cu130_sm90.whl");
+        let variant = CatalogVariant {
+            file_name: name.parse().unwrap(),
+            sha256: Sha256Digest::of(b"variant"),
+            size_bytes: 7,
+            metadata_sha256: Sha256Digest::of(b"metadata"),
+            commit: None,
+        };
+        old.variant = Some(variant.clone());
+        let mut new = of("2.0", "cp311", 2, STABLE);
+        let rules = KeepRules::default();
+        let next = swept(&catalog([old.clone(), new.clone()]), &rules);
+        let want = [(variant.file_name.clone(), variant.sha256)].into();
+        assert_eq!(next.revision.catalog.retired_variants, want);
+        // Its files go: that its name is remembered does not keep them.
+        let files = BTreeMap::from([(variant.path(), 7)]);
+        let holds = Holds::default();
+        let before = catalog([old.clone(), new.clone()]);
+        let again = sweep(&before, &[], &rules, &holds, &files, NOW).unwrap();
+        assert_eq!(again.files.len(), 1);
+
+        new.variant = Some(variant);
+        let next = swept(&catalog([old, new]), &rules).revision.catalog;
+        assert_eq!(next.retired.len(), 1);
+        assert!(next.retired_variants.is_empty());
     }
 
     proptest! {
