@@ -144,11 +144,14 @@ impl From<OutError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let hint = error.hint();
-        let failure = match &error {
-            StoreError::Missing(_) | StoreError::Newer { .. } | StoreError::Older { .. } => {
-                Self::bad_input(error)
-            }
-            _ => Self::infrastructure(error),
+        let is_input = matches!(
+            error,
+            StoreError::Missing(_) | StoreError::Newer { .. } | StoreError::Older { .. }
+        );
+        let failure = if is_input {
+            Self::bad_input(error)
+        } else {
+            Self::infrastructure(error)
         };
         match hint {
             Some(hint) => failure.with_hint(hint),
@@ -165,9 +168,14 @@ impl From<LedgerError> for Failure {
             other => return Self::infrastructure(other),
         };
         let hint = error.hint();
-        let failure = match &error {
-            EventLogError::Foreign(_) | EventLogError::OtherStore { .. } => Self::bad_input(error),
-            _ => Self::infrastructure(error),
+        let is_input = matches!(
+            error,
+            EventLogError::Foreign(_) | EventLogError::OtherStore { .. }
+        );
+        let failure = if is_input {
+            Self::bad_input(error)
+        } else {
+            Self::infrastructure(error)
         };
         match hint {
             Some(hint) => failure.with_hint(hint),
