@@ -1,3 +1,4 @@
+#!/bin/sh
 # Deletes the files of /volumes/0 that were not used for longest, until it takes up at most so many KiB ($1).
 # A compiler cache sets the time of an object's file when it uses it. Prints the KiB before and after.
 cd /volumes/0 || exit 1

@@ -6,6 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use camino::Utf8Path;
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::ident::JobId;
@@ -13,9 +15,10 @@ use wheelfarm_core::ident::JobId;
 use super::things::{Inventory, Place, Sizes, Thing, ThingKind};
 use super::verdict::{Rules, SharedImages, Verdict, Wanted, When, judge};
 use super::volumes::shrink_cache;
-use crate::container::{Engine, EngineError};
+use crate::container::{Engine, EngineError, Labels};
 use crate::files::FileError;
 use crate::out_folder::OutFolder;
+use crate::store::{History, Store};
 
 /// Whether anything is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +74,7 @@ pub async fn clear<E: Engine>(
     act: Act,
     stop: &CancellationToken,
 ) -> Vec<Cleared> {
+    inventory.things.extend(old_runs(&inventory, rules));
     let verdicts = judge(&inventory, wanted, rules);
     let things = std::mem::take(&mut inventory.things);
     let mut cleared = Vec::new();
@@ -180,6 +184,45 @@ pub struct RoomRequest<'a> {
     pub stop: &'a CancellationToken,
 }
 
+/// The runs in the store that ended before what is kept. The file stays as large as it is: what they took up in it is
+/// used again.
+fn old_runs(inventory: &Inventory, rules: &Rules) -> Option<Thing> {
+    let store = inventory.store.clone()?;
+    let before_s = rules.now_s.saturating_sub(rules.keep.as_secs());
+    let time = moment(before_s)?;
+    let count = History::open(&store).and_then(|history| history.runs_before(time));
+    let count = match count {
+        Ok(0) => return None,
+        Ok(count) => count,
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "old runs not counted");
+            return None;
+        }
+    };
+    Some(Thing {
+        kind: ThingKind::OldRuns,
+        name: format!("{count} runs"),
+        place: Place::Runs { store, before_s },
+        size_bytes: Some(0),
+        made_at_s: None,
+        labels: Labels::default(),
+        state: None,
+        holders: Vec::new(),
+    })
+}
+
+fn moment(seconds: u64) -> Option<Timestamp> {
+    Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
+}
+
+/// The caller holds the lock of `out/`, and so nobody else writes the store.
+fn forget_runs(store: &Utf8Path, before_s: u64) -> Result<(), String> {
+    let before = moment(before_s).ok_or("no such time")?;
+    let opened = Store::open(store, Timestamp::now());
+    let forgotten = opened.and_then(|mut opened| opened.store.forget_runs_before(before));
+    forgotten.map(|_| ()).map_err(|error| chain(&error))
+}
+
 /// What would be freed, with what was let go of before.
 fn foreseen(inventory: &mut Inventory, thing: &Thing, verdict: &Verdict) -> Option<u64> {
     match (&thing.place, verdict) {
@@ -187,7 +230,9 @@ fn foreseen(inventory: &mut Inventory, thing: &Thing, verdict: &Verdict) -> Opti
         (_, Verdict::Shrinks { to_bytes, .. }) => {
             thing.size_bytes.map(|size| size.saturating_sub(*to_bytes))
         }
-        (Place::Container(_) | Place::Volume | Place::Folder(_), _) => thing.size_bytes,
+        (Place::Container(_) | Place::Volume | Place::Folder(_) | Place::Runs { .. }, _) => {
+            thing.size_bytes
+        }
     }
 }
 
@@ -216,6 +261,10 @@ async fn carry_out<E: Engine>(
                 return End::Failed(chain(&FileError::new("remove", folder, error)));
             }
             _ => Ok(()),
+        },
+        Place::Runs { store, before_s } => match forget_runs(store, *before_s) {
+            Ok(()) => Ok(()),
+            Err(why) => return End::Failed(why),
         },
     };
     match removed {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::clear::{Act, Cleared, End, RoomRequest, clear, make_room};
@@ -14,7 +15,9 @@ use crate::container::{
     ContainerSpec, Engine, EngineErrorKind, ImageRef, Labels, Network, Operation, RootFileSystem,
     SCRIPTED_IMAGE_BYTES, SCRIPTED_TIME_S, ScriptedEngine, ScriptedRun, Volume, labels,
 };
+use crate::event::Event;
 use crate::out_folder::OutFolder;
+use crate::store::{self, History, RunFacts, Store};
 
 const DAY_S: u64 = 24 * 3600;
 
@@ -316,6 +319,42 @@ async fn a_stop_leaves_the_rest() {
     .await;
     assert_eq!(done[0].end, End::NotReached);
     assert_eq!(farm.engine.images(), ["wheelfarm/job:1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_ended_long_ago_are_forgotten() {
+    let farm = Farm::new();
+    let path = farm.out.root().join(store::FILE_NAME);
+    let at = |days: u64| {
+        let seconds = SCRIPTED_TIME_S + days * DAY_S;
+        Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap()
+    };
+    let facts = RunFacts {
+        pid: 1,
+        host: "here".to_owned(),
+        program: "wheelfarm".to_owned(),
+        engine: "scripted".to_owned(),
+    };
+    let mut store = Store::open(&path, at(0)).unwrap().store;
+    for day in [0, 50] {
+        let run = store.begin_run(at(day), &facts).unwrap();
+        let elapsed = Duration::from_secs(1);
+        store
+            .record(run, at(day), &[Event::RunFinished { elapsed }])
+            .unwrap();
+    }
+    drop(store);
+    let rules = Rules {
+        now_s: SCRIPTED_TIME_S + 60 * DAY_S,
+        ..rules()
+    };
+    let want = ["goes old-runs 1 runs: they are old; what was learned of packages stays"];
+    let left = || History::open(&path).unwrap().runs(10).unwrap().len();
+    assert_eq!(told(&farm.clear(&rules, Act::Show).await), want);
+    assert_eq!(left(), 2);
+    assert_eq!(told(&farm.clear(&rules, Act::Do).await), want);
+    assert_eq!(left(), 1);
+    assert!(farm.clear(&rules, Act::Do).await.is_empty());
 }
 
 fn request<'a>(

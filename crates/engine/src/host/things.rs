@@ -17,6 +17,7 @@ use crate::container::{
 };
 use crate::out_folder::OutFolder;
 use crate::run::farm_labels;
+use crate::store;
 
 /// What a thing is, in the order in which things go: what is of least use first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +42,8 @@ pub enum ThingKind {
     BaseImage,
     /// What a failed job left in `out/failed/`.
     FailedJob,
+    /// Runs in the store that ended long ago.
+    OldRuns,
 }
 
 impl ThingKind {
@@ -57,6 +60,7 @@ impl ThingKind {
             Self::StageImage => "stage-image",
             Self::BaseImage => "base-image",
             Self::FailedJob => "failed-job",
+            Self::OldRuns => "old-runs",
         }
     }
 }
@@ -78,6 +82,13 @@ pub enum Place {
     Image(ImageRef, ImageId),
     /// A folder.
     Folder(Utf8PathBuf),
+    /// What a store has of the runs that ended before a time.
+    Runs {
+        /// The store.
+        store: Utf8PathBuf,
+        /// The time, in seconds since 1970.
+        before_s: u64,
+    },
 }
 
 /// Something of the farm's that takes up room.
@@ -123,6 +134,8 @@ pub enum Sizes {
 pub struct Inventory {
     /// By kind, then by name.
     pub things: Vec<Thing>,
+    /// The farm's store, if it has one.
+    pub(super) store: Option<Utf8PathBuf>,
     /// An image that the farm has here and that can look into volumes.
     pub(super) tool: Option<ImageId>,
     pub(super) images: ImageTree,
@@ -176,8 +189,10 @@ impl Inventory {
         things.extend(own_images(&images, &tree, &containers, &owner));
         things.extend(failed_jobs(out));
         things.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+        let store = out.root().join(store::FILE_NAME);
         Ok(Self {
             things,
+            store: store.is_file().then_some(store),
             tool,
             images: tree,
             owner,

@@ -133,7 +133,7 @@ impl Verdict {
 }
 
 /// What becomes of each thing, in the order of the inventory.
-pub fn judge(inventory: &Inventory, wanted: &Wanted, rules: &Rules) -> Vec<Verdict> {
+pub(super) fn judge(inventory: &Inventory, wanted: &Wanted, rules: &Rules) -> Vec<Verdict> {
     // A container that goes holds nothing any more. They come first.
     let mut gone = BTreeSet::new();
     let mut verdicts = Vec::new();
@@ -202,6 +202,7 @@ fn judge_one(thing: &Thing, holder: Option<&String>, wanted: &Wanted, rules: &Ru
         ThingKind::StageImage => goes("no job of the matrix needs it"),
         ThingKind::BaseImage => stays("every farm of this host shares it"),
         ThingKind::FailedJob if is_old(rules.keep) => goes("it is old"),
+        ThingKind::OldRuns => goes("they are old; what was learned of packages stays"),
         ThingKind::FailedJob => stays("someone may want to read why the job failed"),
     }
 }

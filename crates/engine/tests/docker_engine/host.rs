@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use wheelfarm_engine::container::{
     ContainerSpec, Engine, ImageBuild, ImageRef, Labels, TarSource, Volume, labels,
 };
-use wheelfarm_engine::host::clear::{Act, Cleared, End, clear};
+use wheelfarm_engine::host::clear::{Act, Cleared, clear};
 use wheelfarm_engine::host::things::{Inventory, Sizes};
 use wheelfarm_engine::host::verdict::{Rules, SharedImages, Wanted, When};
 use wheelfarm_engine::host::{shrink_cache, volume_sizes};
@@ -141,107 +141,135 @@ async fn clear_all(lab: &Lab, out: &OutFolder, wanted: &Wanted, act: Act) -> Vec
     .await
 }
 
-#[tokio::test]
-async fn docker_gc_clears_what_is_the_farms_and_nothing_else() {
-    with_lab("gc", async |lab| {
+/// What a farm has in the engine for the test, and others have.
+struct Filled {
+    out: OutFolder,
+    _folder: tempfile::TempDir,
+    kept: Labels,
+    cache: Labels,
+    /// Of the farm's: the job's image, one of a stage that nobody needs and one of a stage that is needed.
+    own_images: [String; 3],
+    /// Of another farm, and of somebody who built on one of the farm's.
+    other_images: [String; 2],
+    /// A kept build, a cache, and a volume of somebody else's.
+    volumes: [String; 3],
+}
+
+impl Filled {
+    async fn new(lab: &Lab, unique: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let out = Utf8Path::from_path(folder.path()).unwrap().join("out");
         let out = OutFolder::open(&out).unwrap();
-        let own = Labels::default().with(labels::FARM, &out.label("test"));
-        let theirs = Labels::default().with(labels::FARM, "test@0123456789ab");
-        let unique = lab.name("gc");
+        let label = out.label("test");
+        let own = Labels::default().with(labels::FARM, &label);
         let name = |kind: &str| format!("wheelfarm/{kind}:{unique}");
-        let [job, toolkit, torch] = ["job", "toolkit", "torch"].map(name);
-        let (stranger, mine) = (format!("{}-x", name("proof")), format!("{unique}/mine:1"));
+        let filled = Self {
+            kept: Labels::default()
+                .with(labels::KEPT, &label)
+                .with(labels::JOB, "demo-1.0")
+                .with(labels::DIGEST, "of-before"),
+            cache: Labels::default()
+                .with(labels::CACHE, &label)
+                .with(labels::PACKAGE, "demo"),
+            own_images: ["job", "toolkit", "torch"].map(name),
+            other_images: [format!("{}-x", name("proof")), format!("{unique}/mine:1")],
+            volumes: ["kept", "cache", "other"].map(|part| lab.name(part)),
+            out,
+            _folder: folder,
+        };
+        let [job, toolkit, torch] = &filled.own_images;
         let steps = "RUN echo one > /one\n";
-        build(lab, &job, &own, steps).await.unwrap();
+        build(lab, job, &own, steps).await.unwrap();
         // It leaves its second step, which has no label at all.
         let steps = format!("{steps}RUN echo {unique} > /two\nRUN false\n");
-        assert_eq!(build(lab, &job, &own, &steps).await, None);
-        put(lab, &toolkit, &own).await;
-        put(lab, &torch, &own).await;
-        put(lab, &stranger, &theirs).await;
-        put(lab, &mine, &own).await;
-        let kept = Labels::default()
-            .with(labels::KEPT, &out.label("test"))
-            .with(labels::JOB, "demo-1.0")
-            .with(labels::DIGEST, "of-before");
-        let cache = Labels::default()
-            .with(labels::CACHE, &out.label("test"))
-            .with(labels::PACKAGE, "demo");
-        let [kept_name, cache_name, other_name] = ["kept", "cache", "other"].map(|n| lab.name(n));
-        fill(lab, &kept_name, &kept, &[1]).await;
-        fill(lab, &cache_name, &cache, &[1, 1, 1]).await;
-        fill(lab, &other_name, &lab.labels(), &[1]).await;
+        assert_eq!(build(lab, job, &own, &steps).await, None);
+        put(lab, toolkit, &own).await;
+        put(lab, torch, &own).await;
+        let theirs = Labels::default().with(labels::FARM, "test@0123456789ab");
+        let [stranger, mine] = &filled.other_images;
+        put(lab, stranger, &theirs).await;
+        put(lab, mine, &own).await;
+        let [kept, cache, other] = &filled.volumes;
+        fill(lab, kept, &filled.kept, &[1]).await;
+        fill(lab, cache, &filled.cache, &[1, 1, 1]).await;
+        fill(lab, other, &lab.labels(), &[1]).await;
+        filled
+    }
+
+    /// Kept builds and caches that are there.
+    async fn volumes_there(&self, lab: &Lab) -> (usize, usize) {
+        let count = async |labels| lab.engine.volumes(labels).await.unwrap().len();
+        (count(&self.kept).await, count(&self.cache).await)
+    }
+
+    async fn remove(&self, lab: &Lab) {
+        for name in self.own_images.iter().chain(&self.other_images) {
+            let name = ImageRef::new(name.as_str());
+            lab.engine.remove_image(&name).await.unwrap();
+        }
+        for name in &self.volumes {
+            lab.engine.remove_volume(name).await.unwrap();
+        }
+    }
+}
+
+/// What became of each thing, with names that do not change from run to run. Bases that farms of this host share are
+/// left out.
+fn words(cleared: &[Cleared], unique: &str) -> Vec<String> {
+    let word = |done: &Cleared| {
+        let is_step = done.thing.name.starts_with("sha256:");
+        let name = if is_step { "a step" } else { &done.thing.name };
+        format!("{} {}", done.verdict.as_str(), name.replace(unique, "X"))
+    };
+    let own = |done: &&Cleared| done.thing.kind.as_str() != "base-image";
+    cleared.iter().filter(own).map(word).collect()
+}
+
+#[tokio::test]
+async fn docker_gc_clears_what_is_the_farms_and_nothing_else() {
+    with_lab("gc", async |lab| {
+        let unique = lab.name("gc");
+        let filled = Filled::new(lab, &unique).await;
+        let [job, toolkit, torch] = &filled.own_images;
         let wanted = Wanted {
             packages: ["demo".to_owned()].into(),
             images: [torch.clone()].into(),
             ..Wanted::default()
         };
+        let shown = clear_all(lab, &filled.out, &wanted, Act::Show).await;
+        for name in filled.own_images.iter().chain(&filled.other_images) {
+            assert!(is_there(lab, name).await, "a dry run removed {name}");
+        }
+        assert_eq!(filled.volumes_there(lab).await, (1, 1));
 
-        let count = async || lab.engine.images().await.unwrap().len();
-        let before = count().await;
-        let shown = clear_all(lab, &out, &wanted, Act::Show).await;
-        assert_eq!(count().await, before, "a dry run removes nothing");
-        let volumes = async |labels: &Labels| lab.engine.volumes(labels).await.unwrap().len();
-        assert_eq!((volumes(&kept).await, volumes(&cache).await), (1, 1));
-
-        let done = clear_all(lab, &out, &wanted, Act::Do).await;
-        let words = |cleared: &[Cleared]| -> Vec<_> {
-            let word = |done: &Cleared| {
-                let step = done.thing.name.starts_with("sha256:");
-                let name = if step { "a step" } else { &done.thing.name };
-                format!("{} {}", done.verdict.as_str(), name.replace(&unique, "X"))
-            };
-            // Bases that farms of this host share are listed.
-            let own = |done: &&Cleared| done.thing.kind.as_str() != "base-image";
-            cleared.iter().filter(own).map(word).collect()
-        };
-        assert_eq!(words(&done), words(&shown));
+        let done = clear_all(lab, &filled.out, &wanted, Act::Do).await;
+        assert_eq!(words(&done, &unique), words(&shown, &unique));
+        let [kept, cache, _] = &filled.volumes;
         assert_eq!(
-            words(&done),
+            words(&done, &unique),
             [
                 "goes a step".to_owned(),
                 "goes wheelfarm/job:X".to_owned(),
-                format!("goes {kept_name}"),
-                format!("shrinks {cache_name}"),
+                format!("goes {kept}"),
+                format!("shrinks {cache}"),
                 "goes wheelfarm/toolkit:X".to_owned(),
                 "stays wheelfarm/torch:X".to_owned(),
             ]
         );
-        let freed = |done: &Cleared| match done.end {
-            End::Freed(bytes) => bytes.unwrap(),
-            _ => 0,
-        };
-        let freed: Vec<_> = done.iter().map(freed).collect();
+        let freed: Vec<_> = done.iter().map(Cleared::freed_bytes).collect();
         assert!(freed[2] >= MIB && freed[3] == 2 * MIB, "{freed:?}");
         assert!(freed[4] > MIB / 2, "{freed:?}");
-
-        for (name, want) in [
-            (&job, false),
-            (&toolkit, false),
-            (&torch, true),
-            (&stranger, true),
-            (&mine, true),
-        ] {
-            assert_eq!(is_there(lab, name).await, want, "{name}");
+        assert!(!is_there(lab, job).await && !is_there(lab, toolkit).await);
+        for name in [torch].into_iter().chain(&filled.other_images) {
+            assert!(is_there(lab, name).await, "{name}");
         }
-        assert_eq!((volumes(&kept).await, volumes(&cache).await), (0, 1));
-        let test_images = lab.engine.images().await.unwrap();
-        let test_image = test_images
+        assert_eq!(filled.volumes_there(lab).await, (0, 1));
+        let images = lab.engine.images().await.unwrap();
+        let mut steps = images
             .iter()
             .filter(|image| image.parent.as_ref() == Some(&lab.image));
-        assert_eq!(test_image.count(), 0, "no step is left");
-
-        for name in [&torch, &stranger, &mine] {
-            lab.engine
-                .remove_image(&ImageRef::new(name.as_str()))
-                .await
-                .unwrap();
-        }
-        for name in [&cache_name, &other_name] {
-            lab.engine.remove_volume(name).await.unwrap();
-        }
+        assert!(steps.next().is_none(), "no step is left");
+        filled.remove(lab).await;
     })
     .await;
 }
