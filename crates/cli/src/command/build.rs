@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use wheelfarm_core::estimate::{self, Accuracy};
 use wheelfarm_core::gate::finding::Verdict;
 use wheelfarm_core::outcome::{Blame, Outcome};
 use wheelfarm_core::plan::{Job, Need, Plan};
@@ -58,9 +59,10 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
         build(args, &needs, settings, whole, &mut *reporter)?
     };
     drop(reporter);
+    let accuracy = accuracy(&summary);
     match args.format {
-        Format::Human => render::summary::human(&summary, None),
-        Format::Json => render::summary::json(&summary, None),
+        Format::Human => render::summary::human(&summary, accuracy.as_ref()),
+        Format::Json => render::summary::json(&summary, accuracy.as_ref()),
     }?;
     Ok(exit_code(&summary))
 }
@@ -87,6 +89,18 @@ async fn build(
         res = run => Ok(res?),
         failure = listen(stop) => Err(failure),
     }
+}
+
+/// How far off the forecast was. A run in which a job failed, or was stopped, was not to be that
+/// short.
+fn accuracy(summary: &RunSummary) -> Option<Accuracy> {
+    let forecast = summary.forecast.as_ref()?;
+    let went_well = summary.jobs.iter().all(|job| match job.outcome {
+        Outcome::Built | Outcome::UpToDate => true,
+        Outcome::Rehearsed | Outcome::Failed(_) | Outcome::Cancelled | Outcome::NotStarted => false,
+    });
+    let took_ms = u64::try_from(summary.elapsed.as_millis()).unwrap_or(u64::MAX);
+    went_well.then(|| estimate::accuracy(forecast, took_ms))
 }
 
 fn exit_code(summary: &RunSummary) -> ExitCode {

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use wheelfarm_core::estimate::Forecast;
 use wheelfarm_core::gate::finding::{Finding, Verdict};
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::manifest::{CommandsRecord, RunsOn};
@@ -155,6 +156,8 @@ pub struct RunSummary {
     pub jobs: Vec<JobSummary>,
     /// The whole run.
     pub elapsed: Duration,
+    /// What it was expected to take; `None` where nothing was known or to be compiled.
+    pub forecast: Option<Forecast>,
 }
 
 /// What became of one job.
@@ -279,7 +282,8 @@ pub async fn build<E: Engine>(
     let mut summary = up_to_date(needs, &mut |event| teller.tell(event));
     teller.tell(&Event::RunStarted { jobs: work.len() });
     let waiting = waiting(&work, adopted);
-    let dispatcher = Dispatcher::new(cx, inbox, teller, waiting);
+    let mut dispatcher = Dispatcher::new(cx, inbox, teller, waiting);
+    summary.forecast = dispatcher.forecast();
     let mut ended = dispatcher.run().await;
     ended.extend(summary.jobs.into_iter().map(|job| (job.job.clone(), job)));
     summary.jobs = needs
@@ -315,6 +319,7 @@ pub fn up_to_date(needs: &[(&Job, Need)], tell: &mut dyn FnMut(&Event)) -> RunSu
     RunSummary {
         jobs,
         elapsed: Duration::ZERO,
+        forecast: None,
     }
 }
 
