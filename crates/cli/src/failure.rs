@@ -148,7 +148,9 @@ impl From<StoreError> for Failure {
             StoreError::Missing(_) | StoreError::Newer { .. } | StoreError::Older { .. } => {
                 Self::bad_input(error)
             }
-            _ => Self::infrastructure(error),
+            StoreError::Database { .. } | StoreError::MoveAside { .. } | _ => {
+                Self::infrastructure(error)
+            }
         };
         match hint {
             Some(hint) => failure.with_hint(hint),
@@ -167,7 +169,7 @@ impl From<LedgerError> for Failure {
         let hint = error.hint();
         let failure = match &error {
             EventLogError::Foreign(_) | EventLogError::OtherStore { .. } => Self::bad_input(error),
-            _ => Self::infrastructure(error),
+            EventLogError::File(_) | EventLogError::Store(_) | _ => Self::infrastructure(error),
         };
         match hint {
             Some(hint) => failure.with_hint(hint),
