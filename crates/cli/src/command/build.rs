@@ -91,16 +91,16 @@ async fn build(
     }
 }
 
-/// How far off the forecast was; a run that was stopped says nothing of it.
+/// How far off the forecast was. A run in which a job failed, or was stopped, was not to be that
+/// short.
 fn accuracy(summary: &RunSummary) -> Option<Accuracy> {
-    let is_stopped =
-        |job: &JobSummary| matches!(job.outcome, Outcome::Cancelled | Outcome::NotStarted);
-    if summary.jobs.iter().any(is_stopped) {
-        return None;
-    }
-    let took_ms = u64::try_from(summary.elapsed.as_millis()).unwrap_or(u64::MAX);
     let forecast = summary.forecast.as_ref()?;
-    Some(estimate::accuracy(forecast, took_ms))
+    let went_well = summary.jobs.iter().all(|job| match job.outcome {
+        Outcome::Built | Outcome::UpToDate => true,
+        Outcome::Rehearsed | Outcome::Failed(_) | Outcome::Cancelled | Outcome::NotStarted => false,
+    });
+    let took_ms = u64::try_from(summary.elapsed.as_millis()).unwrap_or(u64::MAX);
+    went_well.then(|| estimate::accuracy(forecast, took_ms))
 }
 
 fn exit_code(summary: &RunSummary) -> ExitCode {

@@ -217,6 +217,11 @@ impl Admission {
         }
     }
 
+    /// The host.
+    pub fn host(&self) -> Host {
+        self.host
+    }
+
     /// What is given away.
     pub fn held(&self) -> Held {
         let mut held = Held::default();

@@ -9,17 +9,18 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{self, Instant};
 use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::estimate::{
-    self, Admission, Estimate, Grant, History, Host, Leaves, ObjectCache, Sample, TwinKey,
+    self, Admission, Estimate, Forecast, Grant, History, Host, Leaves, ObjectCache, Planned,
+    Sample, TwinKey,
 };
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::outcome::{Blame, Failure, FailureKind, Outcome, Remedy, Stage};
 use wheelfarm_core::plan::{Job, Need};
 use wheelfarm_core::quantity::ByteSize;
 
-use super::JobSummary;
 use super::adopt::Adopted;
 use super::job::{Assignment, JobContext};
 use super::teller::Teller;
+use super::{BuildMode, JobSummary};
 use crate::container::{Engine, EngineError};
 use crate::event::Event;
 use crate::farm_folder::on_record;
@@ -111,16 +112,17 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     pub(super) fn new(
         cx: Arc<JobContext<E>>,
         inbox: mpsc::Receiver<Event>,
-        teller: Teller<'a>,
+        mut teller: Teller<'a>,
         waiting: Vec<Waiting>,
-        (host, history): (Host, History),
     ) -> Self {
         let (settings, facts) = (&cx.settings, &cx.facts);
+        let (cpus, memory_bytes) = (facts.cpus, facts.memory_bytes);
+        let host = Host::new(cpus, memory_bytes, settings.memory, settings.jobs);
         let (out, cache) = (cx.out.root(), &settings.cache);
         let disk = DiskLedger::of_run(facts, out, cache, settings.disk_reserve);
         Self {
             admission: Admission::new(host),
-            history,
+            history: teller.history(),
             disk,
             may_fit: true,
             room_wanted: None,
@@ -136,6 +138,28 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             engine_away: None,
             is_closed: false,
         }
+    }
+
+    /// What the run is expected to take, told before it begins; `None` when nothing is known of any
+    /// job, and for a rehearsal, which compiles nothing.
+    pub(super) fn forecast(&mut self) -> Option<Forecast> {
+        let settings = &self.cx.settings;
+        if settings.mode == BuildMode::Rehearse {
+            return None;
+        }
+        let cache = settings.object_cache();
+        let jobs = self.waiting.iter();
+        let planned: Vec<_> = jobs
+            .map(|waiting| Planned::of(&waiting.job, &self.history, cache))
+            .collect();
+        let forecast = estimate::forecast(&planned, self.admission.host());
+        if !forecast.says_when() {
+            return None;
+        }
+        self.tell(&Event::RunForecast {
+            forecast: serde_json::json!(forecast),
+        });
+        Some(forecast)
     }
 
     /// Runs until every job has ended or will not be begun.

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use wheelfarm_core::estimate::{self, Forecast, Host, ObjectCache, Planned};
+use wheelfarm_core::estimate::{Forecast, ObjectCache};
 use wheelfarm_core::gate::finding::{Finding, Verdict};
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::manifest::{CommandsRecord, RunsOn};
@@ -167,7 +167,7 @@ pub struct RunSummary {
     pub jobs: Vec<JobSummary>,
     /// The whole run.
     pub elapsed: Duration,
-    /// What it was expected to take; absent when nothing was to be built.
+    /// What it was expected to take; `None` where nothing was known or to be compiled.
     pub forecast: Option<Forecast>,
 }
 
@@ -292,23 +292,9 @@ pub async fn build<E: Engine>(
     let mut teller = Teller::new(reporter, ledger);
     let mut summary = up_to_date(needs, &mut |event| teller.tell(event));
     teller.tell(&Event::RunStarted { jobs: work.len() });
-    let (settings, facts) = (&cx.settings, &cx.facts);
-    let (cpus, memory_bytes) = (facts.cpus, facts.memory_bytes);
-    let host = Host::new(cpus, memory_bytes, settings.memory, settings.jobs);
-    let history = teller.history();
-    if settings.mode == BuildMode::Build {
-        let cache = settings.object_cache();
-        let jobs = work
-            .iter()
-            .map(|(job, _)| Planned::of(job, &history, cache));
-        let forecast = estimate::forecast(&jobs.collect::<Vec<_>>(), host);
-        teller.tell(&Event::RunForecast {
-            forecast: serde_json::to_value(&forecast).expect("plain values serialise"),
-        });
-        summary.forecast = Some(forecast);
-    }
     let waiting = waiting(&work, adopted);
-    let dispatcher = Dispatcher::new(cx, inbox, teller, waiting, (host, history));
+    let mut dispatcher = Dispatcher::new(cx, inbox, teller, waiting);
+    summary.forecast = dispatcher.forecast();
     let mut ended = dispatcher.run().await;
     ended.extend(summary.jobs.into_iter().map(|job| (job.job.clone(), job)));
     summary.jobs = needs
