@@ -187,6 +187,10 @@ impl Failure {
         match self.kind {
             FailureKind::OutOfMemory if self.stage == Stage::Compile => Remedy::MoreMemoryEach,
             FailureKind::Unreachable => Remedy::Later,
+            // What an image is made of is downloaded.
+            FailureKind::TimedOut | FailureKind::Stalled if self.stage == Stage::Image => {
+                Remedy::Later
+            }
             FailureKind::Infrastructure => Remedy::Engine,
             FailureKind::DiskFull => Remedy::Room,
             // From the same inputs it fails again: a person has to look.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use wheelfarm_core::estimate::Accuracy;
 use wheelfarm_core::gate::report;
-use wheelfarm_core::manifest::CommandsRecord;
+use wheelfarm_core::manifest::{CommandsRecord, ObjectCounts};
 use wheelfarm_core::outcome::{Failure, Outcome};
 use wheelfarm_engine::run::{GateSummary, JobSummary, RunSummary};
 
@@ -57,6 +57,7 @@ fn human_text(summary: &RunSummary, accuracy: Option<&Accuracy>) -> String {
         counts.join(", "),
         elapsed(summary.elapsed)
     ));
+    lines.extend(summary.objects().map(objects_line));
     lines.extend(accuracy.map(forecast::accuracy_line));
     lines.join("\n")
 }
@@ -90,7 +91,26 @@ fn job_line(job: &JobSummary, width: usize) -> String {
         .commands
         .as_ref()
         .map_or_else(String::new, commands_line);
-    format!("{:width$}  {outcome}{time}{place}{commands}{gate}", job.job)
+    let tries = match job.attempts {
+        0 | 1 => String::new(),
+        attempts => format!(", attempt {attempts}"),
+    };
+    let objects = job
+        .cache
+        .as_ref()
+        .map_or_else(String::new, |figures| format!("\n  {figures}"));
+    format!(
+        "{:width$}  {outcome}{time}{tries}{place}{commands}{objects}{gate}",
+        job.job
+    )
+}
+
+/// How much of what was needed came from the compiler cache.
+fn objects_line(counts: ObjectCounts) -> String {
+    let ObjectCounts { needed, compiled } = counts;
+    let cached = needed.saturating_sub(compiled);
+    let percent = (cached * 100).checked_div(needed).unwrap_or(0);
+    format!("objects: {needed} needed, {compiled} compiled, {cached} from the cache ({percent} %)")
 }
 
 /// How many of nvcc's command lines were held against the contract.
@@ -158,6 +178,7 @@ pub(crate) fn json(summary: &RunSummary, accuracy: Option<&Accuracy>) -> Result<
             json!({
                 "job": job.job,
                 "outcome": job.outcome.as_str(),
+                "attempts": job.attempts,
                 "elapsed_ms": ms(job.elapsed),
                 "stages_ms": job.stages.iter()
                     .map(|(stage, time)| (stage.to_string(), json!(ms(*time))))
@@ -165,6 +186,7 @@ pub(crate) fn json(summary: &RunSummary, accuracy: Option<&Accuracy>) -> Result<
                 "folder": job.folder,
                 "wheel": job.wheel,
                 "commands": job.commands,
+                "cache": job.cache,
                 "gate": job.gate.as_ref().map(|gate| json!({
                     "verdict": gate.verdict,
                     "findings": gate.findings,
@@ -179,6 +201,7 @@ pub(crate) fn json(summary: &RunSummary, accuracy: Option<&Accuracy>) -> Result<
         "jobs": jobs,
         "elapsed_ms": ms(summary.elapsed),
         "forecast": accuracy,
+        "objects": summary.objects(),
     });
     data(&format!("{summary:#}"))
 }

@@ -31,6 +31,8 @@ pub enum Operation {
     ImportImage,
     /// `build_image`.
     BuildImage,
+    /// `build_image` says nothing more and does not end.
+    HangInBuild,
     /// `create`.
     Create,
     /// `start`.
@@ -340,6 +342,10 @@ impl Engine for ScriptedEngine {
         }
         on_line(format!("Step 1/1 : {}", build.tag).as_bytes());
         self.check(Operation::BuildImage)?;
+        if self.check(Operation::HangInBuild).is_err() {
+            stop.cancelled().await;
+            return Err(EngineError::new("build", EngineErrorKind::Cancelled));
+        }
         Ok(self.add_image(&build.tag, &build.labels))
     }
 

@@ -30,6 +30,9 @@ use crate::event::Event;
 use crate::files::FileError;
 use crate::out_folder::StagedJob;
 
+/// How long a wheel may take to come out of its container: the largest has a few GB.
+const COLLECT_TIME: Duration = Duration::from_mins(30);
+
 /// What a container leaves that ended well.
 #[derive(Debug)]
 pub(super) enum Compiled {
@@ -249,7 +252,24 @@ impl<E: Engine> RunningJob<'_, E> {
             return Ok(Compiled::Rehearsed { commands });
         }
         let begun = self.begin(Stage::Collect).await?;
-        let collected = collect::collect(self, container, staged).await?;
+        let at_once = self.cx.stop.at_once.clone();
+        let collected = {
+            let collected = collect::collect(self, container, staged);
+            tokio::select! {
+                biased;
+                () = at_once.cancelled() => return Err(Halt::Cancelled),
+                res = tokio::time::timeout(COLLECT_TIME, collected) => res,
+            }
+        };
+        let collected = collected.unwrap_or_else(|_| {
+            let minutes = COLLECT_TIME.as_secs() / 60;
+            let detail = format!("the wheel was not out of its container after {minutes} minutes");
+            Err(Halt::failed(
+                Stage::Collect,
+                FailureKind::Infrastructure,
+                detail,
+            ))
+        })?;
         self.finish(Stage::Collect, begun).await;
         Ok(Compiled::Wheel {
             end,

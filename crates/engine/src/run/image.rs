@@ -11,6 +11,8 @@ use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::time::{self, Instant};
 use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::matrix::Base;
@@ -55,8 +57,67 @@ impl Images {
     }
 }
 
-/// Makes the job's own image, from the context that lies in its staging folder.
+/// How long making a job's image may take: debootstrap, torch and the compilers, downloaded once.
+const TOTAL_TIME: Duration = Duration::from_hours(3);
+
+/// How long it may say nothing. pip is silent while it downloads: torch has 2.5 GB with its libraries,
+/// which is 40 minutes at 1 MB/s; and a job waits in silence for a stage that another one makes.
+const SILENCE: Duration = Duration::from_hours(1);
+
+/// Makes the job's own image within the limits in time.
 pub(super) async fn builder<E: Engine>(
+    running: &mut RunningJob<'_, E>,
+    context: &Utf8Path,
+) -> Result<BuilderImage, Halt> {
+    let stop = running.cx.stop.stop.child_token();
+    running.image_stop = stop.clone();
+    let last_line = running.log.last_line();
+    let limit = over_limit(last_line);
+    let mut limit = std::pin::pin!(limit);
+    let (kind, detail) = {
+        let made = make_builder(running, context);
+        let mut made = std::pin::pin!(made);
+        tokio::select! {
+            biased;
+            image = &mut made => return image,
+            over = &mut limit => {
+                // The engine is told, and cleans up after itself.
+                stop.cancel();
+                if let Ok(image) = made.await {
+                    return Ok(image);
+                }
+                over
+            }
+        }
+    };
+    if running.cx.stop.stop.is_cancelled() {
+        return Err(Halt::Cancelled);
+    }
+    Err(Halt::failed(Stage::Image, kind, detail))
+}
+
+/// Returns when an image takes too long, with what is wrong.
+async fn over_limit(mut last_line: watch::Receiver<Instant>) -> (FailureKind, String) {
+    let deadline = Instant::now() + TOTAL_TIME;
+    loop {
+        let silent = *last_line.borrow_and_update() + SILENCE;
+        time::sleep_until(silent.min(deadline)).await;
+        let now = Instant::now();
+        if now >= deadline {
+            let hours = TOTAL_TIME.as_secs() / 3600;
+            let detail = format!("the image was not ready after {hours} hours");
+            return (FailureKind::TimedOut, detail);
+        }
+        if now >= *last_line.borrow() + SILENCE {
+            let hours = SILENCE.as_secs() / 3600;
+            let detail = format!("making the image printed nothing for {hours} hour");
+            return (FailureKind::Stalled, detail);
+        }
+    }
+}
+
+/// Makes the job's own image, from the context that lies in its staging folder.
+async fn make_builder<E: Engine>(
     running: &mut RunningJob<'_, E>,
     context: &Utf8Path,
 ) -> Result<BuilderImage, Halt> {
@@ -160,7 +221,7 @@ async fn build_image<E: Engine>(
     build: ImageBuild,
 ) -> Result<ImageId, Halt> {
     let log = &mut running.log;
-    let stop = &running.cx.stop.stop;
+    let stop = &running.image_stop;
     let mut on_line = |line: &[u8]| log.line(line);
     running
         .cx
@@ -195,10 +256,7 @@ async fn pulled_base<E: Engine>(
         return Ok(image.id);
     }
     running.log.line(format!("pulling {base}").as_bytes());
-    engine
-        .pull(base, &running.cx.stop.stop)
-        .await
-        .map_err(fail)?;
+    engine.pull(base, &running.image_stop).await.map_err(fail)?;
     if let Some(image) = engine.image(base).await.map_err(fail)? {
         Ok(image.id)
     } else {
@@ -280,7 +338,7 @@ async fn debootstrap<E: Engine>(
     loop {
         tokio::select! {
             biased;
-            () = running.cx.stop.stop.cancelled() => {
+            () = running.image_stop.cancelled() => {
                 end_group(&mut child).await;
                 return Err(Halt::Cancelled);
             }
@@ -314,7 +372,7 @@ async fn end_group(child: &mut Child) {
         .args(["-TERM", "--", &format!("-{id}")])
         .status()
         .await;
-    let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
+    let ended = time::timeout(PATIENCE, child.wait()).await;
     if asked.is_err() || ended.is_err() {
         tracing::warn!(id, "debootstrap did not end when it was asked to");
     }

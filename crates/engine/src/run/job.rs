@@ -7,6 +7,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::estimate::Grant;
@@ -115,6 +116,8 @@ pub(super) struct RunningJob<'a, E: Engine> {
     pub(super) stages: Vec<(Stage, Duration)>,
     pub(super) grant: Grant,
     pub(super) attempt: u32,
+    /// Stops the making of its image.
+    pub(super) image_stop: CancellationToken,
     /// What the package compiles in; it stays until the job's files are in place.
     pub(super) container: Option<OwnedContainer<E>>,
     /// What the compiler cache did for the last build of it.
@@ -196,6 +199,7 @@ impl<E: Engine> JobContext<E> {
             stages: Vec::new(),
             grant,
             attempt,
+            image_stop: self.stop.stop.child_token(),
             container: None,
             cache: None,
         };
@@ -269,10 +273,12 @@ impl<E: Engine> RunningJob<'_, E> {
             job,
             log,
             stages,
+            cache,
             ..
         } = self;
         let mut summary = JobSummary {
             stages,
+            cache,
             ..JobSummary::without_work(job.id().clone(), Outcome::Built)
         };
         let last_lines = log.telling_lines();

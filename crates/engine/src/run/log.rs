@@ -7,7 +7,8 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use camino::Utf8Path;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::outcome::Stage;
 
@@ -34,6 +35,8 @@ pub(super) struct JobLog {
     tail: VecDeque<String>,
     /// Lines that come again and were shown before.
     seen_lines: u64,
+    /// When the last line came.
+    last_line: watch::Sender<Instant>,
     events: mpsc::Sender<Event>,
 }
 
@@ -62,6 +65,7 @@ impl JobLog {
             written_bytes: 0,
             tail: VecDeque::new(),
             seen_lines: 0,
+            last_line: watch::Sender::new(Instant::now()),
             events,
         })
     }
@@ -82,6 +86,7 @@ impl JobLog {
             written_bytes: 0,
             tail: VecDeque::new(),
             seen_lines: 0,
+            last_line: watch::Sender::new(Instant::now()),
             events,
         };
         log.go_back(place)?;
@@ -112,6 +117,7 @@ impl JobLog {
     /// Takes a line of output. A full disk shows when the file is closed, not here: the build's
     /// own result is worth more than its log.
     pub(super) fn line(&mut self, bytes: &[u8]) {
+        self.last_line.send_replace(Instant::now());
         let text = sanitise_line(bytes);
         let length = u64::try_from(text.len()).unwrap_or(u64::MAX) + 1;
         if self.written_bytes + length <= MAX_BYTES {
@@ -138,6 +144,11 @@ impl JobLog {
         if let Err(error) = self.events.try_send(event) {
             tracing::trace!(%error, "line not shown");
         }
+    }
+
+    /// Tells, from outside, when the last line came.
+    pub(super) fn last_line(&self) -> watch::Receiver<Instant> {
+        self.last_line.subscribe()
     }
 
     /// Begins a stage: the summary of a failure shows lines of the stage that failed alone.

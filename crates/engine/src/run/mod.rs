@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use wheelfarm_core::estimate::{Forecast, ObjectCache};
 use wheelfarm_core::gate::finding::{Finding, Verdict};
 use wheelfarm_core::ident::JobId;
-use wheelfarm_core::manifest::{CommandsRecord, RunsOn};
+use wheelfarm_core::manifest::{CacheFigures, CommandsRecord, ObjectCounts, RunsOn};
 use wheelfarm_core::outcome::{Outcome, Stage};
 use wheelfarm_core::package::GpuWish;
 use wheelfarm_core::plan::{Job, Need, Plan};
@@ -192,6 +192,8 @@ pub struct JobSummary {
     pub wheel: Option<String>,
     /// What was found of nvcc's command lines, when they were looked at in this run.
     pub commands: Option<CommandsRecord>,
+    /// What the compiler cache did for it, when it was compiled in this run.
+    pub cache: Option<CacheFigures>,
     /// What the gate says of that wheel, when it was judged in this run.
     pub gate: Option<GateSummary>,
 }
@@ -209,6 +211,22 @@ pub struct GateSummary {
     pub runs_on: Vec<RunsOn>,
 }
 
+impl RunSummary {
+    /// Objects that all jobs of the run needed, and those that a compiler made: the hit rate is what is
+    /// left. `None` when nothing was compiled, or nothing is known of it.
+    pub fn objects(&self) -> Option<ObjectCounts> {
+        let counts = self
+            .jobs
+            .iter()
+            .filter_map(|job| Some(job.cache.as_ref()?.objects()));
+        let sum = counts.reduce(|sum, one| ObjectCounts {
+            needed: sum.needed + one.needed,
+            compiled: sum.compiled + one.compiled,
+        });
+        sum.filter(|sum| sum.needed > 0)
+    }
+}
+
 impl JobSummary {
     fn without_work(job: JobId, outcome: Outcome) -> Self {
         Self {
@@ -221,6 +239,7 @@ impl JobSummary {
             folder: None,
             wheel: None,
             commands: None,
+            cache: None,
             gate: None,
         }
     }

@@ -17,7 +17,7 @@ async fn check(
     (stage, kind): (Stage, FailureKind),
 ) {
     let farm = Farm::new(&["a", "b", "c"]);
-    for _ in 0..times {
+    for _ in 0..times * calls(fault.0) {
         farm.engine.fail_next(fault.0, fault.1);
     }
     let mut closed = 0;
@@ -41,12 +41,21 @@ async fn check(
     farm.assert_clean();
 }
 
+/// How often an attempt asks for it before it fails: figures that cannot be had cost no job.
+fn calls(operation: Operation) -> usize {
+    if operation == Operation::Download {
+        3
+    } else {
+        1
+    }
+}
+
 const ENGINE_CALLS: [(Operation, Stage); 5] = [
     (Operation::BuildImage, Stage::Image),
     (Operation::Create, Stage::Compile),
     (Operation::Start, Stage::Compile),
     (Operation::Wait, Stage::Compile),
-    // The first that is taken out are nvcc's command lines.
+    // After figures, nvcc's command lines are taken out.
     (Operation::Download, Stage::Compile),
 ];
 
@@ -74,7 +83,9 @@ async fn an_engine_that_is_back_in_a_while_costs_no_job() {
             farm.assert_clean();
             continue;
         }
-        farm.engine.fail_next(operation, EngineErrorKind::Other);
+        for _ in 0..calls(operation) {
+            farm.engine.fail_next(operation, EngineErrorKind::Other);
+        }
         let summary = farm.build().await;
         assert_eq!(ends(&summary), ["built"; 3], "{operation:?} {summary:#?}");
         assert_eq!(summary.jobs[0].attempts, 2, "{operation:?}");
@@ -225,6 +236,33 @@ async fn an_image_that_stays_away_fails_its_job_alone() {
         .await;
     assert_eq!(ends(&summary), ["unreachable"], "{summary:#?}");
     assert_eq!((summary.jobs[0].attempts, closed), (3, false));
+    farm.assert_clean();
+}
+
+/// A mirror that stops answering in the middle of a download.
+#[tokio::test(start_paused = true)]
+async fn an_image_that_is_made_in_silence_is_given_up_and_tried_again() {
+    let farm = Farm::new(&["a"]);
+    farm.engine
+        .fail_next(Operation::HangInBuild, EngineErrorKind::Other);
+    farm.engine.script_next(good_run("a"));
+    let begun = tokio::time::Instant::now();
+    let summary = farm.build().await;
+    assert_eq!(ends(&summary), ["built"], "{summary:#?}");
+    assert_eq!(summary.jobs[0].attempts, 2);
+    let took = begun.elapsed();
+    assert!(
+        (Duration::from_mins(60)..Duration::from_mins(70)).contains(&took),
+        "{took:?}"
+    );
+
+    let farm = Farm::new(&["a"]);
+    for _ in 0..3 {
+        farm.engine
+            .fail_next(Operation::HangInBuild, EngineErrorKind::Other);
+    }
+    let summary = farm.build().await;
+    assert_eq!(ends(&summary), ["stalled"], "{summary:#?}");
     farm.assert_clean();
 }
 
