@@ -67,6 +67,8 @@ class Cache:
             # What it is given is what makes an object, down to the assembler: it looks at fewer programs itself.
             "SCCACHE_C_CUSTOM_CACHE_BUSTER": compilers_digest(),
             "SCCACHE_CONF": "/dev/null",
+            # Its short cut past the preprocessor fails for good on an entry that is corrupt.
+            "SCCACHE_DIRECT": "false",
             "SCCACHE_LOG": "off",
         }
         os.environ.update(settings)

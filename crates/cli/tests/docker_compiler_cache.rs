@@ -249,7 +249,7 @@ fn docker_an_object_is_compiled_once_and_no_byte_depends_on_the_cache() {
     );
     farm.in_cache("import os; os.chmod('/cache', 0o700)");
 
-    // Nor does one that is full fail a build: nvcc's largest entry alone is longer than this.
+    // Nor does one that is full fail a build.
     farm.edit("matrix.yaml", "build:\n", "build:\n  cache: 1MiB\n");
     farm.edit("packages/demo/source/csrc/scale.cu", "*= by", "+= by * by");
     farm.build();
