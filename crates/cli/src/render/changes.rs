@@ -157,7 +157,7 @@ mod tests {
         check(
             Some(&format!("{start}one")),
             Some(&format!("{start}two")),
-            "field: ...no-deps --verbose one -> ...no-deps --verbose two",
+            "field: ...--no-deps --verbose one -> ...--no-deps --verbose two",
         );
         let long = "x".repeat(100);
         let want = format!("field: + {}...", "x".repeat(60));
