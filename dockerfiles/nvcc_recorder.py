@@ -12,7 +12,8 @@ A command that makes an object is run so that the object's bytes follow from the
     no file symbol    nvcc names the object after a temporary file, with its process's number
 and, where WHEELFARM_CACHE_TOOL names a compiler cache, through that. Objects are the same with it and without it.
 When the cache fails, the compiler itself is run. Each object is a line of the file that WHEELFARM_OBJECTS names:
-    {"object": PATH, "language": "cuda" | "host", "way": "cache" | "compiler", "fault": WHY THE CACHE FAILED}
+    {"object": PATH, "language": "cuda" | "host", "way": "cache" | "compiler" | "compiled", "fault": WHY THE CACHE FAILED}
+"compiled": by the cache's program, without the cache.
 
 In a rehearsal (WHEELFARM_REHEARSAL is set) nothing of the package is compiled: the outputs are left
 empty, also those of the host compilers. What a build only tries out (cmake's probes, `nvcc --version`)
@@ -35,6 +36,11 @@ OBJECT_FLAGS = ("-c", "--compile", "-dc", "--device-c", "-dw", "--device-w")
 # What follows these is no source, whatever its suffix.
 VALUED = ("-o", "--output-file", "-include", "--pre-include", "-imacros", "-MF", "-MT", "-MQ", "--dependency-output",
           "-I", "-isystem", "-iquote", "-D", "-U", "-x", "-Xcompiler", "--compiler-options", "-ccbin")
+
+# What stands in files is the compiler's own to read: such a command is run as it is. So is one whose outcome rests
+# on what no cache looks at: other programs, specs, plugins, profiles, the processor of this machine.
+UNREAD = ("--options-file", "-optf", "@", "-B", "-specs", "--specs", "-fplugin", "-fprofile-use", "-fauto-profile",
+          "-wrapper", "-Wa,@", "-ccbin", "--compiler-bindir")
 
 # The environment's site-packages under a name without Python's version.
 SITE = "/opt/site"
@@ -60,9 +66,9 @@ def main():
         if is_work(arguments):
             leave_outputs(arguments)
             return
-    elif is_work(arguments):
+    elif is_work(arguments) and not any(a.startswith(UNREAD) or "=native" in a for a in arguments):
         if name == "nvcc":
-            arguments = effective(arguments)
+            arguments = with_variables(arguments)
             os.environ.pop("NVCC_PREPEND_FLAGS", None)
             os.environ.pop("NVCC_APPEND_FLAGS", None)
         source = source_of(arguments)
@@ -102,7 +108,8 @@ def through_cache(command, output):
     own = [line for line in said.splitlines() if line.startswith("sccache:")]
     if run.returncode == 0 and os.path.exists(output):
         sys.stderr.write(said)
-        return 0, "cache", None
+        # A server that went away in the middle: the tool has run the compiler itself.
+        return 0, "compiled" if own else "cache", " ".join(own) or None
     killed = any("killed by signal 9" in line for line in own)
     if run.returncode != 0 and (not own or killed):
         sys.stderr.write(said)
@@ -175,9 +182,13 @@ def append(variable, entry):
 
 
 def effective(arguments):
+    return list(expanded(with_variables(arguments)))
+
+
+def with_variables(arguments):
     before = shlex.split(os.environ.get("NVCC_PREPEND_FLAGS", ""))
     after = shlex.split(os.environ.get("NVCC_APPEND_FLAGS", ""))
-    return list(expanded(before + arguments + after))
+    return before + arguments + after
 
 
 def expanded(arguments):

@@ -37,12 +37,12 @@ def main():
     memory.start()
     cache = Cache.start()
     code = subprocess.run(sys.argv[1:], check=False).returncode
-    try:
-        write("cache.json", cache.figures())
-        write("usage.json", usage(memory))
-    except OSError as error:
-        # A full disk is a fault of the build only if the build says so.
-        print(f"wheelfarm: no figures: {error}", file=sys.stderr)
+    for name, figures in (("cache.json", cache.figures), ("usage.json", lambda: usage(memory))):
+        try:
+            remove(f"{BUILD}/{name}")
+            write(name, figures())
+        except Exception as error:  # No figure is worth a wheel, and the build could have written anything.
+            print(f"wheelfarm: no figures in {name}: {error!r}", file=sys.stderr)
     sys.exit(code if code >= 0 else 128 - code)
 
 
@@ -59,6 +59,23 @@ class Cache:
         folder = os.environ.get("WHEELFARM_CACHE")
         if not folder:
             return cls("off")
+        try:
+            return cls.begin(folder)
+        except Exception as error:  # Without the cache the build takes longer, and that is all.
+            told = getattr(error, "stderr", None) or str(error)
+            told = told.decode(errors="replace") if isinstance(told, bytes) else told
+            fault = " ".join(told.split())
+            print(f"wheelfarm: compiling without the cache: {fault}", file=sys.stderr)
+            os.environ.pop("WHEELFARM_CACHE_TOOL", None)
+            return cls("broken", fault)
+
+    @classmethod
+    def begin(cls, folder):
+        embeds = embedding_source()
+        if embeds:
+            fault = f"{embeds} takes in files that the preprocessor does not see"
+            print(f"wheelfarm: compiling without the cache: {fault}", file=sys.stderr)
+            return cls("off", fault)
         settings = {
             "SCCACHE_DIR": folder,
             "SCCACHE_CACHE_SIZE": os.environ.get("WHEELFARM_CACHE_BYTES", str(10 << 30)),
@@ -72,15 +89,10 @@ class Cache:
             "SCCACHE_LOG": "off",
         }
         os.environ.update(settings)
-        try:
-            probe = os.path.join(folder, f".probe-{os.getpid()}-{os.uname().nodename}")
-            with open(probe, "wb"):
-                os.remove(probe)
-            ask("--start-server")
-        except (OSError, subprocess.SubprocessError) as error:
-            fault = " ".join(getattr(error, "stderr", "").split()) if getattr(error, "stderr", "") else str(error)
-            print(f"wheelfarm: compiling without the cache: {fault}", file=sys.stderr)
-            return cls("broken", fault)
+        probe = os.path.join(folder, f".probe-{os.getpid()}-{os.uname().nodename}")
+        with open(probe, "wb"):
+            os.remove(probe)
+        ask("--start-server")
         os.environ["WHEELFARM_CACHE_TOOL"] = TOOL
         return cls("used")
 
@@ -90,7 +102,7 @@ class Cache:
         for entry in lines(os.environ["WHEELFARM_OBJECTS"]):
             counts = objects[entry["language"]]
             counts["needed"] += 1
-            if entry["way"] == "compiler":
+            if entry["way"] in ("compiler", "compiled"):
                 counts["compiled"] += 1
                 without += 1
             self.fault = self.fault or entry.get("fault")
@@ -133,6 +145,23 @@ class Cache:
 def ask(*arguments):
     told = subprocess.run([TOOL, *arguments], check=True, capture_output=True, text=True, timeout=60)
     return told.stdout
+
+
+def embedding_source():
+    """A source whose object rests on files that the assembler or the compiler reads, which no cache looks at."""
+    suffixes = (".c", ".cc", ".cpp", ".cxx", ".C", ".cu", ".cuh", ".h", ".hh", ".hpp", ".inl", ".s", ".S", ".asm")
+    for folder, _, names in os.walk(f"{BUILD}/source"):
+        for name in names:
+            if name.endswith(suffixes):
+                path = os.path.join(folder, name)
+                try:
+                    with open(path, "rb") as file:
+                        text = file.read()
+                except OSError:
+                    continue
+                if any(sign in text for sign in (b".incbin", b'.include "', b".include \\\"", b"#embed")):
+                    return os.path.relpath(path, f"{BUILD}/source")
+    return None
 
 
 def compilers_digest():

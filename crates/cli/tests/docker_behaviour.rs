@@ -144,7 +144,7 @@ fn docker_a_full_disk_is_the_hosts_fault_and_leaves_nothing_half_written() {
     let out = sleeper.out();
     fs_err::create_dir(&out).unwrap();
     let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=96k", "tmpfs"])
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
         .arg(&out)
         .status();
     assert!(

@@ -118,7 +118,16 @@ impl OutFolder {
 
     /// A new, empty folder for a job's files while they are made.
     pub fn stage(&self, job: &JobId) -> Result<StagedJob, FileError> {
-        let path = self.staging(job);
+        self.stage_at(self.staging(job), job)
+    }
+
+    /// The same for a rehearsal, which leaves alone what a killed build of the job has there.
+    pub fn stage_rehearsal(&self, job: &JobId) -> Result<StagedJob, FileError> {
+        let name = format!("{job}.rehearsal");
+        self.stage_at(self.root.join("staging").join(name), job)
+    }
+
+    fn stage_at(&self, path: Utf8PathBuf, job: &JobId) -> Result<StagedJob, FileError> {
         let prepare = |source| FileError::new("write", &path, source);
         remove_folder(&path).map_err(prepare)?;
         fs::create_dir_all(&path).map_err(prepare)?;
@@ -153,11 +162,10 @@ impl OutFolder {
         self.put(&staged.path, &place, &staged.job)?;
         crash_point::reach("before the note of a recorded job's container is removed");
         // Until here a killed run finds its container and makes the record again.
-        remove_folder(&place.join(ATTEMPT_FILE))
-            .map_err(|source| FileError::new("write", &place, source))?;
+        // The wheel is on record by now, whatever becomes of what is left.
+        tidy(&place.join(ATTEMPT_FILE));
         crash_point::reach("before the folder of a failure is removed");
-        remove_folder(&self.failed(&staged.job))
-            .map_err(|source| FileError::new("write", self.failed(&staged.job), source))?;
+        tidy(&self.failed(&staged.job));
         Ok(place)
     }
 
@@ -249,6 +257,12 @@ impl StagedJob {
     /// Where its files are written.
     pub fn path(&self) -> &Utf8Path {
         &self.path
+    }
+}
+
+fn tidy(path: &Utf8Path) {
+    if let Err(error) = remove_folder(path) {
+        tracing::warn!(%path, %error, "left behind");
     }
 }
 

@@ -23,12 +23,7 @@ use crate::render;
 pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     let selected = Selected::read(&args.selection)?;
     selected.refuse_nothing()?;
-    let mut needs = selected.needs(&args.selection, args.force)?;
-    if args.rehearse {
-        for (_, need) in &mut needs {
-            *need = Need::Rehearsed;
-        }
-    }
+    let needs = needs(&selected, args)?;
     let mut reporter = render::progress::reporter(args.format);
     let summary = if needs.iter().all(|(_, need)| *need == Need::UpToDate) {
         // No engine is asked for what is done already.
@@ -56,7 +51,10 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
             events: args.events.clone(),
         };
         let whole = selected.farm.plan()?;
-        build(args, &needs, settings, whole, &mut *reporter)?
+        let out = OutFolder::open(&args.selection.out)?;
+        // Another run may have built some of it, or left it half done, until `out/` was this run's.
+        let needs = self::needs(&selected, args)?;
+        build(args, (out, &needs), settings, whole, &mut *reporter)?
     };
     drop(reporter);
     let accuracy = accuracy(&summary);
@@ -67,17 +65,27 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     Ok(exit_code(&summary))
 }
 
+fn needs<'a>(selected: &'a Selected, args: &BuildArgs) -> Result<Vec<(&'a Job, Need)>, Failure> {
+    let mut needs = selected.needs(&args.selection, args.force)?;
+    if args.rehearse {
+        for (_, need) in &mut needs {
+            *need = Need::Rehearsed;
+        }
+    }
+    Ok(needs)
+}
+
 #[tokio::main]
 async fn build(
     args: &BuildArgs,
-    needs: &[(&Job, Need)],
+    (out, needs): (OutFolder, &[(&Job, Need)]),
     settings: RunSettings,
     plan: Plan,
     reporter: &mut dyn Reporter,
 ) -> Result<RunSummary, Failure> {
     let workplace = Workplace {
         engine: Arc::new(DockerEngine::connect().await?),
-        out: OutFolder::open(&args.selection.out)?,
+        out,
         fetcher: Fetcher::new(cache_folder(args.cache.as_ref()), FetchOptions::default())
             .map_err(Failure::infrastructure)?,
         settings,
@@ -108,6 +116,8 @@ fn exit_code(summary: &RunSummary) -> ExitCode {
     for job in &summary.jobs {
         match &job.outcome {
             Outcome::Cancelled => return ExitCode::Cancelled,
+            // The farm itself began no further job, for a reason of the host's.
+            Outcome::NotStarted if summary.closed.is_some() => code = ExitCode::Infrastructure,
             Outcome::NotStarted if [ExitCode::Done, ExitCode::NotChecked].contains(&code) => {
                 code = ExitCode::Cancelled;
             }

@@ -71,8 +71,12 @@ fn explain(
     let host = host(args, selected)?;
     let history = history(args, out)?;
     let to_build = needs.iter().filter(|(_, need)| *need != Need::UpToDate);
+    let cache = match selected.farm.matrix.build.cache {
+        Some(_) => ObjectCache::On,
+        None => ObjectCache::Off,
+    };
     let planned: Vec<_> = to_build
-        .map(|(job, _)| Planned::of(job, &history, ObjectCache::On))
+        .map(|(job, _)| Planned::of(job, &history, cache))
         .collect();
     Ok(Explained {
         forecast: forecast(&planned, host),

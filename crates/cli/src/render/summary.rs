@@ -57,6 +57,9 @@ fn human_text(summary: &RunSummary, accuracy: Option<&Accuracy>) -> String {
         counts.join(", "),
         elapsed(summary.elapsed)
     ));
+    if let Some(reason) = &summary.closed {
+        lines.push(format!("no further job was begun: {reason}"));
+    }
     lines.extend(summary.objects().map(objects_line));
     lines.extend(accuracy.map(forecast::accuracy_line));
     lines.join("\n")
@@ -200,6 +203,7 @@ pub(crate) fn json(summary: &RunSummary, accuracy: Option<&Accuracy>) -> Result<
         "schema": 1,
         "jobs": jobs,
         "elapsed_ms": ms(summary.elapsed),
+        "closed": summary.closed,
         "forecast": accuracy,
         "objects": summary.objects(),
     });

@@ -124,8 +124,9 @@ impl fmt::Display for CacheFigures {
         let ObjectCounts { needed, compiled } = self.objects();
         write!(f, "objects: {needed} needed, {compiled} compiled")?;
         let StepCounts { hits, misses } = self.device_steps();
-        if hits + misses > 0 {
-            write!(f, "; device code: {} steps, {misses} run", hits + misses)?;
+        let steps = hits.saturating_add(misses);
+        if steps > 0 {
+            write!(f, "; device code: {steps} steps, {misses} run")?;
         }
         match self.state {
             CacheState::Used => {}

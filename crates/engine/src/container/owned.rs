@@ -296,7 +296,8 @@ pub async fn remove_owned<E: Engine>(engine: &E, labels: &Labels) -> Result<(), 
     remove_owned_but(engine, labels, &Owned::default()).await
 }
 
-/// Removes what carries all of `labels`, but for what is in `except`.
+/// Removes what carries all of `labels`, but for what is in `except`. One thing that cannot be removed does
+/// not keep the others.
 pub async fn remove_owned_but<E: Engine>(
     engine: &E,
     labels: &Labels,
@@ -304,12 +305,13 @@ pub async fn remove_owned_but<E: Engine>(
 ) -> Result<(), EngineError> {
     let owned = engine.owned(labels).await?;
     let goes = |container: &&ContainerId| !except.containers.contains(container);
+    let mut failed = None;
     for container in owned.containers.iter().filter(goes) {
-        engine.remove(container).await?;
+        failed = failed.or(engine.remove(container).await.err());
     }
     let goes = |volume: &&String| !except.volumes.contains(volume);
     for volume in owned.volumes.iter().filter(goes) {
-        engine.remove_volume(volume).await?;
+        failed = failed.or(engine.remove_volume(volume).await.err());
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }

@@ -82,12 +82,15 @@ pub struct Short {
 impl Short {
     /// How much more would have to be free.
     pub fn missing_bytes(&self) -> u64 {
-        (self.need_bytes + self.promised_bytes + self.reserve_bytes).saturating_sub(self.free_bytes)
+        let wanted = self.need_bytes.saturating_add(self.promised_bytes);
+        wanted
+            .saturating_add(self.reserve_bytes)
+            .saturating_sub(self.free_bytes)
     }
 
     /// Whether the room would do if no job had been promised any: waiting for them helps.
     pub fn would_fit_alone(&self) -> bool {
-        self.free_bytes >= self.need_bytes + self.reserve_bytes
+        self.free_bytes >= self.need_bytes.saturating_add(self.reserve_bytes)
     }
 
     /// What to type.
@@ -248,7 +251,7 @@ impl DiskLedger {
     /// What jobs with a lease will still write.
     pub fn promised_bytes(&self) -> u64 {
         let owed = |lease: &Lease| lease.bytes.saturating_sub(lease.used_bytes);
-        self.leases.values().map(owed).sum()
+        self.leases.values().map(owed).fold(0, u64::saturating_add)
     }
 }
 

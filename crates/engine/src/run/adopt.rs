@@ -14,12 +14,13 @@ use wheelfarm_core::manifest::{PatchRecord, SourceRecord};
 use wheelfarm_core::outcome::Stage;
 use wheelfarm_core::plan::{Job, JobDigest};
 
+use super::BuildMode;
 use super::image::{BuilderImage, kind_label};
 use super::job::{JobContext, RunningJob};
 use super::log::LogPlace;
 use crate::container::{
-    ContainerSpec, ContainerState, ContainerSummary, Engine, EngineError, ImageKind, ImageSummary,
-    Owned,
+    ContainerSpec, ContainerState, ContainerSummary, Engine, EngineError, EngineErrorKind,
+    ImageKind, ImageSummary, Owned,
 };
 use crate::files::{self, FileError};
 use crate::out_folder::{ATTEMPT_FILE, StagedJob};
@@ -95,46 +96,56 @@ pub(super) struct Adopted {
 }
 
 impl<E: Engine> JobContext<E> {
-    /// The containers that jobs of this run can go on with; everything else that a killed run left is
-    /// removed, in the engine and on disk.
-    pub(super) async fn adopt<'a>(
-        &self,
-        jobs: impl Iterator<Item = &'a Job> + Clone,
-    ) -> Result<Vec<Adopted>, EngineError> {
-        let mut adopted = Vec::new();
+    /// The containers that jobs of this run can go on with. What runs for jobs that this run is not about
+    /// stays for a run that is; everything else that a killed run left is removed, in the engine and on
+    /// disk.
+    pub(super) async fn adopt(&self, selected: &[&Job]) -> Result<Vec<Adopted>, EngineError> {
+        let (mut adopted, mut others) = (Vec::new(), Vec::new());
         let unfinished = self.out.unfinished().unwrap_or_else(|error| {
             tracing::warn!(%error, "unfinished jobs not looked at");
             Vec::new()
         });
         for staged in unfinished {
-            let job = jobs.clone().find(|job| job.id() == staged.job());
-            match self.adoptable(job, &staged).await? {
-                Some((note, found)) => adopted.push(Adopted {
-                    staged,
-                    note,
-                    found,
-                }),
-                None => {
-                    if let Err(error) = self.out.discard(staged) {
-                        tracing::warn!(%error, "unfinished job not removed");
-                    }
+            let mut jobs = self.plan.jobs.iter();
+            let job = jobs.find(|job| job.id() == staged.job());
+            let Some((note, found)) = self.adoptable(job, &staged).await? else {
+                if let Err(error) = self.out.discard(staged) {
+                    tracing::warn!(%error, "unfinished job not removed");
                 }
+                continue;
+            };
+            let is_selected = selected.iter().any(|job| job.id() == staged.job());
+            let one = Adopted {
+                staged,
+                note,
+                found,
+            };
+            if is_selected && self.settings.mode == BuildMode::Build {
+                adopted.push(one);
+            } else {
+                others.push(one);
             }
         }
+        let all: Vec<_> = adopted.iter().chain(&others).collect();
         let stays = Owned {
-            containers: adopted.iter().map(|one| one.found.id.clone()).collect(),
-            volumes: adopted
+            containers: all.iter().map(|one| one.found.id.clone()).collect(),
+            volumes: all
                 .iter()
                 .flat_map(|one| one.note.volumes.clone())
                 .collect(),
         };
-        self.remove_leftovers(&stays).await?;
-        self.remove_left_images(&adopted).await?;
+        if let Err(error) = self.remove_leftovers(&stays).await {
+            if error.kind() == EngineErrorKind::Gone {
+                return Err(error);
+            }
+            tracing::warn!(%error, "something of a killed run stays");
+        }
+        self.remove_left_images(&all).await?;
         Ok(adopted)
     }
 
     /// Removes the images that jobs of a killed run had for themselves.
-    async fn remove_left_images(&self, adopted: &[Adopted]) -> Result<(), EngineError> {
+    async fn remove_left_images(&self, adopted: &[&Adopted]) -> Result<(), EngineError> {
         let left = kind_label(self.labels(), ImageKind::Job);
         let images = self.engine.images().await?;
         let is_left = |image: &&ImageSummary| {
@@ -179,12 +190,14 @@ pub(super) fn can_go_on(found: &ContainerSummary) -> bool {
     }
 }
 
-/// For how long a container has been running, by the clocks of the engine's host and of this one.
+/// For how long a container has been running, by the clocks of the engine's host and of this one; of one
+/// that has ended, for how long it ran.
 pub(super) fn running_for(found: &ContainerSummary) -> Duration {
-    let started = match found.state {
-        ContainerState::Running => found.started_at_s,
-        ContainerState::Created | ContainerState::Ended(_) => None,
+    let until = match found.state {
+        ContainerState::Created => None,
+        ContainerState::Running => u64::try_from(jiff::Timestamp::now().as_second()).ok(),
+        ContainerState::Ended(_) => found.finished_at_s,
     };
-    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
-    Duration::from_secs(started.map_or(0, |started| now.saturating_sub(started)))
+    let times = found.started_at_s.zip(until);
+    Duration::from_secs(times.map_or(0, |(started, until)| until.saturating_sub(started)))
 }

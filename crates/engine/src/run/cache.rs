@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::time::Duration;
 
 use serde::Deserialize;
 use tokio_util::io::SyncIoBridge;
@@ -14,7 +15,12 @@ use wheelfarm_core::render::{CACHE_FIGURES_FILE, CACHE_FOLDER, CACHE_VARIABLES, 
 
 use super::BuildMode;
 use super::job::RunningJob;
-use crate::container::{Engine, EngineErrorKind, Labels, OwnedContainer, Volume, labels};
+use crate::container::{
+    Engine, EngineError, EngineErrorKind, Labels, OwnedContainer, Volume, labels,
+};
+
+/// How long figures may take to come: a wheel does not wait for them.
+const FIGURES_TIME: Duration = Duration::from_mins(1);
 
 /// The longest file of figures; one has 0.6 kB.
 const MAX_BYTES: u64 = 64 << 10;
@@ -72,7 +78,13 @@ pub(super) async fn left_by<E: Engine>(container: &OwnedContainer<E>) -> Left {
 }
 
 async fn text_of<E: Engine>(container: &OwnedContainer<E>, path: &str) -> Option<String> {
-    let archive = match container.download(path).await {
+    let asked = tokio::time::timeout(FIGURES_TIME, container.download(path)).await;
+    let archive = match asked.unwrap_or_else(|_| {
+        Err(EngineError::new(
+            format!("take `{path}` out in time"),
+            EngineErrorKind::Other,
+        ))
+    }) {
         Ok(archive) => archive,
         Err(error) => {
             if error.kind() != EngineErrorKind::NoSuchPath {

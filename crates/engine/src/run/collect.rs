@@ -69,6 +69,16 @@ pub(super) async fn collect<E: Engine>(
     })
 }
 
+/// Removes what was taken of a wheel that did not come out whole: it may be what filled the disk.
+pub(super) fn discard_raw(staged: &StagedJob) {
+    let folder = staged.path().join(RAW_FOLDER);
+    if folder.exists()
+        && let Err(error) = fs::remove_dir_all(&folder)
+    {
+        tracing::warn!(%folder, %error, "part of a wheel left");
+    }
+}
+
 /// A path that is not there is the build's own doing; what else fails is the engine's.
 fn download_halt(error: &EngineError, absent: FailureKind) -> Halt {
     if error.kind() == EngineErrorKind::NoSuchPath {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use wheelfarm_core::commands::CommandReport;
-use wheelfarm_core::estimate::{self, Grant, Sample, SampleEnd, Subject};
+use wheelfarm_core::estimate::{self, Grant, ObjectCache, Sample, SampleEnd, Subject};
 use wheelfarm_core::manifest::CommandsRecord;
 use wheelfarm_core::outcome::{FailureKind, Stage};
 use wheelfarm_core::package::{GpuWish, Resources};
@@ -28,7 +28,17 @@ use crate::container::{
 };
 use crate::event::Event;
 use crate::files::FileError;
+use crate::host::disk;
 use crate::out_folder::StagedJob;
+
+/// How often a container is followed again that the engine lost sight of.
+const MOST_ROUNDS: u32 = 10;
+
+/// With less than this left, a disk counts as full: compilers give up before the last byte.
+const FULL_BYTES: u64 = 256 << 20;
+
+/// How many times what its package declares a build is believed to have written.
+const MOST_TIMES: u64 = 8;
 
 /// How long a wheel may take to come out of its container: the largest has a few GB.
 const COLLECT_TIME: Duration = Duration::from_mins(30);
@@ -166,12 +176,19 @@ impl<E: Engine> RunningJob<'_, E> {
             self.note(text).await;
         }
         let process_mib = resources.memory_per_process.bytes() / (1024 * 1024);
-        let name = format!("wheelfarm-{}-{}", self.job.id(), self.cx.key(self.job));
+        // A rehearsal leaves alone what a killed build of the job has running.
+        let kind = match self.cx.settings.mode {
+            BuildMode::Build => "",
+            BuildMode::Rehearse => "rehearsal-",
+        };
+        let key = self.cx.key(self.job);
+        let name = format!("wheelfarm-{kind}{}-{key}", self.job.id());
         let mut env = BTreeMap::from([("PROCESS_MEMORY_MIB".to_owned(), process_mib.to_string())]);
-        // A package that says how many compilers it bears knows better.
-        if !self.job.release().build.env.contains_key("MAX_JOBS") {
-            env.insert("MAX_JOBS".to_owned(), compilers.to_string());
-        }
+        // A package that says how many compilers it bears knows better, but for how much memory there is.
+        let own = self.job.release().build.env.get("MAX_JOBS");
+        let own = own.and_then(|own| own.value.parse::<u32>().ok());
+        let compilers = own.map_or(compilers, |own| own.min(compilers));
+        env.insert("MAX_JOBS".to_owned(), compilers.to_string());
         if self.cx.settings.mode == BuildMode::Rehearse {
             env.insert(REHEARSAL_VARIABLE.to_owned(), "1".to_owned());
         }
@@ -287,11 +304,14 @@ impl<E: Engine> RunningJob<'_, E> {
         begun: Instant,
     ) -> Result<(RunEnd, CommandReport), Halt> {
         let resources = self.job.release().resources;
-        let mut running_for = found;
+        let mut found = found;
+        let mut since = begun;
+        let mut rounds = 0;
         let end = loop {
-            match self.follow(container, running_for).await? {
+            match self.follow(container, found).await? {
                 Ok(end) => break end,
-                Err(error) if error.kind() == EngineErrorKind::Gone => {
+                Err(error) if error.kind() == EngineErrorKind::Gone && rounds < MOST_ROUNDS => {
+                    rounds += 1;
                     // The container may have outlived its engine.
                     let Some(elapsed) = self.engine_back(container).await? else {
                         return Err(Halt::engine(Stage::Compile, &error));
@@ -306,17 +326,17 @@ impl<E: Engine> RunningJob<'_, E> {
                         Halt::file(Stage::Compile, &error)
                     })?;
                     self.log.begin(Stage::Compile);
-                    running_for = Some(elapsed);
+                    (found, since) = (Some(elapsed), Instant::now());
                 }
                 Err(error) => return Err(Halt::engine(Stage::Compile, &error)),
             }
         };
+        let compiled_for = found.unwrap_or_default() + since.elapsed();
         let left = cache::left_by(container).await;
         self.cache = left.cache;
         if let Some(figures) = &self.cache {
             self.note(figures.to_string()).await;
         }
-        let compiled_for = running_for.unwrap_or_default().max(begun.elapsed());
         let sample = self.sample(&end, left.usage, compiled_for);
         let (job, attempt) = (self.job.id().clone(), self.attempt);
         self.tell(Event::AttemptEnded {
@@ -326,6 +346,7 @@ impl<E: Engine> RunningJob<'_, E> {
         })
         .await;
         if let Err(mut halt) = compile_verdict(&end, &resources, self.grant) {
+            self.blame_a_full_disk(&mut halt);
             if let Halt::Failed(failure) = &mut halt {
                 for fault in commands::faults_of_failed(self.job, container).await {
                     failure.detail = format!("{}\n{fault}", failure.detail);
@@ -402,25 +423,72 @@ impl<E: Engine> RunningJob<'_, E> {
                 () = self.cx.stop.stop.cancelled() => return Err(Halt::Cancelled),
                 () = tokio::time::sleep(patience.look_again) => {}
             }
-            match container.find().await {
-                Ok(Some(found)) if can_go_on(&found) => return Ok(Some(running_for(&found))),
-                Ok(_) => return Ok(None),
-                Err(error) => tracing::debug!(%error, "engine not back yet"),
+            let asked = tokio::select! {
+                biased;
+                () = self.cx.stop.stop.cancelled() => return Err(Halt::Cancelled),
+                asked = tokio::time::timeout(patience.answer, container.find()) => asked,
+            };
+            match asked {
+                Ok(Ok(Some(found))) if can_go_on(&found) => return Ok(Some(running_for(&found))),
+                Ok(Ok(_)) => return Ok(None),
+                Ok(Err(error)) => tracing::debug!(%error, "engine not back yet"),
+                Err(_) => tracing::debug!("engine does not answer yet"),
             }
         }
         Ok(None)
     }
 
+    /// A package's own exit code says nothing when there was no room left: the disk is the host's.
+    fn blame_a_full_disk(&self, halt: &mut Halt) {
+        let Halt::Failed(failure) = halt else {
+            return;
+        };
+        let is_own = matches!(failure.kind, FailureKind::Script { .. });
+        let folder = self.cx.facts.data_folder.as_ref();
+        let room = folder.and_then(|folder| disk::room(folder).ok());
+        if let Some(room) = room
+            && is_own
+            && room.free_bytes < FULL_BYTES
+        {
+            failure.kind = FailureKind::DiskFull;
+            failure.detail = format!(
+                "{}, with {} left on the engine's disk",
+                failure.detail,
+                ByteSize::from_bytes(room.free_bytes)
+            );
+            failure.hint = Some(
+                "free some space: `wheelfarm gc --dry-run` shows what the farm no longer needs"
+                    .to_owned(),
+            );
+        }
+    }
+
     /// What can be learned from how the container ended. What the build says of itself counts for what the
     /// engine did not see: a run that was followed from its middle, a peak between two looks.
     fn sample(&self, end: &RunEnd, usage: Option<Usage>, compiled_for: Duration) -> Option<Sample> {
+        // A rehearsal compiles nothing; and where there is a cache, only its figures tell a build that
+        // compiled everything from one that compiled nothing.
+        let settings = &self.cx.settings;
+        let is_known = settings.object_cache() == ObjectCache::Off || self.cache.is_some();
+        if settings.mode == BuildMode::Rehearse || !is_known {
+            return None;
+        }
         let how = match end.how {
             RunHow::Exited if end.exit_code == 0 => SampleEnd::Done,
             RunHow::OutOfMemory => SampleEnd::OutOfMemory,
             RunHow::Exited | RunHow::TimedOut | RunHow::Stalled | RunHow::Cancelled => return None,
         };
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        // The build could have written anything there.
         let usage = usage.unwrap_or_default();
+        let most_cpu_ms = ms(compiled_for).saturating_mul(u64::from(self.cx.facts.cpus));
+        let most_bytes = self
+            .job
+            .release()
+            .resources
+            .disk
+            .bytes()
+            .saturating_mul(MOST_TIMES);
         let peak = usage
             .peak_memory_bytes
             .map(|peak| peak.min(self.grant.memory_bytes));
@@ -439,7 +507,10 @@ impl<E: Engine> RunningJob<'_, E> {
             grant: self.grant,
             end: how,
             peak_memory_bytes: end.peak_memory_bytes.max(peak),
-            cpu_ms: end.cpu_time.map(ms).max(usage.cpu_ms),
+            cpu_ms: end
+                .cpu_time
+                .map(ms)
+                .max(usage.cpu_ms.map(|cpu_ms| cpu_ms.min(most_cpu_ms))),
             compile_ms: ms(compiled_for),
             objects: self.cache.as_ref().map(|figures| {
                 let counts = figures.objects();
@@ -448,7 +519,7 @@ impl<E: Engine> RunningJob<'_, E> {
                     compiled: counts.compiled,
                 }
             }),
-            disk_bytes: usage.build_bytes,
+            disk_bytes: usage.build_bytes.map(|bytes| bytes.min(most_bytes)),
         })
     }
 }

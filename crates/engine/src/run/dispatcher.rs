@@ -1,8 +1,9 @@
 //! Starts jobs, hears what they say, begins those again that failed in passing, and sees all to their
 //! end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -20,7 +21,7 @@ use wheelfarm_core::quantity::ByteSize;
 use super::adopt::Adopted;
 use super::job::{Assignment, JobContext};
 use super::teller::Teller;
-use super::{BuildMode, JobSummary};
+use super::{BuildMode, EVENTS_AHEAD, JobSummary};
 use crate::container::{Engine, EngineError};
 use crate::event::Event;
 use crate::farm_folder::on_record;
@@ -39,8 +40,12 @@ pub(super) struct Waiting {
     pub(super) wants: Option<Grant>,
     /// Before which it is not begun.
     pub(super) not_before: Instant,
-    /// What it was expected to need when it was let in first.
+    /// What it is expected to need; asked for anew when something was learned.
     estimate: Option<Estimate>,
+    /// With which others it shares its objects; `None` without a cache.
+    twin: Option<TwinKey>,
+    /// How it failed, when it is to begin again.
+    failed: Option<JobSummary>,
 }
 
 /// How often a job has been begun, and begun again for which reason.
@@ -50,11 +55,15 @@ pub(super) struct Tries {
     later: u32,
     engine: u32,
     room: u32,
+    /// Whether what nobody needs was let go of for its sake.
+    asked_for_room: bool,
 }
 
 impl Waiting {
-    pub(super) fn new(job: Job, need: Need, adopted: Option<Adopted>) -> Self {
+    pub(super) fn new(job: Job, need: Need, adopted: Option<Adopted>, cache: ObjectCache) -> Self {
         Self {
+            twin: (cache == ObjectCache::On).then(|| TwinKey::of(&job)),
+            failed: None,
             job,
             need,
             adopted,
@@ -66,6 +75,22 @@ impl Waiting {
     }
 }
 
+/// How a failed job begins again.
+#[derive(Debug)]
+struct Again {
+    tries: Tries,
+    wants: Option<Grant>,
+    after: Duration,
+    text: String,
+}
+
+/// Why it does not, beyond what the failure says.
+#[derive(Debug, Default)]
+struct NoMore {
+    detail: Option<String>,
+    hint: Option<String>,
+}
+
 /// A job that runs, with what it takes to begin it again.
 #[derive(Debug)]
 struct Running {
@@ -73,7 +98,9 @@ struct Running {
     need: Need,
     tries: Tries,
     grant: Grant,
+    wants: Option<Grant>,
     estimate: Estimate,
+    twin: Option<TwinKey>,
 }
 
 pub(super) struct Dispatcher<'a, E: Engine> {
@@ -89,16 +116,20 @@ pub(super) struct Dispatcher<'a, E: Engine> {
     disk: DiskLedger,
     /// Whether something has happened since the last job that was not let in.
     may_fit: bool,
-    /// How much room a job found missing, and nobody has made yet.
-    room_wanted: Option<u64>,
-    /// Whether all has been let go of that may go; a job that ends may leave more.
-    is_swept: bool,
-    /// Jobs in a row that failed through no fault of their own.
-    host_failures: u32,
+    /// The jobs that failed through no fault of their own since the last that did not.
+    host_failures: BTreeSet<JobId>,
     /// When the engine is asked whether it is there again, and until when.
     engine_away: Option<(Instant, Instant)>,
-    /// Set when no further job is begun: the rest would fail alike.
-    is_closed: bool,
+    /// Why no further job is begun: the rest would fail alike.
+    closed: Option<String>,
+}
+
+/// How every job ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) jobs: BTreeMap<JobId, JobSummary>,
+    /// Why the rest was not begun, when that was not the user's wish.
+    pub(super) closed: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,8 +156,6 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             history: teller.history(),
             disk,
             may_fit: true,
-            room_wanted: None,
-            is_swept: false,
             cx,
             inbox,
             teller,
@@ -134,9 +163,9 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             running: BTreeMap::new(),
             tasks: JoinSet::new(),
             ended: BTreeMap::new(),
-            host_failures: 0,
+            host_failures: BTreeSet::new(),
             engine_away: None,
-            is_closed: false,
+            closed: None,
         }
     }
 
@@ -163,7 +192,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 
     /// Runs until every job has ended or will not be begun.
-    pub(super) async fn run(mut self) -> BTreeMap<JobId, JobSummary> {
+    pub(super) async fn run(mut self) -> Ended {
         let stop = self.cx.stop.clone();
         let begun = Instant::now();
         let mut told = Told::Nothing;
@@ -198,19 +227,29 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         }
         for waiting in std::mem::take(&mut self.waiting) {
             let id = waiting.job.id().clone();
-            let summary = JobSummary::without_work(id, Outcome::NotStarted);
+            // One that was to begin again has failed, and how is known.
+            let summary = waiting
+                .failed
+                .unwrap_or_else(|| JobSummary::without_work(id, Outcome::NotStarted));
             self.finish(summary);
         }
         self.tell(&Event::RunFinished {
             elapsed: begun.elapsed(),
         });
         self.write_down();
-        self.ended
+        Ended {
+            jobs: self.ended,
+            closed: self.closed,
+        }
     }
 
     /// Tells what else has been said by now, so that the store has it in one go.
     fn hear_the_rest(&mut self) {
-        while let Ok(event) = self.inbox.try_recv() {
+        // Bounded: a build that never stops talking must not keep the dispatcher from its work.
+        for _ in 0..EVENTS_AHEAD {
+            let Ok(event) = self.inbox.try_recv() else {
+                return;
+            };
             self.tell(&event);
         }
     }
@@ -243,7 +282,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     }
 
     fn may_start(&self) -> bool {
-        !self.is_closed && !self.cx.stop.stop.is_cancelled()
+        self.closed.is_none() && !self.cx.stop.stop.is_cancelled()
     }
 
     /// When there is something to do that no running job brings about.
@@ -254,9 +293,11 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         if let Some((next_look, _)) = self.engine_away {
             return Some(next_look);
         }
-        let earliest = self.waiting.iter().map(|waiting| waiting.not_before).min();
-        // What could be begun by now waits for room, which a running job makes.
-        earliest.filter(|earliest| *earliest > Instant::now())
+        // What could be begun by now waits for memory or room, which a running job gives back.
+        let now = Instant::now();
+        let times = self.waiting.iter().map(|waiting| waiting.not_before);
+        let next = times.filter(|time| *time > now || self.tasks.is_empty());
+        next.min()
     }
 
     async fn start_what_fits(&mut self) {
@@ -265,9 +306,6 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             self.tell(&Event::RunNote { text });
         }
         while self.may_fit && self.may_start() && self.engine_away.is_none() {
-            if let Some(missing_bytes) = self.room_wanted.take() {
-                self.make_room(missing_bytes).await;
-            }
             match self.next().await {
                 Some((waiting, grant)) => self.start(waiting, grant),
                 None => self.may_fit = false,
@@ -281,41 +319,49 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             return Some(found);
         }
         let now = Instant::now();
-        let mut short_of_room = Vec::new();
         loop {
-            let may_run: Vec<usize> = (0..self.waiting.len())
-                .filter(|place| self.waiting[*place].not_before <= now)
-                .filter(|place| !short_of_room.contains(place))
-                .collect();
-            for place in &may_run {
-                let waiting = &mut self.waiting[*place];
+            let mut may_run = Vec::new();
+            let mut short = None;
+            for place in 0..self.waiting.len() {
+                if self.waiting[place].not_before > now {
+                    continue;
+                }
+                let waiting = &mut self.waiting[place];
                 waiting
                     .estimate
                     .get_or_insert_with(|| self.history.estimate(&waiting.job));
+                match self.lease(place) {
+                    Ok(()) => {
+                        self.disk.release(self.waiting[place].job.id());
+                        may_run.push(place);
+                    }
+                    Err(error) => {
+                        short.get_or_insert((place, error));
+                    }
+                }
             }
-            let (all, cache) = (&self.waiting, self.cx.settings.object_cache());
+            if may_run.is_empty() {
+                // Nothing fits on the disk: what nobody needs goes, and if that is not enough, the job
+                // waits for others to end, and fails when there are none.
+                let (place, error) = short?;
+                if self.room_may_help(place, &error).await {
+                    continue;
+                }
+                if !self.tasks.is_empty() {
+                    return None;
+                }
+                self.fail_for_room(place, &error);
+                continue;
+            }
             let candidates: Vec<_> = may_run
                 .iter()
-                .filter_map(|place| candidate(&all[*place], cache))
+                .filter_map(|place| candidate(&self.waiting[*place]))
                 .collect();
             let admitted = self.admission.admit(&candidates)?;
             let place = may_run[admitted.index];
-            if let Err(error) = self.lease_or_make_room(place).await {
-                self.admission
-                    .release(self.waiting[place].job.id(), Leaves::Nothing);
-                let helps_to_wait = match &error {
-                    LeaseError::Short(short) => short.would_fit_alone(),
-                    LeaseError::Unreadable(_) => false,
-                };
-                if self.tasks.is_empty() && !helps_to_wait {
-                    self.fail_for_room(place, &error);
-                    if self.is_closed {
-                        return None;
-                    }
-                } else {
-                    short_of_room.push(place);
-                }
-                continue;
+            if let Err(error) = self.lease(place) {
+                let job = self.waiting[place].job.id();
+                tracing::warn!(%job, %error, "a job begins although room went in this moment");
             }
             if admitted.lacks_bytes > 0 {
                 let lacks = ByteSize::from_bytes(admitted.lacks_bytes);
@@ -339,8 +385,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         let estimate = self.history.estimate(&waiting.job);
         waiting.estimate = Some(estimate);
         let grant = waiting.adopted.as_ref()?.note.grant;
-        let cache = self.cx.settings.object_cache();
-        if let Some(candidate) = candidate(&waiting, cache) {
+        if let Some(candidate) = candidate(&waiting) {
             self.admission.adopt(&candidate, grant);
         }
         let bytes = disk_need(&waiting);
@@ -350,25 +395,29 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         Some((waiting, grant))
     }
 
-    /// Promises a job its room on the engine's disk. Where there is too little, what nobody needs is let go
-    /// of first.
-    async fn lease_or_make_room(&mut self, place: usize) -> Result<(), LeaseError> {
-        let bytes = disk_need(&self.waiting[place]);
-        let job = self.waiting[place].job.id().clone();
-        let res = self.disk.try_lease(&job, bytes);
-        let Err(LeaseError::Short(short)) = &res else {
-            return res;
+    /// Promises a job its room on the engine's disk.
+    fn lease(&mut self, place: usize) -> Result<(), LeaseError> {
+        let waiting = &self.waiting[place];
+        self.disk.try_lease(waiting.job.id(), disk_need(waiting))
+    }
+
+    /// Whether room was made for a job that the disk is too full for. Tried once for each job, and not when
+    /// what is missing is only promised to jobs that run: they give it back.
+    async fn room_may_help(&mut self, place: usize, error: &LeaseError) -> bool {
+        let LeaseError::Short(short) = error else {
+            return false;
         };
-        if self.is_swept {
-            return res;
+        let waits_for_others = short.would_fit_alone() && !self.tasks.is_empty();
+        if waits_for_others || self.waiting[place].tries.asked_for_room {
+            return false;
         }
+        self.waiting[place].tries.asked_for_room = true;
         self.make_room(short.missing_bytes()).await;
-        self.disk.try_lease(&job, bytes)
+        true
     }
 
     /// Lets go of what the matrix does not need, and makes caches smaller.
     async fn make_room(&mut self, missing_bytes: u64) {
-        self.is_swept = true;
         let cx = Arc::clone(&self.cx);
         let wanted = match self.wanted().await {
             Ok(wanted) => wanted,
@@ -415,6 +464,10 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     /// A job that no other job's end makes room for.
     fn fail_for_room(&mut self, place: usize, error: &LeaseError) {
         let waiting = self.waiting.remove(place);
+        if let Some(failed) = waiting.failed {
+            // How it failed before tells more.
+            return self.finish(failed);
+        }
         let hint = match error {
             LeaseError::Short(short) => Some(short.hint().to_owned()),
             LeaseError::Unreadable(_) => None,
@@ -425,7 +478,6 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             detail: chain(error),
             hint,
         };
-        self.count_host_failure(&failure);
         let outcome = Outcome::Failed(failure);
         let summary = JobSummary::without_work(waiting.job.id().clone(), outcome);
         self.finish(JobSummary {
@@ -440,7 +492,9 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             need,
             adopted,
             mut tries,
+            wants,
             estimate,
+            twin,
             ..
         } = waiting;
         let attempt = match &adopted {
@@ -457,7 +511,9 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             need,
             tries,
             grant,
+            wants,
             estimate: estimate.expect("a job is let in by its estimate"),
+            twin,
         };
         self.running.insert(job.id().clone(), running);
         let cx = Arc::clone(&self.cx);
@@ -492,16 +548,12 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.admission.release(&summary.job, leaves);
         self.disk.release(&summary.job);
         self.may_fit = true;
-        self.is_swept = false;
-        if let Outcome::Failed(failure) = &mut summary.outcome {
-            self.count_host_failure(failure);
-            if self.begin_again(running, failure) {
-                return;
-            }
-        } else {
-            self.host_failures = 0;
-        }
-        self.finish(summary);
+        let Outcome::Failed(failure) = summary.outcome.clone() else {
+            self.host_failures.clear();
+            return self.finish(summary);
+        };
+        self.count_host_failure(running.job.id(), &failure);
+        self.begin_again_or_finish(running, failure, summary);
     }
 
     fn finish(&mut self, summary: JobSummary) {
@@ -513,82 +565,66 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.ended.insert(summary.job.clone(), summary);
     }
 
-    fn count_host_failure(&mut self, failure: &Failure) {
+    /// Several jobs that fail alike, one after the other, say that the host is at fault. One job that fails
+    /// again and again does not.
+    fn count_host_failure(&mut self, job: &JobId, failure: &Failure) {
         if failure.kind.blame() != Blame::Host {
-            self.host_failures = 0;
+            self.host_failures.clear();
             return;
         }
-        self.host_failures += 1;
+        self.host_failures.insert(job.clone());
         let limit = self.cx.settings.patience.host_failures;
-        if self.host_failures >= limit {
+        if self.host_failures.len() >= limit {
             self.close(format!(
-                "{limit} failures in a row that are not the jobs' own, the last one: {}",
+                "{limit} jobs in a row failed that are not to blame, the last one: {}",
                 failure.detail
             ));
         }
     }
 
     fn close(&mut self, reason: String) {
-        if !self.is_closed {
-            self.is_closed = true;
+        if self.closed.is_none() {
+            self.closed = Some(reason.clone());
             self.tell(&Event::AdmissionStopped { reason });
         }
     }
 
     /// Puts a failed job back among those that wait, if that may help.
-    fn begin_again(&mut self, running: Running, failure: &mut Failure) -> bool {
-        let Running {
-            job,
-            need,
-            mut tries,
-            grant,
-            estimate,
-        } = running;
-        let patience = self.cx.settings.patience;
-        let remedy = failure.remedy();
-        let now = Instant::now();
-        let (count, not_before, wants, text) = match remedy {
-            Remedy::None => return false,
-            Remedy::MoreMemoryEach => {
-                let less = match self.admission.after_out_of_memory(grant, &estimate) {
-                    Ok(less) => less,
-                    Err(error) => {
-                        failure.detail = format!("{}; {error}", failure.detail);
-                        failure.hint = Some(error.hint().to_owned());
-                        return false;
-                    }
-                };
-                let text = format!("begins again with {}", describe(less));
-                (&mut 0, now, Some(less), text)
+    fn begin_again_or_finish(
+        &mut self,
+        running: Running,
+        mut failure: Failure,
+        mut summary: JobSummary,
+    ) {
+        let mut again = self.may_start().then(|| self.again(&running, &failure));
+        if let Some(Err(NoMore { detail, hint })) = &again {
+            if let Some(detail) = detail {
+                failure.detail = format!("{}; {detail}", failure.detail);
             }
-            Remedy::Later => {
-                let text = format!(
-                    "begins again in {} s at the earliest",
-                    patience.later.as_secs()
-                );
-                (&mut tries.later, now + patience.later, None, text)
+            if hint.is_some() {
+                failure.hint.clone_from(hint);
             }
-            Remedy::Engine => {
-                let text = "begins again when the engine answers".to_owned();
-                (&mut tries.engine, now, None, text)
-            }
-            Remedy::Room => {
-                let text = "begins again when room was made".to_owned();
-                self.room_wanted = Some(job.release().resources.disk.bytes());
-                (&mut tries.room, now, None, text)
-            }
-        };
-        *count += 1;
-        if *count > remedy.tries() || !self.may_start() {
-            return false;
+            summary.outcome = Outcome::Failed(failure.clone());
+            again = None;
         }
+        let Some(Ok(again)) = again else {
+            return self.finish(summary);
+        };
+        let Again {
+            tries,
+            wants,
+            after,
+            text,
+        } = again;
+        let (patience, now) = (self.cx.settings.patience, Instant::now());
+        let remedy = failure.remedy();
         if remedy == Remedy::Engine {
             self.engine_away
                 .get_or_insert((now + patience.look_again, now + patience.engine));
         }
         self.tell(&Event::JobRetried {
-            job: job.id().clone(),
-            failure: failure.clone(),
+            job: running.job.id().clone(),
+            failure,
             remedy: text,
         });
         // What is only to be waited for comes behind the others.
@@ -597,16 +633,63 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             Remedy::None | Remedy::Engine | Remedy::MoreMemoryEach => 0,
         };
         let waiting = Waiting {
-            job,
-            need,
+            job: running.job,
+            need: running.need,
             adopted: None,
             tries,
             wants,
-            not_before,
-            estimate: Some(estimate),
+            not_before: now + after,
+            // What it took until it failed has been learned from.
+            estimate: None,
+            twin: running.twin,
+            failed: Some(summary),
         };
         self.waiting.insert(place, waiting);
-        true
+    }
+
+    /// How a failed job begins again.
+    fn again(&self, running: &Running, failure: &Failure) -> Result<Again, NoMore> {
+        let mut tries = running.tries;
+        let remedy = failure.remedy();
+        // What it was given after running out of memory stays what it is given.
+        let mut wants = running.wants;
+        let mut after = Duration::ZERO;
+        let (count, text) = match remedy {
+            Remedy::None => return Err(NoMore::default()),
+            Remedy::MoreMemoryEach => {
+                let (grant, estimate) = (running.grant, &running.estimate);
+                let less = self.admission.after_out_of_memory(grant, estimate);
+                let less = less.map_err(|error| NoMore {
+                    detail: Some(error.to_string()),
+                    hint: Some(error.hint().to_owned()),
+                })?;
+                wants = Some(less);
+                (&mut 0, format!("begins again with {}", describe(less)))
+            }
+            Remedy::Later => {
+                after = self.cx.settings.patience.later;
+                let text = format!("begins again in {} s at the earliest", after.as_secs());
+                (&mut tries.later, text)
+            }
+            Remedy::Engine => {
+                let text = "begins again when the engine answers".to_owned();
+                (&mut tries.engine, text)
+            }
+            Remedy::Room => {
+                let text = "begins again when there is twice the room".to_owned();
+                (&mut tries.room, text)
+            }
+        };
+        *count += 1;
+        if *count > remedy.tries() {
+            return Err(NoMore::default());
+        }
+        Ok(Again {
+            tries,
+            wants,
+            after,
+            text,
+        })
     }
 
     /// Asks the engine whether it is there again; gives up when it has been away for too long.
@@ -637,17 +720,19 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
 /// What a job will write into the engine: as its last builds did, or as its package says.
 fn disk_need(waiting: &Waiting) -> u64 {
     let estimate = waiting.estimate.as_ref();
-    estimate
+    let need = estimate
         .and_then(|estimate| estimate.disk_bytes)
-        .unwrap_or_else(|| waiting.job.release().resources.disk.bytes())
+        .unwrap_or_else(|| waiting.job.release().resources.disk.bytes());
+    // One that filled the disk needs more than was thought.
+    need.saturating_mul(u64::from(waiting.tries.room) + 1)
 }
 
 /// What admission is told of a job.
-fn candidate(waiting: &Waiting, cache: ObjectCache) -> Option<estimate::Waiting<'_>> {
+fn candidate(waiting: &Waiting) -> Option<estimate::Waiting<'_>> {
     Some(estimate::Waiting {
         job: waiting.job.id(),
         estimate: waiting.estimate.as_ref()?,
-        twin: (cache == ObjectCache::On).then(|| TwinKey::of(&waiting.job)),
+        twin: waiting.twin,
         wants: waiting.wants,
     })
 }

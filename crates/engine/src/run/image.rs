@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::{self, Instant};
+use tokio_util::sync::CancellationToken;
 use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::matrix::Base;
@@ -150,7 +151,7 @@ pub(super) async fn shared_stage<E: Engine>(
         .map_err(|error| Halt::failed(Stage::Image, FailureKind::Rejected, chain(&error)))?;
     let tag = shared_tag(&context, stage, &base_id);
     let lock = running.cx.images.lock(&tag);
-    let _held = lock.lock().await;
+    let _held = hold(running, &lock).await?;
     let found = running.cx.engine.image(&tag).await;
     if let Some(image) = found.map_err(|error| Halt::engine(Stage::Image, &error))? {
         return Ok(image.id);
@@ -231,12 +232,40 @@ async fn build_image<E: Engine>(
         .map_err(|error| Halt::engine(Stage::Image, &error))
 }
 
+/// Waits until no other job makes an image. That is no silence of this one's.
+async fn hold<'l, E: Engine>(
+    running: &mut RunningJob<'_, E>,
+    lock: &'l tokio::sync::Mutex<()>,
+) -> Result<tokio::sync::MutexGuard<'l, ()>, Halt> {
+    let stop = running.image_stop.clone();
+    alive(running, &stop, lock.lock())
+        .await
+        .ok_or(Halt::Cancelled)
+}
+
+/// Does what says nothing of itself, within the total limit alone. `None` when it was stopped.
+async fn alive<E: Engine, T>(
+    running: &mut RunningJob<'_, E>,
+    stop: &CancellationToken,
+    done: impl Future<Output = T>,
+) -> Option<T> {
+    let mut done = std::pin::pin!(done);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut done => return Some(done),
+            () = stop.cancelled() => return None,
+            () = time::sleep(SILENCE / 4) => running.log.is_alive(),
+        }
+    }
+}
+
 async fn ensure_base<E: Engine>(
     running: &mut RunningJob<'_, E>,
     base: &ImageRef,
 ) -> Result<ImageId, Halt> {
     let lock = running.cx.images.lock(base);
-    let _held = lock.lock().await;
+    let _held = hold(running, &lock).await?;
     let job = running.job;
     match &job.environment().base {
         Base::Image { .. } => pulled_base(running, base).await,
@@ -250,13 +279,15 @@ async fn pulled_base<E: Engine>(
     running: &mut RunningJob<'_, E>,
     base: &ImageRef,
 ) -> Result<ImageId, Halt> {
-    let engine = &running.cx.engine;
+    let engine = Arc::clone(&running.cx.engine);
     let fail = |error| Halt::engine(Stage::Image, &error);
     if let Some(image) = engine.image(base).await.map_err(fail)? {
         return Ok(image.id);
     }
     running.log.line(format!("pulling {base}").as_bytes());
-    engine.pull(base, &running.image_stop).await.map_err(fail)?;
+    let stop = running.image_stop.clone();
+    let pulled = alive(running, &stop, engine.pull(base, &stop)).await;
+    pulled.ok_or(Halt::Cancelled)?.map_err(fail)?;
     if let Some(image) = engine.image(base).await.map_err(fail)? {
         Ok(image.id)
     } else {

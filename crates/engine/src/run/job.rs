@@ -25,7 +25,8 @@ use super::gate::{self, JudgedWheel};
 use super::image::Images;
 use super::log::JobLog;
 use super::{
-    GateSummary, JobSummary, RunSettings, StopSignal, collect, farm_labels, patch, record,
+    BuildMode, GateSummary, JobSummary, RunSettings, StopSignal, collect, farm_labels, patch,
+    record,
 };
 use crate::container::{
     self, ContainerSummary, Engine, EngineError, EngineErrorKind, EngineFacts, Labels, Owned,
@@ -175,6 +176,9 @@ impl<E: Engine> JobContext<E> {
         let events = self.events.clone();
         let (staged, adopted) = match adopted {
             Some(adopted) => (Ok(adopted.staged), Some((adopted.note, adopted.found))),
+            None if self.settings.mode == BuildMode::Rehearse => {
+                (self.out.stage_rehearsal(&id), None)
+            }
             None => (self.out.stage(&id), None),
         };
         let staged = match staged {
@@ -282,11 +286,11 @@ impl<E: Engine> RunningJob<'_, E> {
             ..JobSummary::without_work(job.id().clone(), Outcome::Built)
         };
         let last_lines = log.telling_lines();
-        let closed = log
-            .close()
-            .map_err(|error| FileError::new("write", staged.path(), error))
-            .map_err(|error| Halt::file(Stage::Record, &error));
-        let put = match res.and_then(|done| closed.map(|()| done)) {
+        // A wheel is worth more than its log.
+        if let Err(error) = log.close() {
+            tracing::warn!(job = %job.id(), %error, "log not whole");
+        }
+        let put = match res {
             Ok(Done::Built {
                 file_name,
                 gate,
@@ -312,6 +316,7 @@ impl<E: Engine> RunningJob<'_, E> {
                 }
                 summary.outcome = Outcome::Failed(failure);
                 summary.last_lines = last_lines;
+                collect::discard_raw(&staged);
                 cx.out.keep_failed(staged).map(Some)
             }
         };

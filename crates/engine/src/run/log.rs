@@ -146,6 +146,11 @@ impl JobLog {
         }
     }
 
+    /// Says that something goes on, although there is no line of it.
+    pub(super) fn is_alive(&self) {
+        self.last_line.send_replace(Instant::now());
+    }
+
     /// Tells, from outside, when the last line came.
     pub(super) fn last_line(&self) -> watch::Receiver<Instant> {
         self.last_line.subscribe()

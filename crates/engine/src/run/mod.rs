@@ -44,7 +44,7 @@ pub use image::shared_images;
 pub(crate) use image::{kind_label, torch_image};
 
 use adopt::Adopted;
-use dispatcher::{Dispatcher, Waiting};
+use dispatcher::{Dispatcher, Ended, Waiting};
 use image::Images;
 use job::JobContext;
 use teller::Teller;
@@ -100,8 +100,8 @@ pub struct Patience {
     pub answer: Duration,
     /// Before a job is begun again whose source could not be reached.
     pub later: Duration,
-    /// After how many failures in a row that are not the jobs' own no further job is begun.
-    pub host_failures: u32,
+    /// After how many jobs in a row that failed and are not to blame no further job is begun.
+    pub host_failures: usize,
 }
 
 impl Default for Patience {
@@ -169,6 +169,8 @@ pub struct RunSummary {
     pub elapsed: Duration,
     /// What it was expected to take; `None` where nothing was known or to be compiled.
     pub forecast: Option<Forecast>,
+    /// Why jobs were not begun, when that was not the user's wish.
+    pub closed: Option<String>,
 }
 
 /// What became of one job.
@@ -220,8 +222,8 @@ impl RunSummary {
             .iter()
             .filter_map(|job| Some(job.cache.as_ref()?.objects()));
         let sum = counts.reduce(|sum, one| ObjectCounts {
-            needed: sum.needed + one.needed,
-            compiled: sum.compiled + one.compiled,
+            needed: sum.needed.saturating_add(one.needed),
+            compiled: sum.compiled.saturating_add(one.compiled),
         });
         sum.filter(|sum| sum.needed > 0)
     }
@@ -290,8 +292,6 @@ pub async fn build<E: Engine>(
     } = workplace;
     let facts = engine.describe().await.map_err(RunError::Engine)?;
     refuse_missing_gpu(&work, &facts)?;
-    let file = settings.events.as_deref();
-    let ledger = teller::open_ledger(&out, &facts, file, reporter)?;
     let (events, inbox) = mpsc::channel(EVENTS_AHEAD);
     let cx = Arc::new(JobContext {
         engine,
@@ -304,17 +304,20 @@ pub async fn build<E: Engine>(
         stop,
         events,
     });
-    let adopted = cx
-        .adopt(work.iter().map(|(job, _)| *job))
-        .await
-        .map_err(RunError::Engine)?;
+    let jobs: Vec<_> = work.iter().map(|(job, _)| *job).collect();
+    let adopted = cx.adopt(&jobs).await.map_err(RunError::Engine)?;
+    let ledger = teller::open_ledger(&cx, reporter)?;
     let mut teller = Teller::new(reporter, ledger);
     let mut summary = up_to_date(needs, &mut |event| teller.tell(event));
     teller.tell(&Event::RunStarted { jobs: work.len() });
-    let waiting = waiting(&work, adopted);
+    let waiting = waiting(&work, adopted, cx.settings.object_cache());
     let mut dispatcher = Dispatcher::new(cx, inbox, teller, waiting);
     summary.forecast = dispatcher.forecast();
-    let mut ended = dispatcher.run().await;
+    let Ended {
+        jobs: mut ended,
+        closed,
+    } = dispatcher.run().await;
+    summary.closed = closed;
     ended.extend(summary.jobs.into_iter().map(|job| (job.job.clone(), job)));
     summary.jobs = needs
         .iter()
@@ -325,13 +328,13 @@ pub async fn build<E: Engine>(
 }
 
 /// The jobs to begin: first those whose container was found, since that holds memory already.
-fn waiting(work: &[(&Job, Need)], mut adopted: Vec<Adopted>) -> Vec<Waiting> {
+fn waiting(work: &[(&Job, Need)], mut adopted: Vec<Adopted>, cache: ObjectCache) -> Vec<Waiting> {
     let mut waiting: Vec<Waiting> = work
         .iter()
         .map(|(job, need)| {
             let found = adopted.iter().position(|one| one.staged.job() == job.id());
             let found = found.map(|place| adopted.swap_remove(place));
-            Waiting::new((*job).clone(), *need, found)
+            Waiting::new((*job).clone(), *need, found, cache)
         })
         .collect();
     waiting.sort_by_key(|waiting| waiting.adopted.is_none());
@@ -350,6 +353,7 @@ pub fn up_to_date(needs: &[(&Job, Need)], tell: &mut dyn FnMut(&Event)) -> RunSu
         jobs,
         elapsed: Duration::ZERO,
         forecast: None,
+        closed: None,
     }
 }
 

@@ -1,17 +1,16 @@
 //! Tells what happens: to whoever watches, and to the store.
 
-use camino::Utf8Path;
 use jiff::Timestamp;
 use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::estimate::History;
 use wheelfarm_core::plan::WheelPresence;
 
 use super::RunError;
-use crate::container::EngineFacts;
+use super::job::JobContext;
+use crate::container::Engine;
 use crate::event::{Event, Reporter};
 use crate::farm_folder::on_record;
-use crate::out_folder::OutFolder;
-use crate::store::{FILE_NAME, Ledger, RunFacts, Store};
+use crate::store::{FILE_NAME, Ledger, LedgerError, RunFacts, Store};
 
 /// How many builds of a version are learned from.
 const SAMPLES_EACH: u32 = 20;
@@ -20,12 +19,12 @@ const SAMPLES_EACH: u32 = 20;
 ///
 /// # Errors
 /// The store, or the file of events, cannot be written.
-pub(super) fn open_ledger(
-    out: &OutFolder,
-    facts: &EngineFacts,
-    events: Option<&Utf8Path>,
+pub(super) fn open_ledger<E: Engine>(
+    cx: &JobContext<E>,
     reporter: &mut dyn Reporter,
 ) -> Result<Ledger, RunError> {
+    let (out, facts) = (&cx.out, &cx.facts);
+    let events = cx.settings.events.as_deref();
     let now = Timestamp::now();
     let opened = Store::open(&out.root().join(FILE_NAME), now).map_err(RunError::Store)?;
     if let Some(aside) = opened.moved_aside {
@@ -118,6 +117,10 @@ impl<'a> Teller<'a> {
             let text = format!("{}; the run goes on without", chain(&error));
             self.reporter.report(&Event::RunNote { text });
         }
+        // A file of events on another disk says nothing of the farm's own.
+        let LedgerError::Store(error) = error else {
+            return None;
+        };
         error.is_disk_full().then(|| chain(&error))
     }
 }

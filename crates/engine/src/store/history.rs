@@ -164,8 +164,8 @@ impl Actual {
                 .filter_map(|sample| sample.peak_memory_bytes)
                 .max(),
             objects: objects.reduce(|one, other| Objects {
-                needed: one.needed + other.needed,
-                compiled: one.compiled + other.compiled,
+                needed: one.needed.saturating_add(other.needed),
+                compiled: one.compiled.saturating_add(other.compiled),
             }),
         }
     }
@@ -355,7 +355,9 @@ impl History {
     pub fn samples(&self, per_version: u32) -> Result<Vec<Sample>, StoreError> {
         let sql = format!(
             "SELECT {SAMPLE} FROM (SELECT *, row_number() OVER (
-                 PARTITION BY package, version ORDER BY id DESC) AS place FROM samples) AS s
+                 PARTITION BY package, version, targets, end,
+                     objects_compiled IS NULL OR objects_compiled >= objects_needed,
+                     objects_compiled = 0 ORDER BY id DESC) AS place FROM samples) AS s
              WHERE place <= ?1 ORDER BY id"
         );
         self.list(&sql, params![per_version], |row| sample(row, 0))

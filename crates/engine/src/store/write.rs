@@ -101,7 +101,9 @@ impl Store {
                  WHERE id NOT IN (SELECT sample FROM attempts WHERE sample IS NOT NULL)
                    AND id NOT IN (SELECT id FROM (
                        SELECT id, row_number() OVER (
-                           PARTITION BY package, version ORDER BY id DESC) AS place
+                           PARTITION BY package, version, targets, end,
+                     objects_compiled IS NULL OR objects_compiled >= objects_needed,
+                     objects_compiled = 0 ORDER BY id DESC) AS place
                        FROM samples) WHERE place <= ?1)",
                 params![SAMPLES_KEPT],
             )?;
