@@ -198,20 +198,22 @@ impl Reporter for Counter<'_> {
         self.events += 1;
         // As `--format json` does, without the terminal.
         std::hint::black_box(event.to_json().to_string());
-        match event {
-            Event::Line { .. } => self.lines += 1,
-            Event::AttemptStarted { adopted: true, .. } => {
+        if let Event::Line { .. } = event {
+            self.lines += 1;
+        } else if let Event::AttemptStarted { adopted, .. } = event {
+            let now = self.started.elapsed();
+            if *adopted {
                 self.adopted += 1;
-                self.first_adopted.get_or_insert(self.started.elapsed());
+                self.first_adopted.get_or_insert(now);
+            } else {
+                self.first_begun.get_or_insert(now);
             }
-            Event::AttemptStarted { adopted: false, .. } => {
-                self.first_begun.get_or_insert(self.started.elapsed());
-            }
-            Event::JobFinished {
-                outcome: Outcome::Built,
-                ..
-            } => self.built += 1,
-            _ => {}
+        } else if let Event::JobFinished {
+            outcome: Outcome::Built,
+            ..
+        } = event
+        {
+            self.built += 1;
         }
         let is_late = self.dies_after.is_some_and(|jobs| self.built >= jobs);
         // Who says something runs.
@@ -238,9 +240,10 @@ async fn build(folder: &Utf8Path, dies_after: Option<usize>) {
     let to_build = needs.iter().filter(|(_, need)| *need != Need::UpToDate);
     for (number, (job, _)) in (0..).zip(to_build.clone()) {
         let [least, most] = PAUSES;
-        let pause = match has_pauses {
-            true => Duration::from_millis(least + number % (most - least)),
-            false => Duration::ZERO,
+        let pause = if has_pauses {
+            Duration::from_millis(least + number % (most - least))
+        } else {
+            Duration::ZERO
         };
         let run = scripted(job.package().as_str(), pause);
         engine.script_next_of(job.id().as_str(), run);
