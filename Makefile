@@ -9,7 +9,7 @@ help:
 	@echo 'make fuzz               hostile input for the readers of wheels, FUZZ_SECONDS=300 for each'
 	@echo 'make example NAME=...   build one of the larger examples: torch-scatter, causal-conv1d'
 	@echo 'make flagship           flash-attn and xformers for one arch each: hours; stop it and go on when you like'
-	@echo 'make bench              planning, overhead over docker by hand, the unchanged re-run, fatbins, resolve, indexes, publishing'
+	@echo 'make bench              planning, overhead over docker by hand, the unchanged re-run, fatbins, resolve, indexes, publishing, a night, the cache'
 
 quickstart:
 	scripts/setup
