@@ -117,7 +117,7 @@ impl Farm {
         farm.write("packages/demo/source/slow.py", SLOW);
         farm.write(
             "packages/demo/package.yaml",
-            &format!(
+            format!(
                 r#"schema: 1
 name: demo
 summary: a package that takes its time
@@ -142,7 +142,7 @@ releases:
         );
         farm.write(
             "matrix.yaml",
-            &format!(
+            format!(
                 r#"schema: 1
 farm: {}
 packages:
