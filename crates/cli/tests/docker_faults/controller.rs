@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::farm::{Farm, JOB, Package, until};
+use crate::farm::{Farm, JOB, Made, Package, until};
 
 /// State, the stage that did not end, and how each attempt was begun: `adopted` or not.
 fn of_job(run: &Value) -> (&str, Option<&str>, Vec<bool>) {
@@ -26,39 +26,11 @@ fn check_run(farm: &Farm, number: u32, state: &str, job: (&str, Option<&str>, &[
     assert_eq!((job_state, in_flight, &adopted[..]), job, "{run:#}");
 }
 
-/// How often a container of the farm's package was made.
-fn made(farm: &Farm, since: &str) -> Vec<String> {
-    let now = jiff::Timestamp::now().to_string();
-    let events = farm.docker(&[
-        "events",
-        "--since",
-        since,
-        "--until",
-        &now,
-        "--filter",
-        "type=container",
-        "--filter",
-        "event=create",
-        "--format",
-        "{{json .Actor}}",
-    ]);
-    let made = events.lines().filter_map(|line| {
-        let actor: Value = serde_json::from_str(line).unwrap();
-        let attributes = &actor["Attributes"];
-        let is_ours = attributes["name"].as_str()?.starts_with("wheelfarm-demo")
-            && attributes["dev.wheelfarm.farm"]
-                .as_str()?
-                .starts_with(farm.name());
-        is_ours.then(|| actor["ID"].as_str().unwrap().to_owned())
-    });
-    made.collect()
-}
-
 /// Row 1. The container runs on, and the next run follows it to its end.
 #[test]
 fn docker_a_killed_controllers_container_is_gone_on_with() {
     let farm = Farm::new("adopted", &Package::saying(16));
-    let since = jiff::Timestamp::now().to_string();
+    let made = Made::watch(&farm);
     let first = farm.start();
     let container = farm.container_that_said("line 4");
     first.kill();
@@ -66,7 +38,7 @@ fn docker_a_killed_controllers_container_is_gone_on_with() {
     let said = farm.build();
     assert!(said.contains("attempt 1, found running"), "{said}");
     farm.check_built(16);
-    let made = made(&farm, &since);
+    let made = made.containers();
     assert_eq!(made.len(), 1, "{made:?}");
     assert!(made[0].starts_with(&container));
     check_run(
@@ -88,7 +60,7 @@ fn docker_a_killed_controllers_container_is_gone_on_with() {
 #[test]
 fn docker_a_controller_that_is_killed_twice_still_has_one_container() {
     let farm = Farm::new("twice", &Package::saying(20));
-    let since = jiff::Timestamp::now().to_string();
+    let made = Made::watch(&farm);
     let first = farm.start();
     farm.container_that_said("line 2");
     first.kill();
@@ -98,7 +70,7 @@ fn docker_a_controller_that_is_killed_twice_still_has_one_container() {
     second.kill();
     farm.build();
     farm.check_built(20);
-    assert_eq!(made(&farm, &since).len(), 1);
+    assert_eq!(made.containers().len(), 1);
     check_run(
         &farm,
         2,
@@ -144,7 +116,7 @@ fn docker_a_controller_that_is_killed_while_it_builds_an_image_begins_again() {
 #[test]
 fn docker_a_controller_that_is_killed_before_it_collects_compiles_nothing_again() {
     let farm = Farm::new("collect", &Package::saying(6));
-    let since = jiff::Timestamp::now().to_string();
+    let made = Made::watch(&farm);
     let first = farm.start();
     let container = farm.container_that_said("line 2");
     // It neither sees the container's end nor does anything about it.
@@ -157,7 +129,7 @@ fn docker_a_controller_that_is_killed_before_it_collects_compiles_nothing_again(
     first.kill();
     farm.build();
     farm.check_built(6);
-    assert_eq!(made(&farm, &since).len(), 1);
+    assert_eq!(made.containers().len(), 1);
     check_run(
         &farm,
         1,
@@ -175,14 +147,14 @@ fn check_killed_at(stage: &str) {
         ..Package::default()
     };
     let farm = Farm::new(stage, &package);
-    let since = jiff::Timestamp::now().to_string();
+    let made = Made::watch(&farm);
     let first = farm.start_and_watch();
     farm.until_stored(stage);
     first.kill();
     let said = farm.build();
     assert!(said.contains("attempt 1, found running"), "{said}");
     farm.check_built(3);
-    assert_eq!(made(&farm, &since).len(), 1, "nothing is compiled again");
+    assert_eq!(made.containers().len(), 1, "nothing is compiled again");
     check_run(
         &farm,
         1,
@@ -210,10 +182,43 @@ fn docker_a_controller_that_is_killed_at_inspect_compiles_nothing_again() {
     check_killed_at("inspect");
 }
 
-/// Row 2.
+/// Row 2. The record may be in place by then, and its container not yet removed.
 #[test]
 fn docker_a_controller_that_is_killed_at_record_compiles_nothing_again() {
-    check_killed_at("record");
+    let package = Package {
+        ballast_bytes: 64 << 20,
+        ..Package::default()
+    };
+    let farm = Farm::new("record", &package);
+    let made = Made::watch(&farm);
+    let first = farm.start_and_watch();
+    farm.until_stored("record");
+    first.kill();
+    farm.build();
+    farm.check_built(3);
+    assert_eq!(made.containers().len(), 1, "nothing is compiled again");
+    let (first, second) = (farm.run(1), farm.run(2));
+    assert_eq!(first["state"], "interrupted", "{first:#}");
+    let (was, is) = (of_job(&first).0, of_job(&second).0);
+    assert!(
+        [("interrupted", "built"), ("built", "up-to-date")].contains(&(was, is)),
+        "{was}, {is}"
+    );
+}
+
+/// Row 2. When all is on record, what a killed run left is removed all the same.
+#[test]
+fn docker_what_a_killed_run_left_goes_when_every_wheel_is_on_record() {
+    let farm = Farm::new("left", &Package::default());
+    let first = farm.start();
+    let record = farm.out().join("jobs").join(JOB);
+    until("the record", || record.exists().then_some(()));
+    first.kill();
+    assert_eq!(farm.containers().len(), 1, "it was killed too late");
+    let said = farm.build();
+    assert!(said.contains("up to date"), "{said}");
+    farm.check_built(3);
+    assert_eq!(of_job(&farm.run(1)).0, "built");
 }
 
 /// Row 3. A reboot ends containers with nobody watching: what was compiled is in the cache.

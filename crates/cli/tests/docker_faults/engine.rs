@@ -171,6 +171,14 @@ impl Drop for PrivateEngine {
             assert!(asked.unwrap().success());
             process.wait().unwrap();
         }
+        // It mounts its data upon itself; one that was killed left that to nobody.
+        let data = self.path("data");
+        let unmount = || {
+            let mut umount = Command::new("umount");
+            umount.arg(&data).stderr(Stdio::null());
+            umount.status().unwrap().success()
+        };
+        while unmount() {}
     }
 }
 

@@ -171,10 +171,6 @@ build:
         fs_err::write(path, text).unwrap();
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -371,6 +367,52 @@ impl Drop for Farm {
                 self.docker(&["volume", "rm", volume]);
             }
         }
+    }
+}
+
+/// Writes down which containers are made for a farm's package: the engine itself remembers its last few
+/// hundred events, of everybody.
+pub(crate) struct Made {
+    watcher: Child,
+    file: PathBuf,
+    farm: String,
+}
+
+impl Made {
+    pub(crate) fn watch(farm: &Farm) -> Self {
+        let file = farm.path("made.jsonl");
+        let watcher = Command::new("docker")
+            .args(["events", "--filter", "type=container"])
+            .args(["--filter", "event=create", "--format", "{{json .Actor}}"])
+            .stdin(Stdio::null())
+            .stdout(fs_err::File::create(&file).unwrap().into_parts().0)
+            .spawn();
+        Self {
+            watcher: watcher.unwrap(),
+            file,
+            farm: farm.name.clone(),
+        }
+    }
+
+    /// Their ids, in the order in which they were made.
+    pub(crate) fn containers(&self) -> Vec<String> {
+        let events = fs_err::read_to_string(&self.file).unwrap();
+        let made = events.lines().filter_map(|line| {
+            let actor: Value = serde_json::from_str(line).unwrap();
+            let attributes = &actor["Attributes"];
+            let name = attributes["name"].as_str()?;
+            let label = attributes["dev.wheelfarm.farm"].as_str()?;
+            let is_ours = name.starts_with("wheelfarm-demo") && label.starts_with(&self.farm);
+            is_ours.then(|| actor["ID"].as_str().unwrap().to_owned())
+        });
+        made.collect()
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        self.watcher.kill().unwrap();
+        self.watcher.wait().unwrap();
     }
 }
 
