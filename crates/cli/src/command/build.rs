@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use camino::Utf8Path;
 use wheelfarm_core::estimate::{self, Accuracy};
 use wheelfarm_core::gate::finding::Verdict;
 use wheelfarm_core::outcome::{Blame, Outcome};
@@ -13,6 +14,7 @@ use wheelfarm_engine::out_folder::OutFolder;
 use wheelfarm_engine::run::{
     self, BuildMode, JobSummary, Objects, Patience, RunSettings, RunSummary, StopSignal, Workplace,
 };
+use wheelfarm_engine::store::{FILE_NAME, History, RunState};
 
 use super::{Selected, cache_folder, listen};
 use crate::args::{BuildArgs, Format};
@@ -25,7 +27,8 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     selected.refuse_nothing()?;
     let needs = needs(&selected, args)?;
     let mut reporter = render::progress::reporter(args.format);
-    let summary = if needs.iter().all(|(_, need)| *need == Need::UpToDate) {
+    let is_done = needs.iter().all(|(_, need)| *need == Need::UpToDate);
+    let summary = if is_done && !was_killed(&args.selection.out) {
         // No engine is asked for what is done already.
         run::up_to_date(&needs, &mut |event| reporter.report(event))
     } else {
@@ -73,6 +76,15 @@ fn needs<'a>(selected: &'a Selected, args: &BuildArgs) -> Result<Vec<(&'a Job, N
         }
     }
     Ok(needs)
+}
+
+/// Whether the run before this one was killed: what it left in the engine is removed, also when every
+/// wheel is on record.
+fn was_killed(out: &Utf8Path) -> bool {
+    let last = History::open(&out.join(FILE_NAME)).and_then(|history| history.runs(1));
+    let has_no_end = last.is_ok_and(|runs| runs.iter().any(|run| run.state == RunState::Running));
+    // One that goes on holds the folder.
+    has_no_end && OutFolder::hold(out).is_ok()
 }
 
 #[tokio::main]
