@@ -164,7 +164,7 @@ pub enum Blame {
     Job,
     /// The way to a source or a registry.
     Network,
-    /// The host or its engine: no other job is begun.
+    /// The host or its engine: other jobs may fail alike.
     Host,
 }
 
