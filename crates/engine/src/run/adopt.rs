@@ -188,3 +188,9 @@ pub(super) fn running_for(found: &ContainerSummary) -> Duration {
     let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
     Duration::from_secs(started.map_or(0, |started| now.saturating_sub(started)))
 }
+
+/// For how long a container that has ended ran, by its engine's clock.
+pub(super) fn ran_for(found: &ContainerSummary) -> Option<Duration> {
+    let seconds = found.finished_at_s?.checked_sub(found.started_at_s?)?;
+    Some(Duration::from_secs(seconds))
+}

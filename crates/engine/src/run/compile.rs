@@ -15,7 +15,7 @@ use wheelfarm_core::plan::Job;
 use wheelfarm_core::quantity::ByteSize;
 use wheelfarm_core::render::REHEARSAL_VARIABLE;
 
-use super::adopt::{AttemptNote, Prepared, can_go_on, running_for};
+use super::adopt::{AttemptNote, Prepared, can_go_on, ran_for, running_for};
 use super::cache::Usage;
 use super::image::BuilderImage;
 use super::job::{GRACE, Halt, JobContext, RunningJob};
@@ -316,7 +316,15 @@ impl<E: Engine> RunningJob<'_, E> {
         if let Some(figures) = &self.cache {
             self.note(figures.to_string()).await;
         }
-        let compiled_for = running_for.unwrap_or_default().max(begun.elapsed());
+        let compiled_for = match found {
+            None => begun.elapsed(),
+            // Most of it was before this run.
+            Some(elapsed) => {
+                let found = container.find().await.ok().flatten();
+                let ran_for = found.as_ref().and_then(ran_for).unwrap_or_default();
+                ran_for.max(elapsed + begun.elapsed())
+            }
+        };
         let sample = self.sample(&end, left.usage, compiled_for);
         let (job, attempt) = (self.job.id().clone(), self.attempt);
         self.tell(Event::AttemptEnded {
