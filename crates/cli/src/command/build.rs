@@ -54,10 +54,7 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
             events: args.events.clone(),
         };
         let whole = selected.farm.plan()?;
-        let out = OutFolder::open(&args.selection.out)?;
-        // Another run may have built some of it, or left it half done, until `out/` was this run's.
-        let needs = self::needs(&selected, args)?;
-        build(args, (out, &needs), settings, whole, &mut *reporter)?
+        build(args, &selected, settings, whole, &mut *reporter)?
     };
     drop(reporter);
     let accuracy = accuracy(&summary);
@@ -90,13 +87,17 @@ fn was_killed(out: &Utf8Path) -> bool {
 #[tokio::main]
 async fn build(
     args: &BuildArgs,
-    (out, needs): (OutFolder, &[(&Job, Need)]),
+    selected: &Selected,
     settings: RunSettings,
     plan: Plan,
     reporter: &mut dyn Reporter,
 ) -> Result<RunSummary, Failure> {
+    let engine = Arc::new(DockerEngine::connect().await?);
+    let out = OutFolder::open(&args.selection.out)?;
+    // Another run may have built some of it, or left it half done, until `out/` was this run's.
+    let needs = needs(selected, args)?;
     let workplace = Workplace {
-        engine: Arc::new(DockerEngine::connect().await?),
+        engine,
         out,
         fetcher: Fetcher::new(cache_folder(args.cache.as_ref()), FetchOptions::default())
             .map_err(Failure::infrastructure)?,
@@ -104,7 +105,7 @@ async fn build(
         plan,
     };
     let stop = StopSignal::default();
-    let run = run::build(workplace, needs, stop.clone(), reporter);
+    let run = run::build(workplace, &needs, stop.clone(), reporter);
     tokio::select! {
         res = run => Ok(res?),
         failure = listen(stop) => Err(failure),
