@@ -4,12 +4,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use fs_err as fs;
 use serde_json::Value;
+use wheelfarm_engine::files::write_atomic;
 
 const RECORDER: &str = include_str!("../../../dockerfiles/nvcc_recorder.py");
 
@@ -51,8 +52,14 @@ impl Lab {
                 "#!/opt/venv/bin/python -IS",
                 "#!/usr/bin/env -S python3 -IS",
             )
-            .replace("\"/opt/site\"", &format!("{:?}", lab.path("site")))
-            .replace("\"/build/source/\"", &format!("{:?}", lab.path("source/")));
+            .replace(
+                "\"/opt/site\"",
+                &format!("\"{}\"", lab.path("site").display()),
+            )
+            .replace(
+                "\"/build/source/\"",
+                &format!("\"{}\"", lab.path("source/").display()),
+            );
         lab.program("farm/nvcc_recorder.py", &text);
         lab.program("cuda/bin/nvcc.real", COMPILER);
         lab.program("host/g++", COMPILER);
@@ -66,8 +73,8 @@ impl Lab {
     }
 
     fn program(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
-        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+        write_atomic(self.path(name), text.as_bytes()).unwrap();
+        fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     fn run(&self, program: &str, args: &[&str], env: &[(&str, &str)]) -> Output {

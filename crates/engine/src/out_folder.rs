@@ -118,23 +118,13 @@ impl OutFolder {
 
     /// A new, empty folder for a job's files while they are made.
     pub fn stage(&self, job: &JobId) -> Result<StagedJob, FileError> {
-        self.stage_at(self.staging(job), job)
+        stage_at(self.staging(job), job)
     }
 
     /// The same for a rehearsal, which leaves alone what a killed build of the job has there.
     pub fn stage_rehearsal(&self, job: &JobId) -> Result<StagedJob, FileError> {
         let name = format!("{job}.rehearsal");
-        self.stage_at(self.root.join("staging").join(name), job)
-    }
-
-    fn stage_at(&self, path: Utf8PathBuf, job: &JobId) -> Result<StagedJob, FileError> {
-        let prepare = |source| FileError::new("write", &path, source);
-        remove_folder(&path).map_err(prepare)?;
-        fs::create_dir_all(&path).map_err(prepare)?;
-        Ok(StagedJob {
-            path: path.clone(),
-            job: job.clone(),
-        })
+        stage_at(self.root.join("staging").join(name), job)
     }
 
     /// The jobs that a killed run had in a container.
@@ -258,6 +248,14 @@ impl StagedJob {
     pub fn path(&self) -> &Utf8Path {
         &self.path
     }
+}
+
+fn stage_at(path: Utf8PathBuf, job: &JobId) -> Result<StagedJob, FileError> {
+    let prepare = |source| FileError::new("write", &path, source);
+    remove_folder(&path).map_err(prepare)?;
+    fs::create_dir_all(&path).map_err(prepare)?;
+    let job = job.clone();
+    Ok(StagedJob { path, job })
 }
 
 fn tidy(path: &Utf8Path) {

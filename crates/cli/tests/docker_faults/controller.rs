@@ -1,5 +1,7 @@
 //! The controller is killed, or told to stop, or there are two.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::farm::{Farm, JOB, Made, Package, until};
@@ -214,12 +216,18 @@ fn docker_a_controller_that_is_killed_at_record_compiles_nothing_again() {
 /// Row 2. When all is on record, what a killed run left is removed all the same.
 #[test]
 fn docker_what_a_killed_run_left_goes_when_every_wheel_is_on_record() {
-    let farm = Farm::new("left", &Package::default());
-    let first = farm.start();
-    let record = farm.out().join("jobs").join(JOB);
-    until("the record", || record.exists().then_some(()));
-    first.kill();
-    assert_eq!(farm.containers().len(), 1, "it was killed too late");
+    // The moment is short; a kill that comes too late says nothing, and another farm is tried.
+    let killed_in_time = (0..8).find_map(|attempt| {
+        let farm = Farm::new(&format!("left{attempt}"), &Package::default());
+        let first = farm.start();
+        let record = farm.out().join("jobs").join(JOB);
+        while !record.exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        first.kill();
+        (farm.containers().len() == 1).then_some(farm)
+    });
+    let farm = killed_in_time.expect("one of eight kills comes before the container is removed");
     let said = farm.build();
     assert!(said.contains("up to date"), "{said}");
     farm.check_built(3);

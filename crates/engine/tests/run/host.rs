@@ -274,7 +274,7 @@ async fn an_image_that_is_made_in_silence_is_given_up_and_tried_again() {
     assert_eq!(summary.jobs[0].attempts, 2);
     let took = begun.elapsed();
     assert!(
-        (Duration::from_mins(60)..Duration::from_mins(70)).contains(&took),
+        (Duration::from_hours(1)..Duration::from_mins(70)).contains(&took),
         "{took:?}"
     );
 
