@@ -109,7 +109,7 @@ fn docker_a_controller_that_is_killed_while_it_builds_an_image_begins_again() {
     let first = farm.start_and_watch();
     farm.until_stored("image");
     // By then the engine is at it.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(300));
     first.kill();
     farm.build();
     farm.check_built(3);
