@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::outcome::Outcome;
-use wheelfarm_core::quantity::ByteSize;
 use wheelfarm_engine::event::{Event, Reporter};
 
 use super::elapsed;
@@ -71,11 +70,7 @@ fn line(event: &Event) -> Option<String> {
             adopted,
         } => {
             let found = if *adopted { ", found running" } else { "" };
-            Some(format!(
-                "{job}: attempt {attempt}{found}: {} compilers, {}",
-                grant.compilers,
-                ByteSize::from_bytes(grant.memory_bytes)
-            ))
+            Some(format!("{job}: attempt {attempt}{found}: {grant}"))
         }
         Event::JobRetried {
             job,

@@ -171,6 +171,14 @@ build:
         fs_err::write(path, text).unwrap();
     }
 
+    /// Makes the package need something to be built with.
+    pub(crate) fn require(&self, requirement: &str) {
+        let file = "packages/demo/package.yaml";
+        let text = fs_err::read_to_string(self.path(file)).unwrap();
+        let needs = format!("requirements: [\"{requirement}\"]");
+        self.write(file, text.replace("requirements: []", &needs));
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Grant;
-use super::need::{Estimate, share};
+use super::need::{Estimate, MOST_TIMES, share};
 use crate::digest::Sha256Digest;
 use crate::ident::JobId;
 use crate::matrix::Base;
@@ -27,10 +27,6 @@ const LEAST_JOBS: u32 = 2;
 /// How often a job that comes first and does not fit is passed over by others that do. After that
 /// nothing is let in until it fits.
 const PATIENCE: u32 = 4;
-
-/// How many times more than predicted, or declared, a build may ask for after running out of
-/// memory, one doubling after the other: beyond, it is not short of memory but has lost its bounds.
-const MOST_TIMES: u64 = 4;
 
 /// What a job leaves to the host: the farm, the engine, image builds and the kernel. A host of 880
 /// GB rebooted with 98.8 % of it given away (`shared/reference/field.md`, P6).
@@ -159,7 +155,7 @@ pub struct Held {
 pub enum NoMoreMemory {
     /// It had all there is.
     #[error(
-        "a single compiler ran out of {}, and jobs may use no more here",
+        "jobs may use no more than these {} here",
         ByteSize::from_bytes(*.had_bytes)
     )]
     Host {
@@ -168,7 +164,7 @@ pub enum NoMoreMemory {
     },
     /// It had a multiple of what was predicted and declared.
     #[error(
-        "a single compiler ran out of {}, {MOST_TIMES} times what was expected",
+        "{} are {MOST_TIMES} times what its builds have held or it declares",
         ByteSize::from_bytes(*.had_bytes)
     )]
     Boundless {
@@ -298,7 +294,7 @@ impl Admission {
     /// when one alone was too many, twice the memory.
     ///
     /// # Errors
-    /// When it had all that the host gives, or several times what was expected of it.
+    /// When it had all that the host gives, or several times what its builds hold.
     pub fn after_out_of_memory(
         &self,
         previous: Grant,
@@ -313,9 +309,7 @@ impl Admission {
                 memory_bytes: had_bytes.min(self.host.memory_bytes),
             });
         }
-        let memory = &estimate.memory;
-        let expected = memory.bytes(1).max(memory.declared_bytes());
-        let most = expected.saturating_mul(MOST_TIMES);
+        let most = estimate.memory.most_bytes();
         let memory_bytes = had_bytes
             .saturating_mul(2)
             .min(most)
@@ -468,7 +462,7 @@ fn grant_of(compilers: u32, memory_bytes: u64) -> Grant {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::fixture::{GIB, MINUTE_MS, built, learned, subject, with_objects};
+    use super::super::fixture::{GIB, MINUTE_MS, built, killed, learned, subject, with_objects};
     use super::*;
 
     const HOUR_MS: u64 = 60 * MINUTE_MS;
@@ -675,13 +669,32 @@ mod tests {
         );
         assert_eq!(
             end.to_string(),
-            "a single compiler ran out of 16GiB, 4 times what was expected"
+            "16GiB are 4 times what its builds have held or it declares"
         );
         let small = Admission::new(host(16, 6, None));
         let next = small.after_out_of_memory(grant_of(1, 4 * GIB), &estimate);
         assert_eq!(next, Ok(grant_of(1, 6 * GIB)));
         let end = small.after_out_of_memory(grant_of(1, 6 * GIB), &estimate);
         assert_eq!(end, Err(NoMoreMemory::Host { had_bytes: 6 * GIB }));
+    }
+
+    #[test]
+    fn builds_that_ran_out_of_memory_do_not_raise_what_one_may_have() {
+        let admission = Admission::new(host(16, 100, None));
+        let subject = subject("a", 4, 4);
+        let estimate = learned(
+            &subject,
+            &[4, 8, 16, 20].map(|gib| killed("a", 1, gib * GIB)),
+        );
+        let end = admission.after_out_of_memory(grant_of(1, 16 * GIB), &estimate);
+        let had_bytes = 16 * GIB;
+        assert_eq!(end, Err(NoMoreMemory::Boundless { had_bytes }));
+        assert_eq!(estimate.memory.bytes(1), 20 * GIB);
+        // A build that held as much and ended well does.
+        let large = built("a", 1, 8 * GIB, MINUTE_MS);
+        let estimate = learned(&subject, &[large, killed("a", 1, 16 * GIB)]);
+        let next = admission.after_out_of_memory(grant_of(1, 16 * GIB), &estimate);
+        assert_eq!(next, Ok(grant_of(1, 32 * GIB)));
     }
 
     #[test]

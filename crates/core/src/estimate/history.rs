@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::need::{Basis, Estimate, MemoryNeed, Spread, share};
+use super::need::{Basis, Estimate, MOST_TIMES, MemoryNeed, Spread, share};
 use super::{Sample, SampleEnd};
 use crate::ident::PackageName;
 use crate::package::Resources;
@@ -357,14 +357,20 @@ fn memory_need(
         Some((lessons, kin)) => (peaks(&lessons.cold), peaks(&lessons.partial), Some(*kin)),
         None => (Vec::new(), Vec::new(), None),
     };
+    let held = most(&seen, |_| true);
+    let ordinary_bytes = held.max(declared_bytes).max(each_bytes);
+    // Builds that ran out of memory do not raise it: one without bounds would get more each night.
+    let most_bytes = ordinary_bytes.saturating_mul(MOST_TIMES);
     let killed = lessons
         .iter()
         .filter(|(_, of)| *of == Kin::Release || kin.is_none_or(|kin| kin == *of))
         .flat_map(|(lessons, _)| &lessons.out_of_memory)
-        .map(|sample| (sample.grant.compilers.max(1), sample.grant.memory_bytes));
+        .map(|sample| {
+            let had_bytes = sample.grant.memory_bytes.min(most_bytes);
+            (sample.grant.compilers.max(1), had_bytes)
+        });
     let is_measured = !seen.is_empty();
     let is_known_alone = seen.iter().any(|(with, _)| *with == 1);
-    let held = most(&seen, |_| true);
     // What is not the whole truth can only raise it.
     let mut at_least = seen.clone();
     at_least.extend(partial);
@@ -391,7 +397,7 @@ fn memory_need(
             },
             least_bytes: LEAST_BYTES.min(declared_bytes),
             most_compilers: None,
-            declared_bytes,
+            most_bytes,
         };
     }
     MemoryNeed {
@@ -407,7 +413,7 @@ fn memory_need(
         at_least,
         least_bytes: declared_bytes,
         most_compilers: u32::try_from((declared_bytes / each_bytes.max(1)).max(1)).ok(),
-        declared_bytes,
+        most_bytes,
     }
 }
 

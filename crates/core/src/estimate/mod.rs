@@ -19,9 +19,12 @@ pub use need::{Basis, Estimate, MemoryNeed, Spread};
 pub use price::{Cost, HourlyPrice, PriceError};
 pub use samples::SamplesError;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ident::PackageName;
+use crate::quantity::ByteSize;
 
 /// What a compile container may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +35,17 @@ pub struct Grant {
     pub milli_cpus: u64,
     /// Memory, swap included.
     pub memory_bytes: u64,
+}
+
+/// As people read it: `4 compilers side by side in 16GiB`.
+impl fmt::Display for Grant {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let memory = ByteSize::from_bytes(self.memory_bytes);
+        match self.compilers {
+            1 => write!(out, "one compiler at a time in {memory}"),
+            several => write!(out, "{several} compilers side by side in {memory}"),
+        }
+    }
 }
 
 /// What one compilation took: a container of its own, from its start to its end.

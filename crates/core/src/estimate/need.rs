@@ -46,6 +46,10 @@ impl Spread {
     }
 }
 
+/// How many times more than its builds have held, or it declares, a package may have after running out
+/// of memory, one doubling after the other: beyond, it is not short of memory but has lost its bounds.
+pub(super) const MOST_TIMES: u64 = 4;
+
 /// How much memory a build needs, by how many compilers run side by side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryNeed {
@@ -63,8 +67,8 @@ pub struct MemoryNeed {
     pub(super) least_bytes: u64,
     /// No more compilers than this, whatever memory there is: nothing was measured.
     pub(super) most_compilers: Option<u32>,
-    /// What `package.yaml` says of the whole build.
-    pub(super) declared_bytes: u64,
+    /// What a build that runs out of memory may have in the end.
+    pub(super) most_bytes: u64,
 }
 
 impl MemoryNeed {
@@ -111,9 +115,9 @@ impl MemoryNeed {
         further.saturating_add(1).min(most).max(1)
     }
 
-    /// What `package.yaml` says of the whole build, in bytes.
-    pub fn declared_bytes(&self) -> u64 {
-        self.declared_bytes
+    /// What a build that runs out of memory may have in the end, in bytes.
+    pub fn most_bytes(&self) -> u64 {
+        self.most_bytes
     }
 }
 

@@ -536,11 +536,7 @@ fn compile_verdict(end: &RunEnd, resources: &Resources, grant: Grant) -> Result<
         },
         RunHow::OutOfMemory => (
             FailureKind::OutOfMemory,
-            format!(
-                "the build ran out of its {} of memory with {} compilers side by side",
-                ByteSize::from_bytes(grant.memory_bytes),
-                grant.compilers
-            ),
+            format!("the build ran out of memory with {grant}"),
             Some("raise `resources.memory`, or `memory-per-process` so that fewer compilers run"),
         ),
         RunHow::TimedOut => (

@@ -664,7 +664,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                     hint: Some(error.hint().to_owned()),
                 })?;
                 wants = Some(less);
-                (&mut 0, format!("begins again with {}", describe(less)))
+                (&mut 0, format!("begins again with {less}"))
             }
             Remedy::Later => {
                 after = self.cx.settings.patience.later;
@@ -735,12 +735,4 @@ fn candidate(waiting: &Waiting) -> Option<estimate::Waiting<'_>> {
         twin: waiting.twin,
         wants: waiting.wants,
     })
-}
-
-fn describe(grant: Grant) -> String {
-    let memory = ByteSize::from_bytes(grant.memory_bytes);
-    match grant.compilers {
-        1 => format!("one compiler at a time in {memory}"),
-        several => format!("{several} compilers side by side in {memory}"),
-    }
 }
