@@ -119,7 +119,8 @@ async fn publish_until<S: Shelf>(
     let to = shelf.address();
     let mut proofs = Proofs::new();
     if args.prove {
-        proofs = prove::prove(selected, &mut draft, &to, stop.clone(), args.format).await?;
+        let places = (args.selection.out.as_path(), to.as_str());
+        proofs = prove::prove(selected, &mut draft, places, stop.clone(), args.format).await?;
     }
     let mut receipts = proofs.iter().flat_map(|(_, receipts)| receipts);
     let all_hold = receipts.all(Receipt::holds);

@@ -30,7 +30,7 @@ use crate::container::{
     ImageKind, ImageRef, Network, OwnedContainer, RootFileSystem, RunHow, RunLimits, TarSource,
 };
 use crate::files::FileError;
-use crate::run::{StopSignal, kind_label, torch_image};
+use crate::run::{StopSignal, farm_labels, kind_label, torch_image};
 use crate::shelf::Blob;
 
 /// The script that a proof's container runs.
@@ -144,8 +144,10 @@ pub enum ProofError {
 pub struct Prover<E: Engine> {
     /// The engine.
     pub engine: Arc<E>,
-    /// The farm's label on what the proof creates.
+    /// The label on containers: of the farm and where it publishes to, so that two publications are told apart.
     pub label: String,
+    /// The label on images: of the farm and its folder, in which `gc` looks for what is to be cleared away.
+    pub image_label: String,
     /// The PEM file that containers trust.
     pub ca_bundle: Option<Vec<u8>>,
     /// The user's wish to stop.
@@ -270,17 +272,13 @@ impl<E: Engine> Prover<E> {
             context: TarSource::Memory(tar(&context)),
             target: None,
             tag: ImageRef::new(format!("wheelfarm/proof:{tag}")),
-            labels: kind_label(self.labels(), ImageKind::Proof),
+            labels: kind_label(farm_labels(&self.image_label), ImageKind::Proof),
         };
         let mut show = |line: &[u8]| on_line(&crate::container::sanitise_line(line));
         self.engine
             .build_image(build, &self.stop.stop, &mut show)
             .await
             .map_err(fail)
-    }
-
-    fn labels(&self) -> crate::container::Labels {
-        crate::run::farm_labels(&self.label)
     }
 
     fn spec(
@@ -313,7 +311,7 @@ impl<E: Engine> Prover<E> {
             tmpfs: Vec::new(),
             volumes: Vec::new(),
             gpu,
-            labels: self.labels(),
+            labels: farm_labels(&self.label),
         }
     }
 

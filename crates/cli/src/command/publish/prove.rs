@@ -23,13 +23,17 @@ use crate::render::publish::Proofs;
 pub(super) async fn prove(
     selected: &Selected,
     draft: &mut Draft,
-    to: &str,
+    (out, to): (&Utf8Path, &str),
     stop: StopSignal,
     format: Format,
 ) -> Result<Proofs, Failure> {
+    let farm = &selected.farm.matrix.farm;
+    // As the folder's builds spell it.
+    let out = out.canonicalize_utf8().unwrap_or_else(|_| out.to_owned());
     let prover = Prover {
         engine: Arc::new(DockerEngine::connect().await?),
-        label: folder_label(&selected.farm.matrix.farm, Utf8Path::new(to)),
+        label: folder_label(farm, Utf8Path::new(to)),
+        image_label: folder_label(farm, &out),
         ca_bundle: selected.farm.ca_bundle()?,
         stop,
     };
