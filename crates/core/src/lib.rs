@@ -28,6 +28,7 @@ pub mod release;
 pub mod render;
 pub mod scaffold;
 pub mod source;
+pub mod starter;
 pub mod version;
 pub mod watch;
 pub mod wheel;

@@ -1,0 +1,3 @@
+//! What a new repository begins with.
+
+pub mod nightly;
