@@ -109,6 +109,24 @@ pub struct Match {
     pub version: String,
     /// The one release of torch that it goes with; `None`: every one of the minor version.
     pub torch: Option<TorchVersion>,
+    /// The newest version of a range; `None` where `version` is one version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin: Option<String>,
+    /// The torch that it was built with, where that is another: its builds are those of that torch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub built_with: Option<TorchMinor>,
+    /// The Pythons of the torch that PyPI has no wheel of it for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<PythonVersion>,
+}
+
+impl Match {
+    /// The one version to take: `0.26.0`; `None` for a range whose newest is not known.
+    pub fn pinned(&self) -> Option<&str> {
+        let exact = self.version.strip_prefix("==");
+        let exact = exact.filter(|version| !version.contains('*'));
+        exact.or(self.pin.as_deref())
+    }
 }
 
 /// What is known of one minor version of torch.
@@ -248,6 +266,10 @@ struct RawGccCheck {
 struct RawMatch {
     version: String,
     torch: Option<String>,
+    pin: Option<String>,
+    built_with: Option<String>,
+    #[serde(default)]
+    without: Vec<String>,
 }
 
 fn toolkit(raw: RawToolkit) -> ToolkitRow {
@@ -301,6 +323,9 @@ fn torch(raw: RawTorch) -> TorchRow {
                 .map(|raw| Match {
                     version: raw.version,
                     torch: raw.torch.as_deref().map(value),
+                    pin: raw.pin,
+                    built_with: raw.built_with.as_deref().map(value),
+                    without: values(&raw.without),
                 })
                 .collect()
         }),

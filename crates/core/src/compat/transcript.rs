@@ -261,8 +261,8 @@ const TORCHES: [TorchLine; 12] = [
         archs: ("9.0a", 17),
         suffixes: "a",
         gcc: UNCHECKED,
-        torchvision: "==0.19.*",
-        torchaudio: "==2.4.*",
+        torchvision: "==0.19.0@2.4.0 ==0.19.1@2.4.1",
+        torchaudio: "==2.4.0@2.4.0 ==2.4.1@2.4.1",
         triton: "==3.0.0",
         xformers: "==0.0.27.post2@2.4.0 ==0.0.28@2.4.1 ==0.0.28.post1@2.4.1",
     },
@@ -277,9 +277,9 @@ const TORCHES: [TorchLine; 12] = [
         archs: ("9.0a", 17),
         suffixes: "a",
         gcc: UNCHECKED,
-        torchvision: "==0.20.*",
-        torchaudio: "==2.5.*",
-        triton: "==3.1.0",
+        torchvision: "==0.20.0@2.5.0-3.13 ==0.20.1@2.5.1-3.13",
+        torchaudio: "==2.5.0@2.5.0-3.13 ==2.5.1@2.5.1-3.13",
+        triton: "==3.1.0-3.13",
         xformers: "==0.0.28.post3@2.5.1 ==0.0.29@2.5.1 ==0.0.29.post1@2.5.1",
     },
     TorchLine {
@@ -293,9 +293,9 @@ const TORCHES: [TorchLine; 12] = [
         archs: ("10.0", 18),
         suffixes: "a",
         gcc: UNCHECKED,
-        torchvision: "==0.21.0",
-        torchaudio: "==2.6.0",
-        triton: "==3.2.0",
+        torchvision: "==0.21.0-3.13t",
+        torchaudio: "==2.6.0-3.13t",
+        triton: "==3.2.0-3.13t",
         xformers: "==0.0.29.post2 ==0.0.29.post3",
     },
     TorchLine {
@@ -309,8 +309,8 @@ const TORCHES: [TorchLine; 12] = [
         archs: ("12.0a", 23),
         suffixes: "a",
         gcc: UNCHECKED,
-        torchvision: "==0.22.*",
-        torchaudio: "==2.7.*",
+        torchvision: "==0.22.0@2.7.0 ==0.22.1@2.7.1",
+        torchaudio: "==2.7.0@2.7.0 ==2.7.1@2.7.1",
         triton: "==3.3.0@2.7.0 ==3.3.1@2.7.1",
         xformers: "==0.0.30@2.7.0 ==0.0.31@2.7.1 ==0.0.31.post1@2.7.1",
     },
@@ -346,8 +346,8 @@ const TORCHES: [TorchLine; 12] = [
         archs: ("12.1a", 27),
         suffixes: "a f",
         gcc: UNCHECKED,
-        torchvision: "==0.24.*",
-        torchaudio: "==2.9.*",
+        torchvision: "==0.24.0@2.9.0 ==0.24.1@2.9.1",
+        torchaudio: "==2.9.0@2.9.0 ==2.9.1@2.9.1",
         triton: "==3.5.0@2.9.0 ==3.5.1@2.9.1",
         xformers: "==0.0.33@2.9.0 ==0.0.33.post1@2.9.0 ==0.0.33.post2@2.9.1",
     },
@@ -409,8 +409,8 @@ const TORCHES: [TorchLine; 12] = [
         archs: ("12.1a", 27),
         suffixes: "a f",
         gcc: CHECKED,
-        torchvision: "==0.27.*",
-        torchaudio: "==2.11.0",
+        torchvision: "==0.27.0@2.12.0 ==0.27.1@2.12.1",
+        torchaudio: "==2.11.0<2.11",
         triton: "==3.7.0@2.12.0 ==3.7.1@2.12.1",
         xformers: "==0.0.35",
     },
@@ -430,9 +430,9 @@ const TORCHES: [TorchLine; 12] = [
         archs: ("12.1a", 27),
         suffixes: "a f",
         gcc: CHECKED,
-        torchvision: "==0.28.0",
-        torchaudio: "==2.11.0",
-        triton: "==3.7.1",
+        torchvision: "==0.28.0-3.15",
+        torchaudio: "==2.11.0<2.11-3.15",
+        triton: "==3.7.1-3.15",
         xformers: "==0.0.35",
     },
     TorchLine {
@@ -447,8 +447,8 @@ const TORCHES: [TorchLine; 12] = [
         suffixes: "a f",
         gcc: CHECKED,
         torchvision: "==0.29.0@2.14.0 ==0.29.1@2.14.1",
-        torchaudio: "==2.11.0",
-        triton: "~=3.8.0",
+        torchaudio: "==2.11.0<2.11",
+        triton: "~=3.8.0=3.8.0",
         xformers: "==0.0.35",
     },
     TorchLine {
@@ -463,8 +463,8 @@ const TORCHES: [TorchLine; 12] = [
         suffixes: "a f",
         gcc: CHECKED,
         torchvision: "==0.29.2",
-        torchaudio: "==2.11.0",
-        triton: "~=3.9.0",
+        torchaudio: "==2.11.0<2.11-3.15-3.15t",
+        triton: "~=3.9.0=3.9.0",
         xformers: "==0.0.35",
     },
 ];
@@ -535,9 +535,15 @@ fn every_torch_has_the_cells_of_the_listing() {
             ("triton", line.triton),
             ("xformers", line.xformers),
         ] {
-            let matches = row.packages[package].iter().map(|one| match one.torch {
-                None => one.version.clone(),
-                Some(torch) => format!("{}@{torch}", one.version),
+            // Version, `=` the pin of a range, `@` its one torch, `<` the torch it was built with, `-` each
+            // Python that it lacks.
+            let matches = row.packages[package].iter().map(|one| {
+                let pin = one.pin.iter().map(|pin| format!("={pin}"));
+                let torch = one.torch.iter().map(|torch| format!("@{torch}"));
+                let built_with = one.built_with.iter().map(|torch| format!("<{torch}"));
+                let without = one.without.iter().map(|python| format!("-{python}"));
+                let marks: String = pin.chain(torch).chain(built_with).chain(without).collect();
+                format!("{}{marks}", one.version)
             });
             assert_eq!(words(matches), versions, "{torch} {package}");
         }
@@ -614,6 +620,27 @@ fn rows_of_torch_agree_with_those_of_toolkits_and_with_each_other() {
                 one.torch.is_none_or(|torch| row.releases.contains(&torch)),
                 "{one:?}"
             );
+            let range: pep440_rs::VersionSpecifiers = one.version.parse().unwrap();
+            let pinned = one.pinned().expect("a range without a pin");
+            assert!(range.contains(&pinned.parse().unwrap()), "{one:?}");
+            assert!(
+                one.built_with
+                    .is_none_or(|built| built < *torch && TABLE.torch.contains_key(&built)),
+                "{one:?}"
+            );
+            for python in &one.without {
+                assert!(row.has_python(None, *python, None), "{one:?}");
+            }
+        }
+        // A recipe takes one of each for every release.
+        for (package, release) in ["torchvision", "torchaudio", "triton"]
+            .into_iter()
+            .flat_map(|package| row.releases.iter().map(move |release| (package, release)))
+        {
+            let of = row.packages[package]
+                .iter()
+                .filter(|one| one.torch.is_none_or(|torch| torch == *release));
+            assert_eq!(of.count(), 1, "{package} for {release}");
         }
         for limited in &row.also_python {
             assert!(!row.python.contains(&limited.python), "{torch}");
