@@ -1,6 +1,7 @@
 //! The command line.
 
 mod hub;
+mod init;
 mod install_table;
 mod life;
 mod runs;
@@ -11,6 +12,7 @@ use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wheelfarm_core::watch::NewsKind;
 
 pub(crate) use hub::HubArgs;
+pub(crate) use init::{InitArgs, InitBase, InitCommand, InitFarmArgs};
 pub(crate) use install_table::TableArgs;
 pub(crate) use life::{GcArgs, MarkArgs, PromoteArgs, RollbackArgs, ShelfArgs, StatusArgs};
 pub(crate) use runs::{EventsArgs, RunsArgs};
@@ -72,7 +74,7 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Find the one wheel of a release that is right for an environment, and the line that installs it.
     Resolve(ResolveArgs),
-    /// Begin something new.
+    /// Begin a farm: its matrix, packages and nightly workflow; or a package in one.
     Init(InitArgs),
 }
 
@@ -439,18 +441,6 @@ pub(crate) struct WatchArgs {
 
 fn kinds() -> PossibleValuesParser {
     NewsKind::ALL.map(NewsKind::as_str).into()
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct InitArgs {
-    #[command(subcommand)]
-    pub(crate) what: InitCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum InitCommand {
-    /// Begin the folder of a package from its source, which is read and not run.
-    Package(InitPackageArgs),
 }
 
 #[derive(Debug, ClapArgs)]

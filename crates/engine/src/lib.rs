@@ -23,6 +23,7 @@ pub mod run;
 pub mod scaffold;
 pub mod secrets;
 pub mod shelf;
+pub mod starter;
 pub mod store;
 pub mod upstream;
 pub mod watch;

@@ -12,7 +12,7 @@ use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::run::StopSignal;
 use wheelfarm_engine::scaffold::{BeginError, BeginErrorKind, NewPackage, Origin, begin};
 
-use super::{cache_folder, listen};
+use super::{cache_folder, init_farm, listen};
 use crate::args::{Format, InitArgs, InitCommand, InitPackageArgs};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -21,7 +21,8 @@ use crate::render::init::Begun;
 
 pub(super) fn run(args: &InitArgs) -> Result<ExitCode, Failure> {
     match &args.what {
-        InitCommand::Package(args) => package(args),
+        Some(InitCommand::Package(args)) => package(args),
+        None => init_farm::run(&args.farm),
     }
 }
 

@@ -9,6 +9,7 @@ mod gc;
 mod gc_host;
 mod hold;
 mod init;
+mod init_farm;
 mod inspect;
 mod install_table;
 mod patch;

@@ -10,6 +10,7 @@ pub(crate) mod explain;
 pub(crate) mod forecast;
 pub(crate) mod gc;
 pub(crate) mod init;
+pub(crate) mod init_farm;
 pub(crate) mod inspect;
 pub(crate) mod install_table;
 pub(crate) mod patch;
@@ -96,6 +97,9 @@ pub(crate) fn failure(failure: &Failure) {
     if let Some(FarmError::Faults(faults)) = failure.error().downcast_ref() {
         for fault in faults.iter() {
             eprintln!("error: {fault}");
+        }
+        if let Some(hint) = failure.hint() {
+            eprintln!("hint: {hint}");
         }
         return;
     }

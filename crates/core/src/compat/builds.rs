@@ -59,6 +59,22 @@ pub(super) fn builds(gpu: Option<Capability>) -> Vec<TorchBuild> {
         .collect()
 }
 
+/// What torch's own build for `cuda` is compiled for; empty where no such build is known.
+pub fn archs_of_torch_build(torch: TorchMinor, cuda: CudaVersion) -> &'static [ArchTarget] {
+    let row = TABLE.torch.get(&torch);
+    let build = row.and_then(|row| row.builds.get(&cuda));
+    build.map_or(&[], |build| &build.archs)
+}
+
+/// Whether torch's own build for `cuda` runs on `gpu`; `None` where that is not known.
+pub fn torch_build_runs_on(torch: TorchMinor, cuda: CudaVersion, gpu: Capability) -> Option<bool> {
+    let archs = archs_of_torch_build(torch, cuda);
+    if archs.is_empty() {
+        return None;
+    }
+    on_gpu(archs, cuda, gpu).runs()
+}
+
 fn builds_of(torch: TorchMinor, row: &TorchRow, gpu: Option<Capability>) -> Vec<TorchBuild> {
     let one = |(&cuda, build): (&CudaVersion, &BuildRow)| TorchBuild {
         torch,

@@ -16,7 +16,7 @@ mod table;
 mod transcript;
 
 pub use answer::{Answer, answer};
-pub use builds::{BuildOnGpu, TorchBuild};
+pub use builds::{BuildOnGpu, TorchBuild, archs_of_torch_build, torch_build_runs_on};
 pub use code::{CodeKind, CodeOnGpu, CodeRun, grouped};
 pub use lookup::{
     Verdict, base_of, cuda_on_pypi, known_torches, newest_release_of, toolkit_compiles,

@@ -128,6 +128,16 @@ impl NightlySettings {
         })
     }
 
+    /// The labels of its runner.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// What installs wheelfarm: `OWNER/NAME@COMMIT`.
+    pub fn action(&self) -> &str {
+        &self.action
+    }
+
     /// Publishes to `track`.
     #[must_use]
     pub fn to(self, track: Track) -> Self {

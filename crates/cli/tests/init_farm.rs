@@ -1,0 +1,142 @@
+//! `wheelfarm init`: a farm in an empty folder, in a repository, and where one is already.
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const ACTION: &str = "wheelfarm/wheelfarm@0123456789abcdef0123456789abcdef01234567";
+
+/// The program in `folder`, on a machine without a GPU.
+fn wheelfarm(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wheelfarm"))
+        .args(args)
+        .current_dir(folder)
+        .env("PATH", "/nonexistent")
+        .env("DOCKER_HOST", "unix:///nonexistent.sock")
+        .env_remove("WHEELFARM_LOG")
+        .env_remove("WHEELFARM_CACHE")
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn done(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert_eq!(stderr, "", "nothing is to be said beside the data");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Every file below `folder`, but what git keeps.
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
+    while let Some(below) = folders.pop() {
+        for entry in fs_err::read_dir(below).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let path = path.strip_prefix(folder).unwrap();
+                found.push(path.to_str().unwrap().to_owned());
+            }
+        }
+    }
+    found.retain(|path| !path.starts_with(".git/"));
+    found.sort();
+    found
+}
+
+#[test]
+fn a_new_folder_is_a_farm_that_plans() {
+    let home = tempfile::tempdir().unwrap();
+    let args = ["init", "wheels", "--gpu", "RTX 5090", "--action", ACTION];
+    let told = done(&wheelfarm(home.path(), &args));
+    insta::assert_snapshot!(told);
+
+    let farm = home.path().join("wheels");
+    let plan = done(&wheelfarm(&farm, &["plan", "--format", "json"]));
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(
+        plan["jobs"][0]["id"],
+        "torch-spline-conv-1.2.2-cu130-torch2.11-cp312"
+    );
+    let workflow = fs_err::read_to_string(farm.join(".github/workflows/nightly.yml")).unwrap();
+    assert!(workflow.contains(&format!("uses: {ACTION}")), "{workflow}");
+    // A package is begun in it as in any farm, and asks for a source.
+    let again = wheelfarm(&farm, &["init", "package", "torch-spline-conv"]);
+    let stderr = String::from_utf8_lossy(&again.stderr);
+    assert!(stderr.contains("is there already"), "{stderr}");
+}
+
+#[test]
+fn what_is_chosen_is_told_to_programs_too() {
+    let home = tempfile::tempdir().unwrap();
+    let args = [
+        "init",
+        "--farm",
+        "attention",
+        "--package",
+        "sageattention",
+        "--package",
+        "flash-attn==2.8.3",
+        "--torch",
+        "2.9",
+        "--no-workflow",
+        "--dry-run",
+        "--format",
+        "json",
+    ];
+    let told = done(&wheelfarm(home.path(), &args));
+    insta::assert_snapshot!(told);
+    assert!(files(home.path()).is_empty(), "a dry run writes nothing");
+}
+
+#[test]
+fn a_repository_keeps_what_it_has() {
+    let home = tempfile::tempdir().unwrap();
+    let repository = home.path().join("my wheels");
+    fs_err::create_dir_all(repository.join(".git")).unwrap();
+    fs_err::write(repository.join("README.md"), "# mine\n").unwrap();
+    let args = ["init", "my wheels", "--gpu", "H100", "--no-workflow"];
+    let told = done(&wheelfarm(home.path(), &args));
+    assert!(
+        told.contains("kept   my wheels/README.md  it was there; nothing is overwritten"),
+        "{told}"
+    );
+    assert!(told.contains("  cd 'my wheels'\n"), "{told}");
+    let readme = fs_err::read_to_string(repository.join("README.md")).unwrap();
+    assert_eq!(readme, "# mine\n");
+    let matrix = fs_err::read_to_string(repository.join("matrix.yaml")).unwrap();
+    assert!(matrix.contains("farm: \"my-wheels\""), "{matrix}");
+
+    // Again: nothing changes. With other wishes: what is there stays, and that is said.
+    let before = files(&repository);
+    let told = done(&wheelfarm(home.path(), &args));
+    assert!(told.contains("were there already, word for word"), "{told}");
+    let other = ["init", "my wheels", "--gpu", "A100", "--no-workflow"];
+    let refused = wheelfarm(home.path(), &other);
+    assert_eq!(refused.status.code(), Some(2));
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    insta::assert_snapshot!(stderr);
+    assert_eq!(files(&repository), before);
+    assert_eq!(
+        fs_err::read_to_string(repository.join("matrix.yaml")).unwrap(),
+        matrix
+    );
+}
+
+#[test]
+fn without_a_commit_there_is_no_workflow_to_pin() {
+    let home = tempfile::tempdir().unwrap();
+    let output = wheelfarm(home.path(), &["init", "--gpu", "H100"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(
+        stderr.contains("--action OWNER/wheelfarm@COMMIT"),
+        "{stderr}"
+    );
+    assert!(files(home.path()).is_empty());
+}
