@@ -305,12 +305,11 @@ fn nightly_environment(
     cuda: CudaVersion,
 ) -> Vec<Environment> {
     let least = |gpu: &Capability| driver::native_driver(*gpu, Some(cuda));
-    let least_driver = match question.gpus.len() {
-        0 => driver::least_for(cuda),
-        _ => {
-            let all: Option<Vec<Driver>> = question.gpus.iter().map(least).collect();
-            all.and_then(|all| all.into_iter().max())
-        }
+    let least_driver = if question.gpus.is_empty() {
+        driver::least_for(cuda)
+    } else {
+        let all: Option<Vec<Driver>> = question.gpus.iter().map(least).collect();
+        all.and_then(|all| all.into_iter().max())
     };
     let one = |python| Environment {
         torch: TorchPick {

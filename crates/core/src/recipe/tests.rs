@@ -68,11 +68,13 @@ fn told(text: &str) -> String {
             let torch = &recipe.torch;
             let without = recipe.companions.iter();
             let without = without.filter(|one| one.version.is_err());
-            let without: String = without.map(|one| format!(", no {}", one.package)).collect();
+            let without: Vec<_> = without.map(|one| format!(", no {}", one.package)).collect();
+            let without = without.concat();
             let wheels = recipe.wheels.iter();
-            let wheels: String = wheels
+            let wheels: Vec<_> = wheels
                 .map(|pick| format!("\n    {}", pick.wheel.file_name))
                 .collect();
+            let wheels = wheels.concat();
             let driver = recipe.least_driver.as_ref();
             format!(
                 "{text}: torch {} CUDA {} {} Python {} driver {}{without}{wheels}",
@@ -89,7 +91,7 @@ fn told(text: &str) -> String {
                 let change = change.map_or_else(String::new, |change| format!(" [{change}]"));
                 format!("\n    {} {}{change}", why.fit.as_str(), why.text)
             });
-            let whys: String = whys.collect();
+            let whys = whys.collect::<Vec<_>>().concat();
             let nearest = refusal.nearest.as_deref().unwrap_or("none");
             let fit = refusal.fit.as_str();
             format!("{text}: {fit}{whys}\n    nearest: {nearest}")

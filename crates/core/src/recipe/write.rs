@@ -191,7 +191,11 @@ fn head(recipe: &Recipe<'_>) -> String {
             "run it: docker build -t environment . && docker run --gpus all environment".to_owned()
         }
     });
-    lines.iter().map(|line| format!("# {line}\n")).collect()
+    joined(lines.iter().map(|line| format!("# {line}\n")))
+}
+
+fn joined(texts: impl Iterator<Item = String>) -> String {
+    texts.collect::<Vec<_>>().concat()
 }
 
 /// `torch==2.11.0+cu128`, and the companions: what is on PyTorch's index has its CUDA in its version
@@ -264,7 +268,7 @@ fn pip_words(recipe: &Recipe<'_>) -> (Vec<String>, Vec<String>) {
 fn pip(recipe: &Recipe<'_>) -> String {
     let (options, requirements) = pip_words(recipe);
     let lines = options.iter().chain(&requirements);
-    lines.map(|line| format!("{line}\n")).collect()
+    joined(lines.map(|line| format!("{line}\n")))
 }
 
 fn uv(recipe: &Recipe<'_>) -> String {
@@ -277,18 +281,18 @@ fn uv(recipe: &Recipe<'_>) -> String {
     let dependencies = pins
         .iter()
         .map(|pin| format!("{}{}", pin.package, pin.specifier));
-    let dependencies: String = dependencies
+    let dependencies = dependencies
         .chain(own)
-        .map(|text| format!("    \"{text}\",\n"))
-        .collect();
+        .map(|text| format!("    \"{text}\",\n"));
+    let dependencies = joined(dependencies);
     let python = plain(recipe.python);
-    let mut text = format!(
+    let mut parts = vec![format!(
         "[project]\nname = \"environment\"\nversion = \"0\"\nrequires-python = \"=={python}.*\"\n\
          dependencies = [\n{dependencies}]\n\n[tool.uv]\n\
          environments = [\"sys_platform == 'linux' and platform_machine == 'x86_64'\"]\n"
-    );
+    )];
     if recipe.nightly.is_some() {
-        text.push_str("prerelease = \"allow\"\n");
+        parts.push("prerelease = \"allow\"\n".to_owned());
     }
     let sources = pins.iter().filter(|pin| pin.index == Index::Pytorch);
     let mut sources: Vec<String> = sources
@@ -300,14 +304,14 @@ fn uv(recipe: &Recipe<'_>) -> String {
         format!("# uv.lock has to say sha256:{sha256}\n{project} = {{ url = \"{url}\" }}\n")
     }));
     if !sources.is_empty() {
-        text.push_str(&format!("\n[tool.uv.sources]\n{}", sources.concat()));
+        parts.push(format!("\n[tool.uv.sources]\n{}", sources.concat()));
     }
     if let Some(url) = recipe.torch.index_url() {
-        text.push_str(&format!(
+        parts.push(format!(
             "\n[[tool.uv.index]]\nname = \"{name}\"\nurl = \"{url}\"\nexplicit = true\n"
         ));
     }
-    text
+    parts.concat()
 }
 
 /// `pytorch-cu128`.
@@ -337,7 +341,7 @@ fn pixi(recipe: &Recipe<'_>) -> String {
         format!("python = \"{python}.*\"\n")
     };
     let url = recipe.torch.index_url();
-    let pins: String = pins(recipe)
+    let pins: Vec<String> = pins(recipe)
         .iter()
         .map(|pin| {
             let version = match pin.specifier.as_str() {
@@ -353,20 +357,17 @@ fn pixi(recipe: &Recipe<'_>) -> String {
             }
         })
         .collect();
-    let own: String = recipe
-        .wheels
-        .iter()
-        .map(|pick| {
-            let project = pick.wheel.file_name.project();
-            let (sha256, url) = (&pick.wheel.sha256, &pick.lines.url);
-            format!("{project} = {{ url = \"{url}#sha256={sha256}\" }}\n")
-        })
-        .collect();
+    let own = joined(recipe.wheels.iter().map(|pick| {
+        let project = pick.wheel.file_name.project();
+        let (sha256, url) = (&pick.wheel.sha256, &pick.lines.url);
+        format!("{project} = {{ url = \"{url}#sha256={sha256}\" }}\n")
+    }));
     format!(
         "[workspace]\nname = \"environment\"\nchannels = [\"conda-forge\"]\n\
          platforms = [{{ platform = \"linux-64\", cuda = \"{}\"{glibc} }}]\n\n\
-         [dependencies]\n{python}\n[pypi-dependencies]\n{pins}{own}",
-        least_cuda(recipe)
+         [dependencies]\n{python}\n[pypi-dependencies]\n{}{own}",
+        least_cuda(recipe),
+        pins.concat()
     )
 }
 
