@@ -298,10 +298,10 @@ pub(crate) struct CompatArgs {
     /// A GPU, by name (`RTX 5090`) or compute capability (`12.0`).
     #[arg(long, value_name = "GPU")]
     pub(crate) gpu: Option<String>,
-    /// A torch: `2.8`, `2.8.0`, or a nightly with its day, `2.16.0.dev20261120`.
+    /// A torch: `2.8`, `2.8.0`, `2.8.0+cu128`, or a nightly with its day, `2.16.0.dev20261120`.
     #[arg(long, value_name = "VERSION")]
     pub(crate) torch: Option<String>,
-    /// A CUDA toolkit: `12.8`.
+    /// A CUDA toolkit: `12.8` or `cu128`.
     #[arg(long, value_name = "VERSION")]
     pub(crate) cuda: Option<String>,
     /// A Python: `3.12`, or `3.13t` for the free-threaded build.
@@ -322,12 +322,27 @@ pub(crate) struct CompatArgs {
                   flash-attn --image my/image --gpu \"RTX 5090\" \\\n      --from hf://OWNER/REPO --format dockerfile"
 )]
 pub(crate) struct ResolveArgs {
-    /// The package, with versions if not every one will do: `flash-attn`, `flash-attn==2.8.3`.
-    #[arg(long, value_name = "NAME[==VERSION]")]
-    pub(crate) package: String,
+    /// The package, with versions if not every one will do: `flash-attn`, `flash-attn==2.8.3`. With
+    /// --environment, may be given several times, or not at all.
+    #[arg(
+        long,
+        value_name = "NAME[==VERSION]",
+        required_unless_present = "manager",
+        requires = "from"
+    )]
+    pub(crate) package: Vec<String>,
     /// The release: its folder, its manifest.json, the address of either, or a repository on a Hub.
-    #[arg(long, value_name = "FOLDER|FILE|URL|hf://OWNER/REPO")]
-    pub(crate) from: String,
+    #[arg(
+        long,
+        value_name = "FOLDER|FILE|URL|hf://OWNER/REPO",
+        required_unless_present = "manager",
+        requires = "package"
+    )]
+    pub(crate) from: Option<String>,
+    /// Print a whole environment, for this tool to make: torch, torchvision, torchaudio and triton at
+    /// versions that fit one another, the GPU and the driver, with the release's wheels of --package.
+    #[arg(long = "environment", value_name = "TOOL", value_enum)]
+    pub(crate) manager: Option<ManagerArg>,
     /// The Python: `3.11`, `3.11.7`, or `3.13t` for the free-threaded build.
     #[arg(long, value_name = "VERSION")]
     pub(crate) python: Option<String>,
@@ -387,6 +402,18 @@ pub(crate) struct ResolveArgs {
     /// unless there is one wheel.
     #[arg(long, value_enum, default_value_t = ResolveFormat::Human)]
     pub(crate) format: ResolveFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ManagerArg {
+    /// A requirements.txt.
+    Pip,
+    /// A pyproject.toml.
+    Uv,
+    /// A pixi.toml.
+    Pixi,
+    /// A Dockerfile.
+    Dockerfile,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

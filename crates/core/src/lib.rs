@@ -24,6 +24,7 @@ pub mod plan;
 pub mod quantity;
 pub mod read_at;
 pub mod receipt;
+pub mod recipe;
 pub mod release;
 pub mod render;
 pub mod scaffold;

@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 
-use wheelfarm_core::compat::{self, Fit, Question, TorchAsked, TorchAskedError};
+use wheelfarm_core::compat::{self, Fit, Question};
 use wheelfarm_core::gpu::{self, Gpu};
-use wheelfarm_core::version::VersionError;
+use wheelfarm_core::release::resolve::{Cuda, PythonAsked, QuestionError, TorchGiven};
+use wheelfarm_core::version::CudaVersion;
 
 use crate::args::{CompatArgs, Format};
 use crate::exit_code::ExitCode;
@@ -12,17 +13,13 @@ use crate::failure::Failure;
 use crate::render;
 
 pub(super) fn run(args: &CompatArgs) -> Result<ExitCode, Failure> {
-    let torch = |text: &String| -> Result<TorchAsked, Failure> {
-        text.parse().map_err(|error: TorchAskedError| {
-            let hint = error.hint();
-            Failure::bad_input(error).with_hint(hint)
-        })
-    };
+    let torch: Option<TorchGiven> = args.torch.as_deref().map(read).transpose()?;
+    let python: Option<PythonAsked> = args.python.as_deref().map(read).transpose()?;
     let question = Question {
         gpu: args.gpu.as_deref().map(find_gpu).transpose()?,
-        torch: args.torch.as_ref().map(torch).transpose()?,
-        cuda: args.cuda.as_deref().map(version).transpose()?,
-        python: args.python.as_deref().map(version).transpose()?,
+        cuda: cuda(args.cuda.as_deref(), torch.as_ref())?,
+        torch: torch.map(|torch| torch.version),
+        python: python.map(|python| python.version),
     };
     let answer = compat::answer(&question);
     match args.format {
@@ -43,8 +40,28 @@ fn find_gpu(text: &str) -> Result<&'static Gpu, Failure> {
     })
 }
 
-fn version<T: FromStr<Err = VersionError>>(text: &str) -> Result<T, Failure> {
-    text.parse().map_err(|error: VersionError| {
+/// The toolkit that was named, or that the torch's own name tells: `2.8.0+cu128`.
+fn cuda(given: Option<&str>, torch: Option<&TorchGiven>) -> Result<Option<CudaVersion>, Failure> {
+    let given: Option<Cuda> = given.map(read).transpose()?;
+    let told = torch.and_then(TorchGiven::cuda);
+    if let (Some(given), Some(told)) = (&given, &told)
+        && given != told
+    {
+        let error = anyhow::anyhow!("the torch is for CUDA {told}, and --cuda says {given}");
+        return Err(Failure::bad_input(error).with_hint("leave one of the two out"));
+    }
+    match given.or(told) {
+        Some(Cuda::Version(version)) => Ok(Some(version)),
+        Some(Cuda::Without(build)) => {
+            let error = anyhow::anyhow!("`{build}` is a build of torch without CUDA");
+            Err(Failure::bad_input(error).with_hint("write major and minor of a CUDA, `13.0`"))
+        }
+        None => Ok(None),
+    }
+}
+
+fn read<T: FromStr<Err = QuestionError>>(text: &str) -> Result<T, Failure> {
+    text.parse().map_err(|error: QuestionError| {
         let hint = error.hint();
         Failure::bad_input(error).with_hint(hint)
     })

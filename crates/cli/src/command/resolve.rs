@@ -6,13 +6,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use wheelfarm_core::compat::Fit;
 use wheelfarm_core::gpu;
 use wheelfarm_core::ident::PackageName;
+use wheelfarm_core::recipe::{Ask, Composed, Manager, Wish, compose};
 use wheelfarm_core::release::catalog::{self, Catalog, Track};
 use wheelfarm_core::release::links::Links;
 use wheelfarm_core::release::resolve::{
-    CatalogPlace, Excerpt, Facts, Outcome, PlaceError, Question, QuestionError, TorchGiven,
-    read_lock, read_package, resolve,
+    CatalogPlace, Excerpt, Facts, Outcome, PackageWish, PlaceError, Question, QuestionError,
+    TorchGiven, read_lock, read_package, resolve,
 };
 use wheelfarm_engine::container::DockerEngine;
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
@@ -25,39 +27,36 @@ use wheelfarm_engine::shelf::Shelf;
 use wheelfarm_engine::shelf::folder::Address;
 
 use super::{cache_folder, listen, place};
-use crate::args::{Format, HubArgs, ResolveArgs, ResolveFormat, TrackArg};
+use crate::args::{Format, HubArgs, ManagerArg, ResolveArgs, ResolveFormat, TrackArg};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::render;
 
 pub(super) fn run(args: &ResolveArgs) -> Result<ExitCode, Failure> {
-    let mut question = question(args)?;
+    let wishes: Vec<PackageWish> = args
+        .package
+        .iter()
+        .map(|package| read(package))
+        .collect::<Result<_, _>>()?;
+    match args.manager {
+        Some(manager) => environment_file(args, manager, &wishes),
+        None => one_wheel(args, wishes),
+    }
+}
+
+/// The one wheel for an environment that is there.
+fn one_wheel(args: &ResolveArgs, wishes: Vec<PackageWish>) -> Result<ExitCode, Failure> {
+    let [wish] = <[PackageWish; 1]>::try_from(wishes).map_err(|wishes| {
+        let error = anyhow::anyhow!("{} packages, and one line is for one of them", wishes.len());
+        Failure::bad_input(error).with_hint("several go into a file: `--environment pip`")
+    })?;
+    let package = [wish.clone()];
+    let mut question = question(args, wish)?;
     let place = catalog_place(args)?;
-    let facts = match &args.lock {
-        Some(lock) => lock_facts(lock, question.machine.as_deref())?,
-        None => Facts::default(),
-    };
-    let asks_world =
-        args.here.is_some() || args.image.is_some() || args.gpu.as_deref() == Some("here");
-    let (found, excerpt) = match &place {
-        // A file needs no runtime.
-        CatalogPlace::File { manifest, .. } if !asks_world => {
-            let excerpt = read_file(manifest, &question.package.name);
-            (Found::default(), excerpt.map_err(catalog_failure)?)
-        }
-        CatalogPlace::File { .. } | CatalogPlace::Remote { .. } => look(args, &place, &question)?,
-    };
-    if let Some(here) = &found.gpus {
-        here.fill(&mut question);
-    }
-    for facts in [Some(&facts), found.environment.as_ref()]
-        .into_iter()
-        .flatten()
-    {
-        facts.fill(&mut question);
-        render::resolve::notes(&facts.notes);
-    }
-    let links = links(args, &place, &excerpt.catalog)?;
+    let place = place.as_ref().ok_or_else(no_release)?;
+    let excerpts = world(args, Some(place), &package, &mut question)?;
+    let excerpt = excerpts.first().ok_or_else(no_release)?;
+    let links = links(args, place, &excerpt.catalog)?;
     let answer = resolve(&excerpt.catalog, &question, &links);
     let code = match &answer.outcome {
         Outcome::One(_) => ExitCode::Done,
@@ -80,8 +79,110 @@ pub(super) fn run(args: &ResolveArgs) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
-fn question(args: &ResolveArgs) -> Result<Question, Failure> {
-    let mut question = Question::about(read(&args.package)?);
+fn no_release() -> Failure {
+    let error = anyhow::anyhow!("no release is named");
+    Failure::bad_input(error).with_hint("name its folder or address with `--from`")
+}
+
+/// An environment that is to be made.
+fn environment_file(
+    args: &ResolveArgs,
+    manager: ManagerArg,
+    wishes: &[PackageWish],
+) -> Result<ExitCode, Failure> {
+    let is_json = match args.format {
+        ResolveFormat::Human => false,
+        ResolveFormat::Json => true,
+        ResolveFormat::Dockerfile | ResolveFormat::Pip | ResolveFormat::Uv => {
+            let error = anyhow::anyhow!("`--environment` has its own format");
+            return Err(Failure::bad_input(error)
+                .with_hint("leave `--format` out, or write `--format json`"));
+        }
+    };
+    let manager = match manager {
+        ManagerArg::Pip => Manager::Pip,
+        ManagerArg::Uv => Manager::Uv,
+        ManagerArg::Pixi => Manager::Pixi,
+        ManagerArg::Dockerfile => Manager::Dockerfile,
+    };
+    let mut question = question(args, read("torch")?)?;
+    let place = catalog_place(args)?;
+    let excerpts = world(args, place.as_ref(), wishes, &mut question)?;
+    question.libc = question.libc.or(manager.libc());
+    let links = match (&place, excerpts.first()) {
+        (Some(place), Some(excerpt)) => links(args, place, &excerpt.catalog)?,
+        _ => Links::Relative,
+    };
+    let wishes: Vec<Wish<'_>> = wishes
+        .iter()
+        .zip(&excerpts)
+        .map(|(package, excerpt)| Wish {
+            package,
+            catalog: &excerpt.catalog,
+        })
+        .collect();
+    let composed = compose(&Ask {
+        question: &question,
+        wishes: &wishes,
+        links: &links,
+        manager,
+    });
+    let shown = render::recipe::Shown {
+        question: &question,
+        manager,
+        composed: &composed,
+    };
+    if is_json { shown.json() } else { shown.human() }?;
+    Ok(match &composed {
+        Composed::Recipe(_) => ExitCode::Done,
+        Composed::Refused(refusal) => match refusal.fit {
+            Fit::No | Fit::Yes => ExitCode::JobFailed,
+            Fit::Unknown => ExitCode::NotChecked,
+        },
+    })
+}
+
+/// Fills in what the question leaves open, and reads what the release says of each package.
+fn world(
+    args: &ResolveArgs,
+    place: Option<&CatalogPlace>,
+    packages: &[PackageWish],
+    question: &mut Question,
+) -> Result<Vec<Excerpt>, Failure> {
+    let facts = match &args.lock {
+        Some(lock) => lock_facts(lock, question.machine.as_deref())?,
+        None => Facts::default(),
+    };
+    let asks_world =
+        args.here.is_some() || args.image.is_some() || args.gpu.as_deref() == Some("here");
+    let (found, excerpts) = match place {
+        // A file needs no runtime.
+        Some(CatalogPlace::File { manifest, .. }) if !asks_world => {
+            let excerpts = packages
+                .iter()
+                .map(|package| read_file(manifest, &package.name).map_err(catalog_failure));
+            (Found::default(), excerpts.collect::<Result<_, _>>()?)
+        }
+        None if !asks_world => (Found::default(), Vec::new()),
+        Some(CatalogPlace::File { .. } | CatalogPlace::Remote { .. }) | None => {
+            look(args, place, packages)?
+        }
+    };
+    if let Some(here) = &found.gpus {
+        here.fill(question);
+    }
+    for facts in [Some(&facts), found.environment.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        facts.fill(question);
+        render::resolve::notes(&facts.notes);
+    }
+    Ok(excerpts)
+}
+
+fn question(args: &ResolveArgs, package: PackageWish) -> Result<Question, Failure> {
+    let mut question = Question::about(package);
     let torch: Option<TorchGiven> = optional(args.torch.as_ref())?;
     question.cuda = match optional(args.cuda.as_ref())? {
         Some(cuda) => Some(cuda),
@@ -136,15 +237,18 @@ where
 }
 
 /// The catalog that is named: what is no address is a path of this machine.
-fn catalog_place(args: &ResolveArgs) -> Result<CatalogPlace, Failure> {
+fn catalog_place(args: &ResolveArgs) -> Result<Option<CatalogPlace>, Failure> {
+    let Some(from) = &args.from else {
+        return Ok(None);
+    };
     let failure = |error: PlaceError| {
         let hint = error.hint();
         Failure::bad_input(error).with_hint(hint)
     };
-    let place = if let Some(res) = CatalogPlace::parse(&args.from, &args.endpoint) {
+    let place = if let Some(res) = CatalogPlace::parse(from, &args.endpoint) {
         res
     } else {
-        let path = Utf8Path::new(&args.from);
+        let path = Utf8Path::new(from);
         let manifest = if path.is_dir() {
             path.join(catalog::FILE_NAME)
         } else {
@@ -155,7 +259,7 @@ fn catalog_place(args: &ResolveArgs) -> Result<CatalogPlace, Failure> {
             .map_err(|error| Failure::infrastructure(FileError::new("find", &manifest, error)))?;
         CatalogPlace::local(&manifest, whole.parent().unwrap_or(&whole))
     };
-    place.map_err(failure)
+    place.map(Some).map_err(failure)
 }
 
 /// How lines address wheels: as it is told here, as the release itself does, or by where it was read.
@@ -193,19 +297,26 @@ struct Found {
 #[tokio::main]
 async fn look(
     args: &ResolveArgs,
-    place: &CatalogPlace,
-    question: &Question,
-) -> Result<(Found, Excerpt), Failure> {
+    place: Option<&CatalogPlace>,
+    packages: &[PackageWish],
+) -> Result<(Found, Vec<Excerpt>), Failure> {
     let stop = StopSignal::default();
     let work = async {
         let found = find(args, &stop).await?;
-        let package = &question.package.name;
-        if args.from.starts_with("hf://") {
-            return Ok((found, on_hub(args, package).await?));
-        }
+        let mut excerpts = Vec::new();
+        let (Some(place), Some(from)) = (place, &args.from) else {
+            return Ok((found, excerpts));
+        };
         let fetcher = Fetcher::new(cache_folder(None), FetchOptions::default())?;
-        let fetched = fetch(&fetcher, place, package, render::resolve::progress);
-        Ok((found, fetched.await.map_err(catalog_failure)?))
+        for package in packages.iter().map(|package| &package.name) {
+            if from.starts_with("hf://") {
+                excerpts.push(on_hub(args, from, package).await?);
+                continue;
+            }
+            let fetched = fetch(&fetcher, place, package, render::resolve::progress);
+            excerpts.push(fetched.await.map_err(catalog_failure)?);
+        }
+        Ok((found, excerpts))
     };
     tokio::select! {
         res = work => res,
@@ -217,18 +328,18 @@ async fn look(
 
 /// What a repository's catalog says of `package`, asked with the user's token if there is one: the
 /// repository may be private.
-async fn on_hub(args: &ResolveArgs, package: &PackageName) -> Result<Excerpt, Failure> {
+async fn on_hub(args: &ResolveArgs, from: &str, package: &PackageName) -> Result<Excerpt, Failure> {
     let hub = HubArgs {
         endpoint: Some(args.endpoint.clone()),
         index_space: None,
         index_url: None,
     };
     let how = (Address::Kept, None);
-    let shelf = place::open(&args.from, &hub, how, Format::Json).await?;
+    let shelf = place::open(from, &hub, how, Format::Json).await?;
     let snapshot = shelf.read().await.map_err(place::failure)?;
     let text = shelf.file(&snapshot.head, catalog::FILE_NAME).await;
     let text = text.map_err(place::failure)?.ok_or_else(|| {
-        let error = anyhow::anyhow!("nothing was published to `{}`", args.from);
+        let error = anyhow::anyhow!("nothing was published to `{from}`");
         Failure::bad_input(error).with_hint("`--from` takes what `publish --to` took")
     })?;
     let excerpt = read_package(&String::from_utf8_lossy(&text), package);

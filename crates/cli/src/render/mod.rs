@@ -18,6 +18,7 @@ pub(crate) mod plan;
 pub(crate) mod progress;
 pub(crate) mod prove;
 pub(crate) mod publish;
+pub(crate) mod recipe;
 pub(crate) mod resolve;
 pub(crate) mod runs;
 pub(crate) mod shelf;

@@ -189,7 +189,7 @@ fn package(question: &Question) -> String {
 }
 
 /// `Python 3.11, torch 2.11.0, CUDA 13.0, glibc 2.35, x86_64, GPU 12.0`.
-fn environment(question: &Question) -> String {
+pub(super) fn environment(question: &Question) -> String {
     let gpus = question.gpus.iter().map(|gpu| Some(format!("GPU {gpu}")));
     let variant = question.variant.as_ref();
     let parts = [
@@ -352,9 +352,15 @@ fn near<'a>(wanted: &PackageName, all: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn question_json(question: &Question) -> Value {
+    let mut value = environment_json(question);
+    value["package"] = json!(question.package.name);
+    value["versions"] = json!(question.package.versions.to_string());
+    value
+}
+
+/// All of a question but its package.
+pub(super) fn environment_json(question: &Question) -> Value {
     json!({
-        "package": question.package.name,
-        "versions": question.package.versions.to_string(),
         "python": question.python.as_ref().map(ToString::to_string),
         "torch": question.torch.as_ref().map(ToString::to_string),
         "cuda": question.cuda.as_ref().map(ToString::to_string),

@@ -228,7 +228,7 @@ fn torch_with_python(torch: TorchAsked, python: PythonVersion) -> Reason {
 
 fn torch_on_gpu(torch: TorchAsked, gpu: &Gpu, cuda: Option<CudaVersion>) -> Vec<Reason> {
     let rule = "torch-runs-on-gpu";
-    let all = builds::builds(Some(gpu.capability));
+    let all = builds::torch_builds(Some(gpu.capability));
     let own: Vec<_> = all
         .iter()
         .filter(|build| build.torch == torch.minor() && cuda.is_none_or(|cuda| cuda == build.cuda))
@@ -355,7 +355,7 @@ fn some_torch(
             && row.has_python(None, python, None)
             && on_gpu.is_none_or(|on_gpu| on_gpu.runs() == Some(true))
     };
-    let builds = builds::builds(gpu.map(|gpu| gpu.capability));
+    let builds = builds::torch_builds(gpu.map(|gpu| gpu.capability));
     let fitting = builds.iter().filter(fits);
     let fitting: Vec<_> = fitting
         .map(|build| format!("{} for CUDA {}", build.torch, build.cuda))

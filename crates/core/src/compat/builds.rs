@@ -52,8 +52,8 @@ impl BuildOnGpu {
     }
 }
 
-/// Every known build, by torch and CUDA.
-pub(super) fn builds(gpu: Option<Capability>) -> Vec<TorchBuild> {
+/// Every known build, by torch and CUDA, with what it does on `gpu` if one is given.
+pub fn torch_builds(gpu: Option<Capability>) -> Vec<TorchBuild> {
     let rows = TABLE.torch.iter();
     rows.flat_map(|(&torch, row)| builds_of(torch, row, gpu))
         .collect()
@@ -143,7 +143,7 @@ mod tests {
 
     /// What every build does on `gpu`: `2.7 cu126 fails`.
     fn told(gpu: &str) -> String {
-        let lines: Vec<_> = builds(gpu.parse().ok())
+        let lines: Vec<_> = torch_builds(gpu.parse().ok())
             .into_iter()
             .map(|build| {
                 let on_gpu = build.on_gpu.unwrap();

@@ -7,6 +7,7 @@
 mod answer;
 mod builds;
 mod code;
+mod companions;
 mod lookup;
 mod question;
 mod reason;
@@ -16,8 +17,14 @@ mod table;
 mod transcript;
 
 pub use answer::{Answer, answer};
-pub use builds::{BuildOnGpu, TorchBuild, archs_of_torch_build, torch_build_runs_on};
+pub use builds::{
+    BuildOnGpu, TorchBuild, archs_of_torch_build, torch_build_runs_on, torch_builds,
+};
 pub use code::{CodeKind, CodeOnGpu, CodeRun, grouped};
+pub use companions::{
+    COMPANIONS, Companion, CompanionVersion, TorchInstalled, companions, releases_of,
+    torch_needs_glibc_2_28,
+};
 pub use lookup::{
     Verdict, base_of, cuda_on_pypi, known_torches, newest_release_of, toolkit_compiles,
     toolkit_is_on_pypi, toolkit_takes_gcc, torch_has_cuda, torch_has_python, torch_has_row,

@@ -144,7 +144,7 @@ pub struct PythonSection {
 pub(super) fn gpu_section(gpu: &Gpu, question: &Question) -> GpuSection {
     let asked = |cuda: CudaVersion| question.cuda.is_none_or(|asked| asked == cuda);
     let toolkits = TABLE.toolkits.iter().filter(|&(&cuda, _)| asked(cuda));
-    let builds = builds::builds(Some(gpu.capability)).into_iter();
+    let builds = builds::torch_builds(Some(gpu.capability)).into_iter();
     GpuSection {
         capability: gpu.capability,
         name: gpu.example.clone(),
@@ -218,7 +218,7 @@ pub(super) fn toolkit_section(cuda: CudaVersion) -> Option<ToolkitSection> {
         ),
     };
     let ptx = PtxVersion::of_cuda(cuda);
-    let builds = builds::builds(None).into_iter();
+    let builds = builds::torch_builds(None).into_iter();
     let sources = &row.sources;
     Some(ToolkitSection {
         cuda,
@@ -251,7 +251,7 @@ pub(super) fn toolkit_section(cuda: CudaVersion) -> Option<ToolkitSection> {
 /// What is known of a torch; `None` when it has no row.
 pub(super) fn torch_section(torch: TorchMinor) -> Option<TorchSection> {
     let row = TABLE.torch.get(&torch)?;
-    let builds: Vec<_> = builds::builds(None)
+    let builds: Vec<_> = builds::torch_builds(None)
         .into_iter()
         .filter(|build| build.torch == torch)
         .collect();
@@ -312,7 +312,7 @@ fn build_gpus(torch: TorchMinor, cuda: CudaVersion) -> BuildGpus {
         fails: Vec::new(),
     };
     for gpu in gpu::all() {
-        let builds = builds::builds(Some(gpu.capability)).into_iter();
+        let builds = builds::torch_builds(Some(gpu.capability)).into_iter();
         let mut builds = builds.filter(|build| build.torch == torch && build.cuda == cuda);
         let on_gpu = builds.next().and_then(|build| build.on_gpu);
         match on_gpu.map(|on_gpu| on_gpu.verdict) {

@@ -119,6 +119,15 @@ pub fn resolve<'a>(catalog: &'a Catalog, question: &Question, links: &Links) -> 
     }
 }
 
+/// Whether any wheel of `catalog` breaks no rule: [`resolve`] without its reasons, for who asks about many
+/// environments.
+pub fn has_a_wheel(catalog: &Catalog, question: &Question) -> bool {
+    let mut wheels = catalog.wheels.values();
+    wheels.any(|wheel| {
+        wheel.package == question.package.name && rules::judge(wheel, question).broken.is_empty()
+    })
+}
+
 /// Whether nothing but the environment keeps the wheel from being the answer.
 fn is_for_everybody(miss: &NearMiss<'_>) -> bool {
     let mut all = [&miss.reason].into_iter().chain(&miss.more);

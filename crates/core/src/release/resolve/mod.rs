@@ -17,7 +17,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{Answer, Candidate, NearMiss, Outcome, resolve};
+pub use answer::{Answer, Candidate, NearMiss, Outcome, has_a_wheel, resolve};
 pub use facts::{Facts, FactsError};
 pub use job::{Job, JobSnippet};
 pub use lines::Lines;

@@ -101,7 +101,10 @@ impl FromStr for PythonAsked {
                 "write `3.11`, `3.11.7`, or `3.13t` for the free-threaded build",
             )
         };
-        if let Ok(version) = text.parse() {
+        let text = text.trim();
+        let text = without(text, &["python", "py"]);
+        let tag = PythonVersion::from_tag(text);
+        if let Some(version) = text.parse().ok().or(tag) {
             let patch = None;
             return Ok(Self { version, patch });
         }
@@ -130,7 +133,8 @@ impl fmt::Display for PythonAsked {
     }
 }
 
-/// A torch as it is given or found: a version, and its local part where that is known: `2.11.0+cu130`.
+/// A torch as it is given or found: a version, and its local part where that is known: `2.11.0+cu130`;
+/// `2.11+cu130` for any patch release of that build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TorchGiven {
     /// The version.
@@ -174,6 +178,7 @@ impl FromStr for TorchGiven {
                  `2.16.0.dev20261120`",
             )
         };
+        let text = without(text.trim(), &["torch==", "torch ", "torch-", "v"]);
         let (version, local) = match text.split_once('+') {
             Some((version, local)) => (version, Some(local)),
             None => (text, None),
@@ -186,9 +191,10 @@ impl FromStr for TorchGiven {
             version: version.parse().map_err(|_| wrong())?,
             local: local.map(str::to_owned),
         };
-        // A minor version alone has no build.
-        let is_sound = local.is_none_or(|local| is_local(local) && given.version.exact().is_some());
-        is_sound.then_some(given).ok_or_else(wrong)
+        local
+            .is_none_or(is_local)
+            .then_some(given)
+            .ok_or_else(wrong)
     }
 }
 
@@ -211,6 +217,30 @@ pub enum Cuda {
     Without(String),
 }
 
+/// A CUDA as people write it: `13.0`, `cu130`, `cuda13.0`, `CUDA 13.0`, and with a patch level,
+/// `13.0.2`, which is left out: wheels of one minor version are binary compatible.
+fn cuda_version(text: &str) -> Option<CudaVersion> {
+    let lower = text.trim().to_ascii_lowercase();
+    if let Some(version) = CudaVersion::from_tag(&lower) {
+        return Some(version);
+    }
+    let numbers = without(&lower, &["cuda-", "cuda ", "cuda", "cu"]);
+    if let Ok(version) = numbers.parse() {
+        return Some(version);
+    }
+    let (minor, patch) = numbers.rsplit_once('.')?;
+    let is_patch = !patch.is_empty() && patch.bytes().all(|b| b.is_ascii_digit());
+    is_patch.then(|| minor.parse().ok()).flatten()
+}
+
+/// The text without the first of `prefixes` that it begins with.
+fn without<'a>(text: &'a str, prefixes: &[&str]) -> &'a str {
+    let mut shorter = prefixes
+        .iter()
+        .filter_map(|prefix| text.strip_prefix(prefix));
+    shorter.next().unwrap_or(text)
+}
+
 impl FromStr for Cuda {
     type Err = QuestionError;
 
@@ -218,8 +248,7 @@ impl FromStr for Cuda {
         if text == "cpu" {
             return Ok(Self::Without(text.to_owned()));
         }
-        let version = text.parse().ok().or_else(|| CudaVersion::from_tag(text));
-        version.map(Self::Version).ok_or_else(|| {
+        cuda_version(text).map(Self::Version).ok_or_else(|| {
             QuestionError::new(
                 text,
                 "a CUDA version",
@@ -380,7 +409,7 @@ mod tests {
         round_trips::<PythonAsked>(
             &["3.9", "3.11", "3.11.7", "3.13t", "3.13.1t"],
             &[
-                "", "3", "2.7", "3.11.", "3.11.x", "3.11.7.1", "cp311", "3.11.300",
+                "", "3", "2.7", "3.11.", "3.11.x", "3.11.7.1", "pp311", "3.11.300",
             ],
         );
         round_trips::<TorchGiven>(
@@ -391,21 +420,49 @@ mod tests {
                 "2.16.0.dev20261120+cu130",
                 "2.8.0+cpu",
             ],
-            &[
-                "",
-                "2.8+cu128",
-                "2.8.0+",
-                "2.8.0+cu 128",
-                "2.8.0a0+git1",
-                "nightly",
-            ],
+            &["", "2.8.0+", "2.8.0+cu 128", "2.8.0a0+git1", "nightly"],
         );
         round_trips::<Cuda>(&["12.8", "13.0", "cpu"], &["", "12", "cuda", "cu1x0"]);
         round_trips::<Libc>(
             &["2.17", "2.35", "musl"],
             &["", "2", "2.x", "glibc2.35", "2.3.5"],
         );
-        assert_eq!("cu130".parse::<Cuda>().unwrap().to_string(), "13.0");
+    }
+
+    #[test]
+    fn what_people_write_is_read_as_what_they_mean() {
+        for text in [
+            "cu130",
+            "CU130",
+            "cu13.0",
+            "cuda13.0",
+            "CUDA 13.0",
+            "cuda-13.0",
+            "13.0.2",
+        ] {
+            let cuda = text.parse::<Cuda>();
+            assert_eq!(cuda.unwrap().to_string(), "13.0", "{text}");
+        }
+        for text in [
+            "2.8.0+cu128",
+            "torch==2.8.0+cu128",
+            "v2.8.0+cu128",
+            "torch-2.8.0+cu128",
+        ] {
+            let torch: TorchGiven = text.parse().unwrap();
+            assert_eq!(torch.to_string(), "2.8.0+cu128", "{text}");
+        }
+        let minor: TorchGiven = "2.9+cu130".parse().unwrap();
+        assert_eq!(minor.specifier(), "==2.9.*");
+        assert_eq!(minor.cuda().unwrap().to_string(), "13.0");
+        for text in ["3.12", "python3.12", "py3.12", "cp312"] {
+            let python: PythonAsked = text.parse().unwrap();
+            assert_eq!(python.to_string(), "3.12", "{text}");
+        }
+        assert_eq!(
+            "cp313t".parse::<PythonAsked>().unwrap().to_string(),
+            "3.13t"
+        );
     }
 
     #[test]
