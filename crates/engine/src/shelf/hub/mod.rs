@@ -17,6 +17,7 @@ mod lfs;
 mod shelf;
 mod source;
 mod space;
+mod standing;
 mod upload;
 mod xet;
 
@@ -27,5 +28,6 @@ pub use budget::COMMITS_PER_HOUR;
 pub use calls::{HubNotice, Listener};
 pub use error::HubError;
 pub use shelf::{HubOptions, HubShelf};
+pub(crate) use standing::standing;
 pub use space::{IndexSpace, space};
 pub use xet::xet_cache;
