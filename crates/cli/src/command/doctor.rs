@@ -86,7 +86,8 @@ fn selection(args: &DoctorArgs) -> Result<Option<Selection>, Failure> {
         Some(matrix) => matrix.clone(),
         None if Utf8Path::new(MATRIX).exists() => Utf8PathBuf::from(MATRIX),
         None if !args.only.is_empty() || !args.skip.is_empty() => {
-            let error = anyhow::anyhow!("--only and --skip pick jobs, and there is no `{MATRIX}` here");
+            let error =
+                anyhow::anyhow!("--only and --skip pick jobs, and there is no `{MATRIX}` here");
             return Err(Failure::bad_input(error).with_hint("name a matrix: `--matrix FILE`"));
         }
         None => return Ok(None),
@@ -157,7 +158,9 @@ fn certificates(
     error: Option<&wheelfarm_engine::farm_folder::FarmError>,
 ) -> Option<Seen<String>> {
     if let Some(error) = error {
-        let hint = error.hint().unwrap_or("see `build.ca-bundle` in the matrix");
+        let hint = error
+            .hint()
+            .unwrap_or("see `build.ca-bundle` in the matrix");
         return Some(Err(Unseen::new(chain(error), hint)));
     }
     match bundle {

@@ -23,7 +23,12 @@ fn human_text(checks: &[Check]) -> String {
             }
             lines.push(check.topic.group().as_str().to_owned());
         }
-        lines.push(format!("  {:width$}  {}: {}", check.state, name(check), check.seen));
+        lines.push(format!(
+            "  {:width$}  {}: {}",
+            check.state,
+            name(check),
+            check.seen
+        ));
         if let Some(hint) = &check.hint {
             lines.push(format!("  {:width$}  hint: {hint}", ""));
         }
@@ -44,7 +49,9 @@ fn name(check: &Check) -> String {
 fn last_line(checks: &[Check]) -> String {
     let counts = State::ALL.map(|state| (count(checks, state), state.as_str()));
     let counts = counts.iter().filter(|(count, _)| *count > 0);
-    let counts: Vec<_> = counts.map(|(count, word)| format!("{count} {word}")).collect();
+    let counts: Vec<_> = counts
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
     let word = match ending(checks) {
         Ending::Fit => "the night can begin",
         Ending::NotChecked => "nothing known stands in the way",

@@ -250,7 +250,9 @@ pub(super) fn fit() -> Facts {
             disk(DiskUse::Cache, "/root/.cache/wheelfarm"),
             disk(DiskUse::Temporary, "/tmp"),
         ],
-        commands: ["git", "debootstrap", "python3"].map(|name| (name, Presence::Here)).to_vec(),
+        commands: ["git", "debootstrap", "python3"]
+            .map(|name| (name, Presence::Here))
+            .to_vec(),
         network: NetworkFacts {
             asked: asked(&Reach::Answered(answer(200))),
             proxies: Vec::new(),

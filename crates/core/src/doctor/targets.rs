@@ -153,7 +153,11 @@ impl List {
             self.0.insert(key, target);
             return;
         };
-        if !known.needed_by.split(", ").any(|need| need == target.needed_by) {
+        if !known
+            .needed_by
+            .split(", ")
+            .any(|need| need == target.needed_by)
+        {
             known.needed_by = format!("{}, {}", known.needed_by, target.needed_by);
         }
         if target.held.is_none() {
@@ -239,7 +243,11 @@ fn bases(wants: &Wants, here: &Here<'_>, list: &mut List) {
             Base::Image { reference, .. } => {
                 let held = is_here.then_some("the image is in the engine");
                 let need = (format!("`{reference}`"), held);
-                list.web(TargetKind::Registry, &registry(reference, here.mirrors), need);
+                list.web(
+                    TargetKind::Registry,
+                    &registry(reference, here.mirrors),
+                    need,
+                );
             }
             Base::Debootstrap { suite, mirror } => {
                 let has_compilers = here
@@ -302,7 +310,11 @@ mod tests {
     #[test]
     fn references_name_their_registry() {
         for (reference, host, tls) in [
-            ("nvidia/cuda:12.8.1-devel-ubuntu22.04", "registry-1.docker.io", Tls::On),
+            (
+                "nvidia/cuda:12.8.1-devel-ubuntu22.04",
+                "registry-1.docker.io",
+                Tls::On,
+            ),
             ("debian:bookworm", "registry-1.docker.io", Tls::On),
             ("docker.io/library/debian", "registry-1.docker.io", Tls::On),
             ("ghcr.io/owner/image@sha256:00", "ghcr.io", Tls::On),
@@ -311,7 +323,11 @@ mod tests {
             ("localhost:5000/cuda", "localhost:5000", Tls::Off),
             ("127.0.0.1:5000/cuda", "127.0.0.1:5000", Tls::Off),
         ] {
-            assert_eq!(registry_of(reference), (host.to_owned(), tls), "{reference}");
+            assert_eq!(
+                registry_of(reference),
+                (host.to_owned(), tls),
+                "{reference}"
+            );
         }
     }
 
@@ -323,7 +339,10 @@ mod tests {
                 Question::Nothing => "nothing".to_owned(),
             };
             let held = target.held.as_deref().unwrap_or("-");
-            format!("{:?} {} | {asked} | {} | {held}\n", target.kind, target.name, target.needed_by)
+            format!(
+                "{:?} {} | {asked} | {} | {held}\n",
+                target.kind, target.name, target.needed_by
+            )
         });
         lines.collect()
     }

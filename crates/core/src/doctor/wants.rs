@@ -118,7 +118,10 @@ impl Wants {
     }
 
     fn add_source(&mut self, source: &Source, package: &PackageName) {
-        let known = self.sources.iter_mut().find(|known| known.source == *source);
+        let known = self
+            .sources
+            .iter_mut()
+            .find(|known| known.source == *source);
         if let Some(known) = known {
             known.packages.insert(package.clone());
             return;

@@ -27,14 +27,19 @@ pub(super) fn look() -> MachineFacts {
         memory_bytes: amount("MemTotal"),
         available_bytes: amount("MemAvailable"),
         swap_bytes: amount("SwapTotal"),
-        overcommit: text("/proc/sys/vm/overcommit_memory").and_then(|text| text.trim().parse().ok()),
+        overcommit: text("/proc/sys/vm/overcommit_memory")
+            .and_then(|text| text.trim().parse().ok()),
         cpus: cpus.and_then(|cpus| u32::try_from(cpus).ok()),
         open_files: text("/proc/self/limits").and_then(|text| proc::open_files(&text)),
         is_root: text("/proc/self/status").and_then(|text| proc::is_root(&text)),
     }
 }
 
-pub(super) fn disks(engine: Option<Utf8PathBuf>, out: &Utf8Path, cache: &Utf8Path) -> Vec<DiskFacts> {
+pub(super) fn disks(
+    engine: Option<Utf8PathBuf>,
+    out: &Utf8Path,
+    cache: &Utf8Path,
+) -> Vec<DiskFacts> {
     let temporary = Utf8PathBuf::from_path_buf(std::env::temp_dir());
     let temporary = temporary.unwrap_or_else(|_| "/tmp".into());
     let folders = [
@@ -80,5 +85,7 @@ pub(super) fn commands(variables: &[(OsString, OsString)]) -> Vec<(&'static str,
             Presence::Absent
         }
     };
-    PROGRAMS.map(|program| (program, presence(program))).to_vec()
+    PROGRAMS
+        .map(|program| (program, presence(program)))
+        .to_vec()
 }

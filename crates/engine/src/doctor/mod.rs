@@ -99,21 +99,32 @@ pub async fn look<E: Engine>(
     let out = farm::out(&request.out);
     let farm = request.farm.as_ref();
     let images = match (&engine, farm) {
-        (Some(engine), Ok(farm)) => farm::images(&**engine, farm).await.map_err(|error| gone(&error)),
+        (Some(engine), Ok(farm)) => farm::images(&**engine, farm)
+            .await
+            .map_err(|error| gone(&error)),
         (None, _) => Err(no_engine()),
         (_, Err(unseen)) => Err(unseen.clone()),
     };
     let leftovers = match (&engine, farm) {
         (Some(engine), Ok(farm)) => {
-            let root = request.out.canonicalize_utf8().unwrap_or_else(|_| request.out.clone());
+            let root = request
+                .out
+                .canonicalize_utf8()
+                .unwrap_or_else(|_| request.out.clone());
             let label = folder_label(&farm.name, &root);
-            farm::leftovers(&**engine, &label).await.map_err(|error| gone(&error))
+            farm::leftovers(&**engine, &label)
+                .await
+                .map_err(|error| gone(&error))
         }
         (None, _) => Err(no_engine()),
         (_, Err(unseen)) => Err(unseen.clone()),
     };
     let data_folder = match &engine {
-        Some(engine) => engine.describe().await.ok().and_then(|facts| facts.data_folder),
+        Some(engine) => engine
+            .describe()
+            .await
+            .ok()
+            .and_then(|facts| facts.data_folder),
         None => None,
     };
     let disks = machine::disks(data_folder, &request.out, &request.cache);
@@ -125,7 +136,8 @@ pub async fn look<E: Engine>(
     let place = place(&request, &limits).await;
     let mut gpu = gpu::look().await;
     if let (Some(engine), Ok(survey)) = (&engine, &survey) {
-        gpu.in_container = gpu::in_container(engine, survey.gpu, farm.ok().map(|farm| farm.jobs)).await;
+        gpu.in_container =
+            gpu::in_container(engine, survey.gpu, farm.ok().map(|farm| farm.jobs)).await;
     }
     Ok(Facts {
         farm: request.farm.map(|farm| farm.facts),

@@ -32,7 +32,8 @@ impl Fetcher {
             } => {
                 let name = Sha256Digest::of(url.as_str().as_bytes()).to_string();
                 let folder = self.cache.join("git").join(name);
-                let is_here = *submodules == Submodules::Off && self.has_commit(&folder, url, commit).await?;
+                let is_here =
+                    *submodules == Submodules::Off && self.has_commit(&folder, url, commit).await?;
                 return Ok(holding(is_here));
             }
             Source::Folder { path } => return Ok(holding(path.is_dir())),

@@ -16,7 +16,8 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
             let rest = Topic::ALL
                 .iter()
                 .filter(|topic| topic.group() == Topic::Engine.group() && **topic != Topic::Engine);
-            let rest = rest.map(|topic| topic.not_checked("the engine does not answer", &unseen.hint));
+            let rest =
+                rest.map(|topic| topic.not_checked("the engine does not answer", &unseen.hint));
             return std::iter::once(Topic::Engine.fail(&unseen.why, &unseen.hint))
                 .chain(rest)
                 .collect();
@@ -40,7 +41,12 @@ fn version(text: &str) -> Option<(u32, u32)> {
 }
 
 fn engine(survey: &EngineSurvey) -> Check {
-    let EngineSurvey { name, version: found, api: (major, minor), .. } = survey;
+    let EngineSurvey {
+        name,
+        version: found,
+        api: (major, minor),
+        ..
+    } = survey;
     let place = match survey.whereabouts {
         Whereabouts::ThisHost => "on this host",
         Whereabouts::Elsewhere => "on another host",
@@ -55,7 +61,11 @@ fn engine(survey: &EngineSurvey) -> Check {
     }
     match survey.ahead_s {
         Some(ahead_s) if ahead_s.unsigned_abs() > CLOCK_TOLERANCE_S => Topic::Engine.warn(
-            format!("{seen}; its clock is {} s {}", ahead_s.unsigned_abs(), side(ahead_s)),
+            format!(
+                "{seen}; its clock is {} s {}",
+                ahead_s.unsigned_abs(),
+                side(ahead_s)
+            ),
             "set both clocks: `timedatectl set-ntp true`",
         ),
         Some(_) | None => Topic::Engine.pass(seen),
@@ -64,11 +74,20 @@ fn engine(survey: &EngineSurvey) -> Check {
 
 /// Which way a clock is off, from where this machine stands.
 pub(super) fn side(ahead_s: i64) -> &'static str {
-    if ahead_s > 0 { "ahead of this machine's" } else { "behind this machine's" }
+    if ahead_s > 0 {
+        "ahead of this machine's"
+    } else {
+        "behind this machine's"
+    }
 }
 
 fn platform(survey: &EngineSurvey) -> Check {
-    let EngineSurvey { os, architecture, cpus, .. } = survey;
+    let EngineSurvey {
+        os,
+        architecture,
+        cpus,
+        ..
+    } = survey;
     let seen = format!("{os}, {architecture}, {cpus} processors");
     if os == "linux" && ["x86_64", "amd64"].contains(&architecture.as_str()) {
         return Topic::Platform.pass(seen);
@@ -109,7 +128,10 @@ fn storage(survey: &EngineSurvey) -> Check {
 fn limits(survey: &EngineSurvey) -> Check {
     const CGROUPS: &str = "see what is off: `docker info`; a rootless engine needs cgroup v2 with systemd and delegation: \
                            https://docs.docker.com/engine/security/rootless/tips/#limiting-resources";
-    let cgroups = survey.cgroup_version.as_deref().unwrap_or("of unknown version");
+    let cgroups = survey
+        .cgroup_version
+        .as_deref()
+        .unwrap_or("of unknown version");
     let driver = survey.cgroup_driver.as_deref().unwrap_or("unknown");
     let seen = format!("cgroup v{cgroups}, driver {driver}");
     let limits = survey.limits;
@@ -141,7 +163,9 @@ fn limits(survey: &EngineSurvey) -> Check {
             "docker info",
         );
     }
-    Topic::Limits.pass(format!("{seen}; limits on memory, swap, processors and processes are kept"))
+    Topic::Limits.pass(format!(
+        "{seen}; limits on memory, swap, processors and processes are kept"
+    ))
 }
 
 fn live_restore(survey: &EngineSurvey) -> Check {

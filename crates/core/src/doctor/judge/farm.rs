@@ -1,7 +1,7 @@
 //! The farm's own files, and the programs that it runs.
 
 use super::counted;
-use crate::doctor::facts::{FarmFacts, Facts, Hold, OutFacts, Presence, Seen, StoreFacts};
+use crate::doctor::facts::{Facts, FarmFacts, Hold, OutFacts, Presence, Seen, StoreFacts};
 use crate::doctor::{Check, Topic};
 use crate::matrix::Base;
 use crate::source::Source;
@@ -24,7 +24,10 @@ fn matrix(farm: &Seen<FarmFacts>) -> Check {
         Err(unseen) => return Topic::Matrix.not_checked(&unseen.why, &unseen.hint),
     };
     let jobs = counted(farm.wants.jobs, "job");
-    let seen = format!("`{}`: {jobs}, {} to build", farm.matrix, farm.wants.to_build);
+    let seen = format!(
+        "`{}`: {jobs}, {} to build",
+        farm.matrix, farm.wants.to_build
+    );
     match farm.wants.jobs {
         0 => Topic::Matrix.warn(
             format!("`{}`: every job is left out", farm.matrix),
@@ -141,7 +144,10 @@ fn store(out: &OutFacts) -> Check {
         ),
         StoreFacts::Unreadable(what) => Topic::Store.fail(
             what,
-            format!("look at the rights of `{file}` and of its folder: ls -l {}", out.folder),
+            format!(
+                "look at the rights of `{file}` and of its folder: ls -l {}",
+                out.folder
+            ),
         ),
     }
 }

@@ -97,7 +97,9 @@ fn driver_here(facts: &GpuFacts) -> Option<&Driver> {
 
 fn drivers(facts: &GpuFacts, farm: Option<&FarmFacts>, proofs: Proofs) -> Vec<Check> {
     let Some(farm) = farm else {
-        return vec![Topic::Driver.not_checked("no matrix says which CUDA is planned", MATRIX_HINT)];
+        return vec![
+            Topic::Driver.not_checked("no matrix says which CUDA is planned", MATRIX_HINT),
+        ];
     };
     let Some(here) = driver_here(facts) else {
         return vec![Topic::Driver.not_checked(
@@ -155,8 +157,12 @@ enum Runs {
 
 fn runs(archs: &ArchList, cuda: CudaVersion, gpu: &MachineGpu) -> Runs {
     let capability = gpu.capability;
-    let of = |kind, target: crate::arch::ArchTarget| image_runs(kind, Some(target.arch), capability);
-    let native: Vec<_> = archs.iter().map(|target| of(ImageKind::Sass, target)).collect();
+    let of =
+        |kind, target: crate::arch::ArchTarget| image_runs(kind, Some(target.arch), capability);
+    let native: Vec<_> = archs
+        .iter()
+        .map(|target| of(ImageKind::Sass, target))
+        .collect();
     if native.contains(&ImageRun::Native) {
         return Runs::Native;
     }
@@ -203,16 +209,19 @@ fn code_on(gpu: &MachineGpu, farm: &FarmFacts, proofs: Proofs) -> Option<Check> 
         (Some(no), _, _) if proofs == Proofs::OnThisMachine => {
             Topic::GpuCode.fail(format!("does not run: {no}"), hint)
         }
-        (Some(no), _, _) => Topic::GpuCode.warn(format!("does not run, so no proof of it here: {no}"), hint),
+        (Some(no), _, _) => {
+            Topic::GpuCode.warn(format!("does not run, so no proof of it here: {no}"), hint)
+        }
         (None, Some(unknown), _) => {
             Topic::GpuCode.not_checked(format!("whether it runs is not known: {unknown}"), hint)
         }
-        (None, None, Some(jit)) => {
-            Topic::GpuCode.pass(format!("all that is planned runs; compiled by the driver when first used: {jit}"))
-        }
-        (None, None, None) => {
-            Topic::GpuCode.pass(format!("all that is planned runs, as machine code ({})", counted(count, "release")))
-        }
+        (None, None, Some(jit)) => Topic::GpuCode.pass(format!(
+            "all that is planned runs; compiled by the driver when first used: {jit}"
+        )),
+        (None, None, None) => Topic::GpuCode.pass(format!(
+            "all that is planned runs, as machine code ({})",
+            counted(count, "release")
+        )),
     };
     Some(check.of(subject))
 }

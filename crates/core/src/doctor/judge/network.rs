@@ -36,9 +36,14 @@ enum Meaning {
 /// to its root, and gives a token to anybody afterwards
 /// (<https://distribution.github.io/distribution/spec/auth/token/>); a Hub answers 401 without a token.
 fn meaning(kind: TargetKind, answer: &Answer) -> Meaning {
-    let answers_by_page = matches!(kind, TargetKind::Registry | TargetKind::Hub | TargetKind::Mirror);
+    let answers_by_page = matches!(
+        kind,
+        TargetKind::Registry | TargetKind::Hub | TargetKind::Mirror
+    );
     if answer.is_page && answer.status < 400 && (answers_by_page || answer.from_host.is_some()) {
-        return Meaning::Refused("it is a page for people: a login of a proxy or of a guest network");
+        return Meaning::Refused(
+            "it is a page for people: a login of a proxy or of a guest network",
+        );
     }
     match answer.status {
         200..=299 => Meaning::Fine,
@@ -67,7 +72,9 @@ fn reach(asked: &Asked, engine: Option<&EngineSurvey>) -> Check {
         None => unreached(asked, engine, &format!("{what}; {needed}")),
     };
     match &asked.reach {
-        Reach::Listed { ms } => Topic::Reach.pass(format!("read by git in {}; {needed}", seconds(*ms))),
+        Reach::Listed { ms } => {
+            Topic::Reach.pass(format!("read by git in {}; {needed}", seconds(*ms)))
+        }
         Reach::Failed(why) => bad(why),
         Reach::Silent { seconds } => bad(&format!("no answer within {seconds} s")),
         Reach::NotAsked(why) => {
@@ -111,7 +118,7 @@ fn unreached(asked: &Asked, engine: Option<&EngineSurvey>, seen: &str) -> Check 
             Some(_) | None => None,
         };
         if let Some(way) = way {
-            let image = asked.target.needed_by.replace('`', "");
+            let image = first_image(asked);
             return Topic::Reach.not_checked(
                 format!("{seen}; the engine pulls {way}"),
                 format!("docker pull {image}"),
@@ -127,16 +134,20 @@ fn hint(asked: &Asked) -> String {
         Reach::Failed(why) => why.as_str(),
         Reach::Answered(_) | Reach::Listed { .. } | Reach::Silent { .. } | Reach::NotAsked(_) => "",
     };
-    if ["certificate", "UnknownIssuer"].iter().any(|word| text.contains(word)) {
+    if ["certificate", "UnknownIssuer"]
+        .iter()
+        .any(|word| text.contains(word))
+    {
         return "a company's proxy signs with its own authority: `export SSL_CERT_FILE=BUNDLE.pem`, and `build.ca-bundle: host` \
                 for containers; or this clock is wrong: `timedatectl`"
             .to_owned();
     }
     match asked.target.kind {
         TargetKind::Registry => format!(
-            "`docker pull {}` where it is reached and `docker save | docker load`, a mirror (`registry-mirrors` in \
-             /etc/docker/daemon.json), or a base without a registry (`debootstrap:` in the matrix)",
-            asked.target.needed_by.replace('`', "")
+            "see what the engine says: `docker pull {}`; or bring the images by `docker save` and `docker load`, name a mirror \
+             (`registry-mirrors` in /etc/docker/daemon.json), or take a base without a registry (`debootstrap:` in the \
+             matrix)",
+            first_image(asked)
         ),
         TargetKind::Git => format!("git ls-remote {name} HEAD"),
         TargetKind::Index | TargetKind::File | TargetKind::Mirror | TargetKind::Hub => {
@@ -148,8 +159,18 @@ fn hint(asked: &Asked) -> String {
     }
 }
 
+/// One of the images that come from a registry: whoever gets it gets the others.
+fn first_image(asked: &Asked) -> String {
+    let images = &asked.target.needed_by;
+    let first = images.split(", ").next().unwrap_or(images);
+    first.replace('`', "")
+}
+
 fn seconds(ms: u64) -> String {
-    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+    match ms {
+        0..1000 => format!("{ms} ms"),
+        _ => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+    }
 }
 
 /// Proxies of this environment serve what the farm itself fetches. Images are built through the engine's
@@ -170,10 +191,16 @@ fn proxy(facts: &Facts) -> Check {
 }
 
 fn clock(facts: &Facts) -> Check {
-    let answers = facts.network.asked.iter().filter_map(|asked| match &asked.reach {
-        Reach::Answered(answer) => answer.ahead_s.map(|ahead_s| (ahead_s, &asked.target.name)),
-        Reach::Listed { .. } | Reach::Failed(_) | Reach::Silent { .. } | Reach::NotAsked(_) => None,
-    });
+    let answers = facts
+        .network
+        .asked
+        .iter()
+        .filter_map(|asked| match &asked.reach {
+            Reach::Answered(answer) => answer.ahead_s.map(|ahead_s| (ahead_s, &asked.target.name)),
+            Reach::Listed { .. } | Reach::Failed(_) | Reach::Silent { .. } | Reach::NotAsked(_) => {
+                None
+            }
+        });
     // One server may be wrong; half of them hardly are.
     let mut answers: Vec<_> = answers.collect();
     answers.sort();

@@ -57,7 +57,8 @@ fn token(hub: &HubFacts) -> Check {
 }
 
 fn rights(hub: &HubFacts) -> Check {
-    const NEW_TOKEN: &str = "make a token with write access to it (Settings, Access Tokens), then `hf auth login`";
+    const NEW_TOKEN: &str =
+        "make a token with write access to it (Settings, Access Tokens), then `hf auth login`";
     if hub.token == TokenFound::GithubIdentity {
         return Topic::Rights.not_checked(
             "a token is made when it is needed, for this repository alone",
@@ -66,17 +67,28 @@ fn rights(hub: &HubFacts) -> Check {
     }
     match &hub.identity {
         Answered::With(identity) => match identity.may_write(&hub.kind, &hub.owner, &hub.name) {
-            Rights::Yes(whom) => Topic::Rights.pass(format!("may write to `{}` as {whom}", hub.repository)),
-            Rights::No(why) => Topic::Rights.fail(format!("{why}, and `{}` is to be written", hub.repository), NEW_TOKEN),
+            Rights::Yes(whom) => {
+                Topic::Rights.pass(format!("may write to `{}` as {whom}", hub.repository))
+            }
+            Rights::No(why) => Topic::Rights.fail(
+                format!("{why}, and `{}` is to be written", hub.repository),
+                NEW_TOKEN,
+            ),
             Rights::Unknown(why) => Topic::Rights.not_checked(
-                format!("{why}; whether it may write to `{}` is not said", hub.repository),
+                format!(
+                    "{why}; whether it may write to `{}` is not said",
+                    hub.repository
+                ),
                 format!("wheelfarm publish --to {} --dry-run", hub.repository),
             ),
         },
-        Answered::Refused(why) => Topic::Rights.fail(format!("the Hub does not take the token: {why}"), NEW_TOKEN),
-        Answered::Not(why) => {
-            Topic::Rights.not_checked(format!("the Hub did not say: {why}"), format!("curl -I {}", hub.endpoint))
+        Answered::Refused(why) => {
+            Topic::Rights.fail(format!("the Hub does not take the token: {why}"), NEW_TOKEN)
         }
+        Answered::Not(why) => Topic::Rights.not_checked(
+            format!("the Hub did not say: {why}"),
+            format!("curl -I {}", hub.endpoint),
+        ),
         Answered::NotAsked(why) => Topic::Rights.not_checked(*why, "leave --offline out"),
     }
 }

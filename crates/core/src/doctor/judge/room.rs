@@ -47,10 +47,18 @@ fn disks(facts: &Facts) -> Vec<Check> {
             continue;
         }
         match &disk.room {
-            Ok(room) => by_device.entry(room.device).or_insert((*room, Vec::new())).1.push(disk),
+            Ok(room) => by_device
+                .entry(room.device)
+                .or_insert((*room, Vec::new()))
+                .1
+                .push(disk),
             Err(unseen) => {
                 let why = format!("for {}: {}", disk.what.as_str(), unseen.why);
-                checks.push(Topic::Disk.not_checked(why, &unseen.hint).of(disk.folder.as_str()));
+                checks.push(
+                    Topic::Disk
+                        .not_checked(why, &unseen.hint)
+                        .of(disk.folder.as_str()),
+                );
             }
         }
     }
@@ -68,7 +76,10 @@ fn disks(facts: &Facts) -> Vec<Check> {
 fn makes_a_debian(facts: &Facts) -> bool {
     let Ok(farm) = &facts.farm else { return false };
     farm.wants.bases.iter().any(|(reference, wanted)| {
-        let is_here = facts.images.as_ref().is_ok_and(|images| images.bases.contains(reference));
+        let is_here = facts
+            .images
+            .as_ref()
+            .is_ok_and(|images| images.bases.contains(reference));
         matches!(wanted.base, Base::Debootstrap { .. }) && !is_here
     })
 }
@@ -114,7 +125,8 @@ impl Need {
                 Ok(images) => {
                     need.stages = images.stages_to_make;
                     let missing = farm.wants.bases.iter().filter(|(reference, wanted)| {
-                        matches!(wanted.base, Base::Image { .. }) && !images.bases.contains(*reference)
+                        matches!(wanted.base, Base::Image { .. })
+                            && !images.bases.contains(*reference)
                     });
                     need.pulls = u64::try_from(missing.count()).unwrap_or(u64::MAX);
                 }
@@ -133,7 +145,8 @@ impl Need {
             .saturating_add(self.reserve_bytes)
     }
 
-    /// With this much nothing has to be cleared away in the night.
+    /// With less than this the last jobs end as `disk-full`: a run lets go of no stage that a job of the matrix needs
+    /// (docs/gc.md).
     fn all_bytes(&self) -> u64 {
         let more = self.stages.saturating_sub(1).saturating_mul(STAGES_BYTES);
         self.least_bytes().saturating_add(more)
@@ -147,11 +160,17 @@ impl Need {
         if self.stages > 0 {
             let all = size(self.stages.saturating_mul(STAGES_BYTES));
             let count = usize::try_from(self.stages).unwrap_or(usize::MAX);
-            parts.push(format!("{all} for the images of {}", counted(count, "environment")));
+            parts.push(format!(
+                "{all} for the images of {}",
+                counted(count, "environment")
+            ));
         }
         if self.pulls > 0 {
             let count = usize::try_from(self.pulls).unwrap_or(usize::MAX);
-            parts.push(format!("{} to pull, of unknown size", counted(count, "base image")));
+            parts.push(format!(
+                "{} to pull, of unknown size",
+                counted(count, "base image")
+            ));
         }
         if self.temporary_bytes > 0 {
             parts.push(format!("{} for bootstrapping", size(self.temporary_bytes)));
@@ -166,18 +185,25 @@ impl Need {
 fn disk(room: DiskRoom, need: &Need, facts: &Facts) -> Check {
     let free = size(room.free_bytes);
     if facts.farm.is_err() {
-        return Topic::Disk.not_checked(format!("{free} free; no matrix says what is needed"), MATRIX_HINT);
+        return Topic::Disk.not_checked(
+            format!("{free} free; no matrix says what is needed"),
+            MATRIX_HINT,
+        );
     }
     let seen = format!("{free} free: {}", need.words());
     if room.free_bytes < need.least_bytes() {
         let missing = size(need.least_bytes() - room.free_bytes);
-        return Topic::Disk.fail(format!("{seen}; {missing} too little for the first job"), FREE_DISK);
+        return Topic::Disk.fail(
+            format!("{seen}; {missing} too little for the first job"),
+            FREE_DISK,
+        );
     }
     if room.free_bytes < need.all_bytes() {
         let missing = size(need.all_bytes() - room.free_bytes);
-        return Topic::Disk.warn(
-            format!("{seen}; {missing} too little for all, so the night clears images away as it goes"),
-            FREE_DISK,
+        return Topic::Disk.fail(
+            format!("{seen}; {missing} too little for all of them, and what the matrix needs is not cleared away"),
+            "build in parts: `wheelfarm build --only 'GLOB'`, then `wheelfarm gc --all-images`; or free some space: \
+             `wheelfarm gc --dry-run`",
         );
     }
     if !need.is_known {
@@ -193,9 +219,13 @@ fn inodes(room: DiskRoom, need: &Need) -> Option<Check> {
     let free = room.free_inodes?;
     let wanted = need.stages.max(1).saturating_mul(STAGES_INODES);
     let seen = format!("{free} files may still be made");
-    let hint = "`df -i` shows it; delete many small files, or make the file system again with more inodes";
+    let hint =
+        "`df -i` shows it; delete many small files, or make the file system again with more inodes";
     Some(if free < STAGES_INODES {
-        Topic::Inodes.fail(format!("{seen}; the images of one environment have {STAGES_INODES}"), hint)
+        Topic::Inodes.fail(
+            format!("{seen}; the images of one environment have {STAGES_INODES}"),
+            hint,
+        )
     } else if free < wanted {
         Topic::Inodes.warn(format!("{seen}; all that is to be made has {wanted}"), hint)
     } else {
@@ -214,10 +244,13 @@ fn host(facts: &Facts, farm: &FarmFacts) -> Option<Host> {
 
 fn memory(facts: &Facts) -> Check {
     const FREE_MEMORY: &str = "build on a host with more memory, leave the job out with `exclude:`, or mend `resources.memory-per-process`";
-    let swap = facts.machine.swap_bytes.map_or_else(String::new, |bytes| match bytes {
-        0 => ", no swap".to_owned(),
-        bytes => format!(", {} of swap", size(bytes)),
-    });
+    let swap = facts
+        .machine
+        .swap_bytes
+        .map_or_else(String::new, |bytes| match bytes {
+            0 => ", no swap".to_owned(),
+            bytes => format!(", {} of swap", size(bytes)),
+        });
     let total = match &facts.engine {
         Ok(survey) => Some(survey.memory_bytes),
         Err(_) => facts.machine.memory_bytes,
@@ -227,13 +260,19 @@ fn memory(facts: &Facts) -> Check {
     };
     let seen = format!("{}{swap}", size(total));
     let Ok(farm) = &facts.farm else {
-        return Topic::Memory.not_checked(format!("{seen}; no matrix says what is needed"), MATRIX_HINT);
+        return Topic::Memory.not_checked(
+            format!("{seen}; no matrix says what is needed"),
+            MATRIX_HINT,
+        );
     };
     let Some(host) = host(facts, farm) else {
         return Topic::Memory.not_checked(seen, "free -h");
     };
     let seen = format!("{seen}, {} of it for jobs", size(host.memory_bytes));
-    let needs = farm.planned.iter().map(|planned| (planned.estimate.memory.bytes(1), planned));
+    let needs = farm
+        .planned
+        .iter()
+        .map(|planned| (planned.estimate.memory.bytes(1), planned));
     let Some((bytes, largest)) = needs.max_by_key(|(bytes, _)| *bytes) else {
         return Topic::Memory.pass(format!("{seen}; nothing is to be built"));
     };
@@ -243,7 +282,10 @@ fn memory(facts: &Facts) -> Check {
         return match largest.estimate.basis {
             Basis::Release { builds } => {
                 let builds = usize::try_from(builds).unwrap_or(usize::MAX);
-                Topic::Memory.fail(format!("{seen}, by {} of it", counted(builds, "build")), FREE_MEMORY)
+                Topic::Memory.fail(
+                    format!("{seen}, by {} of it", counted(builds, "build")),
+                    FREE_MEMORY,
+                )
             }
             Basis::Package { .. } | Basis::Declared => Topic::Memory.warn(
                 format!("{seen}, by what its package declares: it is tried in less"),
@@ -251,10 +293,16 @@ fn memory(facts: &Facts) -> Check {
             ),
         };
     }
-    let available = facts.machine.available_bytes.filter(|_| facts.is_engine_here());
+    let available = facts
+        .machine
+        .available_bytes
+        .filter(|_| facts.is_engine_here());
     match available {
         Some(available) if available < bytes => Topic::Memory.warn(
-            format!("{seen}; {need}, and only {} is not in use now", size(available)),
+            format!(
+                "{seen}; {need}, and only {} is not in use now",
+                size(available)
+            ),
             "end what holds it: `ps --sort=-rss -eo rss,comm | head`",
         ),
         Some(_) | None => Topic::Memory.pass(format!("{seen}; the most is {need}")),
@@ -264,7 +312,10 @@ fn memory(facts: &Facts) -> Check {
 /// 2 refuses memory that nothing backs: nvcc's children and CUDA ask for far more than they use
 /// (<https://www.kernel.org/doc/html/latest/mm/overcommit-accounting.html>).
 fn overcommit(facts: &Facts) -> Option<Check> {
-    let mode = facts.machine.overcommit.filter(|_| facts.is_engine_here())?;
+    let mode = facts
+        .machine
+        .overcommit
+        .filter(|_| facts.is_engine_here())?;
     Some(match mode {
         2 => Topic::Overcommit.warn(
             "the kernel refuses memory that is asked for and not backed (vm.overcommit_memory=2): compilers fail early",
@@ -297,7 +348,10 @@ fn processors(facts: &Facts) -> Check {
     let time = forecast.makespan_ms;
     Topic::Processors.pass(match (forecast.says_when(), unknown) {
         (false, _) => format!("{cpus}; how long the jobs take is not known yet"),
-        (true, 0) => format!("{cpus}; the jobs are expected to take {}", hours(time.likely)),
+        (true, 0) => format!(
+            "{cpus}; the jobs are expected to take {}",
+            hours(time.likely)
+        ),
         (true, unknown) => format!(
             "{cpus}; the jobs are expected to take {} and what {} take of which nothing is known",
             hours(time.likely),

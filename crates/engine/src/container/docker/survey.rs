@@ -25,7 +25,10 @@ impl DockerEngine {
         };
         let ahead_s = info.system_time.as_deref().and_then(ahead_s);
         let proxies = [info.http_proxy, info.https_proxy];
-        let proxies = proxies.into_iter().flatten().filter(|text| !text.is_empty());
+        let proxies = proxies
+            .into_iter()
+            .flatten()
+            .filter(|text| !text.is_empty());
         let mirrors = info.registry_config.and_then(|config| config.mirrors);
         let number = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
         EngineSurvey {

@@ -1,5 +1,7 @@
 //! How somebody stands with a Hub: whether there is a token, whose it is and what it may do. Nothing is changed.
 
+use std::error::Error;
+
 use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::doctor::hub::{Answered, HubFacts, Identity, TokenFound};
 
@@ -7,6 +9,7 @@ use super::address::{Endpoint, Repository};
 use super::api::{Api, Branch};
 use super::auth::{Credentials, Token};
 use super::calls::{Call, Calls, Listener, Trouble};
+use super::error::HubError;
 use super::shelf::MAIN;
 use crate::fetch::FetchOptions;
 
@@ -67,7 +70,17 @@ async fn is_there(api: &Api) -> Answered<bool> {
     match api.branch(MAIN).await {
         Ok(Branch::At(_) | Branch::Missing) => Answered::With(true),
         Ok(Branch::NoRepository) => Answered::With(false),
-        Err(error) => Answered::Not(chain(&error)),
+        Err(error) => Answered::Not(brief(&error)),
+    }
+}
+
+/// The error and what is at the bottom of it.
+fn brief(error: &HubError) -> String {
+    let first: &dyn Error = error;
+    let causes = std::iter::successors(first.source(), |error| error.source());
+    match causes.last() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 
