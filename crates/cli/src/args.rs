@@ -1,5 +1,6 @@
 //! The command line.
 
+mod doctor;
 mod hub;
 mod init;
 mod install_table;
@@ -11,6 +12,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wheelfarm_core::watch::NewsKind;
 
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use hub::HubArgs;
 pub(crate) use init::{InitArgs, InitBase, InitCommand, InitFarmArgs};
 pub(crate) use install_table::TableArgs;
@@ -72,6 +74,8 @@ pub(crate) enum Command {
     Patch(PatchArgs),
     /// Compare the matrix with what is out there, and propose what it lacks as a diff.
     Watch(WatchArgs),
+    /// Check this host before a night: engine, GPU, room, network, token; each line with what to type.
+    Doctor(DoctorArgs),
     /// Find the one wheel of a release that is right for an environment, and the line that installs it.
     Resolve(ResolveArgs),
     /// Begin a farm: its matrix, packages and nightly workflow; or a package in one.

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod compat;
 pub mod diagnostic;
 pub mod digest;
+pub mod doctor;
 pub mod estimate;
 pub mod fatbin;
 pub mod gate;

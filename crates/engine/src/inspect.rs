@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::error::Error;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::process::Output;
 
 use camino::Utf8Path;
 use fs_err as fs;
@@ -146,6 +147,11 @@ pub fn machine_gpus() -> Result<Vec<MachineGpu>, NoMachineGpu> {
         .args(ARGUMENTS)
         .output()
         .map_err(NoMachineGpu::Run)?;
+    machine_gpus_in(&output)
+}
+
+/// The GPUs that an answer of `nvidia-smi` tells.
+pub(crate) fn machine_gpus_in(output: &Output) -> Result<Vec<MachineGpu>, NoMachineGpu> {
     let text = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         let said = text.lines().next().unwrap_or("nothing is said").to_owned();

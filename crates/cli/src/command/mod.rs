@@ -3,6 +3,7 @@
 mod build;
 mod compat;
 mod dockerfile;
+mod doctor;
 mod events;
 mod explain;
 mod gc;
@@ -59,6 +60,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Explain(args) => explain::run(&args),
         Command::Patch(args) => patch::run(&args),
         Command::Watch(args) => watch::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Resolve(args) => resolve::run(&args),
         Command::Init(args) => init::run(&args),
     }

@@ -17,6 +17,7 @@ use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
+use wheelfarm_core::doctor::facts::EngineSurvey;
 
 pub use docker::DockerEngine;
 pub use error::{EngineError, EngineErrorKind};
@@ -443,6 +444,9 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
 
     /// What the engine says of itself; also the way to ask whether it is there.
     fn describe(&self) -> impl Future<Output = Result<EngineFacts, EngineError>> + Send;
+
+    /// What the engine says of itself and of its host, for who judges whether both are fit.
+    fn survey(&self) -> impl Future<Output = Result<EngineSurvey, EngineError>> + Send;
 
     /// The image of that name, if it is there.
     fn image(

@@ -13,6 +13,7 @@ use camino::Utf8PathBuf;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use wheelfarm_core::doctor::facts::{EngineSurvey, GpuWay, Limits, Whereabouts};
 
 use super::{
     ContainerId, ContainerSpec, ContainerState, ContainerSummary, Engine, EngineError,
@@ -127,6 +128,7 @@ pub struct ScriptedEngine {
     state: Arc<Mutex<State>>,
     gpu: GpuOffer,
     data_folder: Option<Utf8PathBuf>,
+    survey: EngineSurvey,
 }
 
 /// How large the engine says each of its images is.
@@ -141,6 +143,7 @@ impl Default for ScriptedEngine {
             state: Arc::default(),
             gpu: GpuOffer::None,
             data_folder: None,
+            survey: survey(),
         }
     }
 }
@@ -157,6 +160,13 @@ impl ScriptedEngine {
     #[must_use]
     pub fn with_data_folder(mut self, folder: Utf8PathBuf) -> Self {
         self.data_folder = Some(folder);
+        self
+    }
+
+    /// An engine that says this of itself and of its host.
+    #[must_use]
+    pub fn with_survey(mut self, survey: EngineSurvey) -> Self {
+        self.survey = survey;
         self
     }
 
@@ -288,6 +298,39 @@ impl ScriptedEngine {
     }
 }
 
+/// An engine that keeps every limit, on a host without a GPU.
+fn survey() -> EngineSurvey {
+    let kept = Some(true);
+    EngineSurvey {
+        name: "scripted".to_owned(),
+        version: "28.0".to_owned(),
+        api: (1, 48),
+        os: "linux".to_owned(),
+        architecture: "x86_64".to_owned(),
+        cpus: 4,
+        memory_bytes: 16 << 30,
+        storage_driver: "overlay2".to_owned(),
+        d_type: kept,
+        cgroup_version: Some("2".to_owned()),
+        cgroup_driver: Some("systemd".to_owned()),
+        limits: Limits {
+            memory: kept,
+            swap: kept,
+            cpu: kept,
+            processes: kept,
+        },
+        live_restore: kept,
+        security: vec!["name=seccomp,profile=builtin".to_owned()],
+        forwarding: kept,
+        gpu: GpuWay::None,
+        cdi_folders: Vec::new(),
+        proxies: Vec::new(),
+        mirrors: Vec::new(),
+        ahead_s: Some(0),
+        whereabouts: Whereabouts::ThisHost,
+    }
+}
+
 fn now_s() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0)
 }
@@ -305,6 +348,11 @@ impl Engine for ScriptedEngine {
             gpu: self.gpu,
             data_folder: self.data_folder.clone(),
         })
+    }
+
+    async fn survey(&self) -> Result<EngineSurvey, EngineError> {
+        self.check(Operation::Describe)?;
+        Ok(self.survey.clone())
     }
 
     async fn image(&self, reference: &ImageRef) -> Result<Option<ImageFacts>, EngineError> {

@@ -7,13 +7,18 @@ use wheelfarm_core::ident::PackageName;
 use wheelfarm_core::source::IndexUrl;
 
 use super::archive::{self, Remote};
-use super::{FetchError, FetchProgress, Fetcher, Progress, run_blocking};
+use super::{FetchError, FetchOptions, FetchProgress, Fetcher, Progress, run_blocking};
 use crate::files;
 
 impl Fetcher {
     /// Where fetched things are kept.
     pub(crate) fn cache(&self) -> &Path {
         &self.cache
+    }
+
+    /// The bounds of fetching.
+    pub(crate) fn options(&self) -> &FetchOptions {
+        &self.options
     }
 
     /// The file `file_name` that `index` lists of `project`, as it lies in the cache under its digest.

@@ -83,6 +83,27 @@ impl Fetcher {
         Ok(tree)
     }
 
+    /// Whether the cache's repository in `folder` has a commit whole. It is not locked: nothing is changed there, and
+    /// a fetch that is under way may take long.
+    pub(super) async fn has_commit(
+        &self,
+        folder: &Path,
+        url: &GitUrl,
+        commit: &GitCommit,
+    ) -> Result<bool, FetchError> {
+        let path = folder.join(format!("{}.git", object_format(commit)));
+        if !path.exists() {
+            return Ok(false);
+        }
+        let git = Git {
+            url,
+            repository: Some(&path),
+            local: LocalRepositories::of(url),
+            stall_limit: None,
+        };
+        is_whole(&git, commit).await
+    }
+
     /// The cache's repository for an address, made when it is not there.
     async fn repository<'a>(
         &self,
@@ -93,12 +114,7 @@ impl Fetcher {
     ) -> Result<Repository<'a>, FetchError> {
         let name = Sha256Digest::of(url.as_str().as_bytes()).to_string();
         let folder = self.cache.join("git").join(name);
-        // A repository is of one kind, and the kind shows in the length of its names.
-        let format = if commit.as_str().len() == 40 {
-            "sha1"
-        } else {
-            "sha256"
-        };
+        let format = object_format(commit);
         let lock = lock(&folder, progress).await?;
         let repository = Repository {
             path: folder.join(format!("{format}.git")),
@@ -189,12 +205,8 @@ impl Repository<'_> {
         .await
     }
 
-    /// Whether the commit is there with all of its files: its reference is written last.
     async fn has(&self, commit: &GitCommit) -> Result<bool, FetchError> {
-        let reference = format!("{}^{{commit}}", reference(commit));
-        let args = ["--quiet", "--verify", "--end-of-options", &reference];
-        let found = self.git().ask("rev-parse", &args).await?;
-        Ok(found.is_some_and(|found| found.trim_ascii() == commit.as_str().as_bytes()))
+        is_whole(&self.git(), commit).await
     }
 
     /// Fetches one commit, or all of the repository from a server that gives out no single ones.
@@ -316,6 +328,23 @@ impl Repository<'_> {
             commit,
         })
     }
+}
+
+/// A repository is of one kind, and the kind shows in the length of its names.
+fn object_format(commit: &GitCommit) -> &'static str {
+    if commit.as_str().len() == 40 {
+        "sha1"
+    } else {
+        "sha256"
+    }
+}
+
+/// Whether the commit is there with all of its files: its reference is written last.
+async fn is_whole(git: &Git<'_>, commit: &GitCommit) -> Result<bool, FetchError> {
+    let reference = format!("{}^{{commit}}", reference(commit));
+    let args = ["--quiet", "--verify", "--end-of-options", &reference];
+    let found = git.ask("rev-parse", &args).await?;
+    Ok(found.is_some_and(|found| found.trim_ascii() == commit.as_str().as_bytes()))
 }
 
 /// The reference that keeps a commit, and shows that it is whole.

@@ -2,6 +2,7 @@
 //! HTTP library.
 
 pub(crate) mod exchange;
+pub(crate) mod probe;
 pub(crate) mod range;
 
 use std::error::Error;

@@ -11,6 +11,7 @@ mod folder;
 mod git;
 mod git_command;
 mod gitmodules;
+mod held;
 pub(crate) mod http;
 mod index;
 mod listing;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use wheelfarm_core::source::{Source, SourceTree, TreeCaps, TreeError, TreePath};
 
 pub use error::{FetchError, FetchErrorKind};
+pub use held::Holding;
 pub use listing::GitTip;
 pub use text::FetchedText;
 

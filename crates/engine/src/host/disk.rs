@@ -29,16 +29,30 @@ pub struct Room {
 /// The folder cannot be looked at.
 pub fn room(folder: &Utf8Path) -> Result<Room, FileError> {
     let fault = |source| FileError::new("look for room in", folder, source);
-    let there = folder
-        .ancestors()
-        .find(|folder| folder.exists())
-        .unwrap_or(Utf8Path::new("."));
+    let there = there(folder);
     let device = fs_err::metadata(there).map_err(fault)?.dev();
     let facts = rustix::fs::statvfs(there.as_std_path()).map_err(|errno| fault(errno.into()))?;
     Ok(Room {
         device,
         free_bytes: facts.f_bavail.saturating_mul(facts.f_frsize),
     })
+}
+
+/// How many files may still be made where `folder` is or would be made; `None` where the file system has no such limit.
+///
+/// # Errors
+/// The folder cannot be looked at.
+pub fn free_inodes(folder: &Utf8Path) -> Result<Option<u64>, FileError> {
+    let facts = rustix::fs::statvfs(there(folder).as_std_path())
+        .map_err(|errno| FileError::new("look for room in", folder, errno.into()))?;
+    Ok((facts.f_files > 0).then_some(facts.f_favail))
+}
+
+/// The folder, or the nearest above it that is there.
+pub(crate) fn there(folder: &Utf8Path) -> &Utf8Path {
+    let mut above = folder.ancestors();
+    let there = above.find(|folder| folder.exists());
+    there.unwrap_or(Utf8Path::new("."))
 }
 
 /// What a folder is to a job.

@@ -7,6 +7,7 @@
 mod image;
 mod list;
 mod run;
+mod survey;
 
 use std::collections::HashMap;
 use std::io;
@@ -15,12 +16,14 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error as ClientError;
+use bollard::models::SystemInfo;
 use bytes::Bytes;
 use camino::{Utf8Path, Utf8PathBuf};
 use futures_util::{Stream, stream};
 use tokio::io::AsyncRead;
 use tokio_util::io::{ReaderStream, StreamReader};
 use tokio_util::sync::CancellationToken;
+use wheelfarm_core::doctor::facts::EngineSurvey;
 
 use super::{
     ContainerId, ContainerSpec, ContainerSummary, Engine, EngineError, EngineErrorKind,
@@ -125,6 +128,33 @@ impl DockerEngine {
             place: Place::of(docker_host.as_deref()),
         })
     }
+
+    /// How it gives containers a GPU.
+    fn gpu_offer(&self, info: &SystemInfo) -> GpuOffer {
+        let has_nvidia = info
+            .runtimes
+            .as_ref()
+            .is_some_and(|runtimes| runtimes.contains_key("nvidia"));
+        let has_cdi = self.api() >= CDI_API
+            && info.cdi_spec_dirs.as_ref().is_some_and(|folders| {
+                folders
+                    .iter()
+                    .any(|folder| has_nvidia_spec(Utf8Path::new(folder)))
+            });
+        if has_nvidia {
+            GpuOffer::NvidiaRuntime
+        } else if has_cdi {
+            GpuOffer::Cdi
+        } else {
+            GpuOffer::None
+        }
+    }
+
+    /// The API that it is spoken to with.
+    fn api(&self) -> (usize, usize) {
+        let version = self.client.client_version();
+        (version.major_version, version.minor_version)
+    }
 }
 
 impl Engine for DockerEngine {
@@ -133,17 +163,7 @@ impl Engine for DockerEngine {
     async fn describe(&self) -> Result<EngineFacts, EngineError> {
         let fail = |error| translate("ask the engine about itself", error);
         let info = self.client.info().await.map_err(fail)?;
-        let has_nvidia = info
-            .runtimes
-            .as_ref()
-            .is_some_and(|runtimes| runtimes.contains_key("nvidia"));
-        let version = self.client.client_version();
-        let has_cdi = (version.major_version, version.minor_version) >= CDI_API
-            && info.cdi_spec_dirs.as_ref().is_some_and(|folders| {
-                folders
-                    .iter()
-                    .any(|folder| has_nvidia_spec(Utf8Path::new(folder)))
-            });
+        let gpu = self.gpu_offer(&info);
         Ok(EngineFacts {
             name: "docker".to_owned(),
             version: info.server_version.unwrap_or_default(),
@@ -152,15 +172,15 @@ impl Engine for DockerEngine {
                 .mem_total
                 .and_then(|n| u64::try_from(n).ok())
                 .unwrap_or(0),
-            gpu: if has_nvidia {
-                GpuOffer::NvidiaRuntime
-            } else if has_cdi {
-                GpuOffer::Cdi
-            } else {
-                GpuOffer::None
-            },
+            gpu,
             data_folder: self.place.data_folder(info.docker_root_dir),
         })
+    }
+
+    async fn survey(&self) -> Result<EngineSurvey, EngineError> {
+        let fail = |error| translate("ask the engine about itself", error);
+        let info = self.client.info().await.map_err(fail)?;
+        Ok(self.survey_of(info))
     }
 
     async fn image(&self, reference: &ImageRef) -> Result<Option<ImageFacts>, EngineError> {

@@ -119,19 +119,8 @@ impl Credentials {
         endpoint: &Endpoint,
         repository: &Repository,
     ) -> Result<Option<Token>, HubError> {
-        if let Some(token) = &self.token {
-            return Ok(Some(token.clone()));
-        }
-        if let Some(file) = &self.file {
-            match fs_err::tokio::read_to_string(file).await {
-                Ok(text) => {
-                    if let Some(token) = Token::new(&text) {
-                        return Ok(Some(token));
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(FileError::new("read", file, error).into()),
-            }
+        if let Some((token, _)) = self.at_hand().await? {
+            return Ok(Some(token));
         }
         match &self.identity {
             Some(identity) => identity
@@ -140,6 +129,26 @@ impl Credentials {
                 .map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The token that is here without asking anybody, and where it was found.
+    pub(super) async fn at_hand(&self) -> Result<Option<(Token, String)>, FileError> {
+        if let Some(token) = &self.token {
+            return Ok(Some((token.clone(), "HF_TOKEN".to_owned())));
+        }
+        let Some(file) = &self.file else {
+            return Ok(None);
+        };
+        match fs_err::tokio::read_to_string(file).await {
+            Ok(text) => Ok(Token::new(&text).map(|token| (token, file.display().to_string()))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(FileError::new("read", file, error)),
+        }
+    }
+
+    /// Whether a job on GitHub can be given one.
+    pub(super) fn has_identity(&self) -> bool {
+        self.identity.is_some()
     }
 }
 

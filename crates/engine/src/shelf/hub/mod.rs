@@ -17,6 +17,7 @@ mod lfs;
 mod shelf;
 mod source;
 mod space;
+mod standing;
 mod upload;
 mod xet;
 
@@ -28,4 +29,5 @@ pub use calls::{HubNotice, Listener};
 pub use error::HubError;
 pub use shelf::{HubOptions, HubShelf};
 pub use space::{IndexSpace, space};
+pub(crate) use standing::standing;
 pub use xet::xet_cache;
