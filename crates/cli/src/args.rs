@@ -1,5 +1,6 @@
 //! The command line.
 
+mod diagnose;
 mod hub;
 mod install_table;
 mod life;
@@ -10,6 +11,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wheelfarm_core::watch::NewsKind;
 
+pub(crate) use diagnose::{AssistantArg, DiagnoseArgs};
 pub(crate) use hub::HubArgs;
 pub(crate) use install_table::TableArgs;
 pub(crate) use life::{GcArgs, MarkArgs, PromoteArgs, RollbackArgs, ShelfArgs, StatusArgs};
@@ -40,6 +42,8 @@ pub(crate) enum Command {
     Build(BuildArgs),
     /// Show past runs: how they ended; for one, its jobs, what they took and why they failed.
     Runs(RunsArgs),
+    /// Say why a log ends in a failure and what to do, or write it up for someone who has to find out.
+    Diagnose(DiagnoseArgs),
     /// Print what runs said, a JSON object a line; also while one goes on.
     Events(EventsArgs),
     /// Show what stands in wheels or modules: GPU code, libraries, ABI, and which GPUs run them.
