@@ -1,5 +1,6 @@
 //! The command line.
 
+mod diagnose;
 mod doctor;
 mod hub;
 mod init;
@@ -13,6 +14,7 @@ use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wheelfarm_core::watch::NewsKind;
 
 pub(crate) use doctor::DoctorArgs;
+pub(crate) use diagnose::{AssistantArg, DiagnoseArgs};
 pub(crate) use hub::HubArgs;
 pub(crate) use init::{InitArgs, InitBase, InitCommand, InitFarmArgs};
 pub(crate) use install_table::TableArgs;
@@ -44,6 +46,8 @@ pub(crate) enum Command {
     Build(BuildArgs),
     /// Show past runs: how they ended; for one, its jobs, what they took and why they failed.
     Runs(RunsArgs),
+    /// Say why a log ends in a failure and what to do, or write it up for someone who has to find out.
+    Diagnose(DiagnoseArgs),
     /// Print what runs said, a JSON object a line; also while one goes on.
     Events(EventsArgs),
     /// Show what stands in wheels or modules: GPU code, libraries, ABI, and which GPUs run them.

@@ -8,6 +8,7 @@ pub mod arch;
 pub mod collect;
 pub mod commands;
 pub mod compat;
+pub mod diagnose;
 pub mod diagnostic;
 pub mod digest;
 pub mod doctor;

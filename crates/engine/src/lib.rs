@@ -4,6 +4,7 @@
 
 pub mod container;
 mod crash_point;
+pub mod diagnose;
 pub mod doctor;
 pub mod event;
 pub mod farm_folder;

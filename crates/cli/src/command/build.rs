@@ -8,6 +8,7 @@ use wheelfarm_core::gate::finding::Verdict;
 use wheelfarm_core::outcome::{Blame, Outcome};
 use wheelfarm_core::plan::{Job, Need, Plan};
 use wheelfarm_engine::container::DockerEngine;
+use wheelfarm_engine::diagnose::explain_failed;
 use wheelfarm_engine::event::Reporter;
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
 use wheelfarm_engine::out_folder::OutFolder;
@@ -21,6 +22,7 @@ use crate::args::{BuildArgs, Format};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::render;
+use crate::render::diagnose::JobDiagnoses;
 
 pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     let selected = Selected::read(&args.selection)?;
@@ -58,9 +60,10 @@ pub(super) fn run(args: &BuildArgs) -> Result<ExitCode, Failure> {
     };
     drop(reporter);
     let accuracy = accuracy(&summary);
+    let diagnoses = diagnoses(&summary);
     match args.format {
-        Format::Human => render::summary::human(&summary, accuracy.as_ref()),
-        Format::Json => render::summary::json(&summary, accuracy.as_ref()),
+        Format::Human => render::summary::human(&summary, &diagnoses, accuracy.as_ref()),
+        Format::Json => render::summary::json(&summary, &diagnoses, accuracy.as_ref()),
     }?;
     Ok(exit_code(&summary))
 }
@@ -122,6 +125,18 @@ fn accuracy(summary: &RunSummary) -> Option<Accuracy> {
     });
     let took_ms = u64::try_from(summary.elapsed.as_millis()).unwrap_or(u64::MAX);
     went_well.then(|| estimate::accuracy(forecast, took_ms))
+}
+
+/// What rules know of the jobs that failed, by their logs.
+fn diagnoses(summary: &RunSummary) -> JobDiagnoses {
+    let failed = summary.jobs.iter().filter_map(|job| {
+        let (Outcome::Failed(failure), Some(folder)) = (&job.outcome, &job.folder) else {
+            return None;
+        };
+        let found = explain_failed(folder, failure.kind.as_str())?;
+        Some((job.job.clone(), found))
+    });
+    failed.collect()
 }
 
 fn exit_code(summary: &RunSummary) -> ExitCode {

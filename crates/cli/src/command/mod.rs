@@ -2,6 +2,7 @@
 
 mod build;
 mod compat;
+mod diagnose;
 mod dockerfile;
 mod doctor;
 mod events;
@@ -45,6 +46,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Dockerfile(args) => dockerfile::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Runs(args) => runs::run(&args),
+        Command::Diagnose(args) => diagnose::run(&args),
         Command::Events(args) => events::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),

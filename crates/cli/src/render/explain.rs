@@ -76,7 +76,7 @@ pub(crate) fn json(rules: &[Rule]) -> Result<(), OutputError> {
 
 /// A text of `rules.yaml` in lines of at most `width` letters. Paragraphs and items are filled anew,
 /// indented lines stay as they are, and no word is broken, however long.
-fn laid_out(text: &str, width: usize) -> Vec<String> {
+pub(super) fn laid_out(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for block in text.trim_end().split("\n\n") {
         if !lines.is_empty() {

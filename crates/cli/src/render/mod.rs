@@ -6,6 +6,7 @@
 
 mod changes;
 pub(crate) mod compat;
+pub(crate) mod diagnose;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod forecast;

@@ -10,6 +10,7 @@ use wheelfarm_engine::store::{
     Actual, AttemptRecord, JobRecord, JobState, RunDetail, RunRecord, RunState,
 };
 
+use super::diagnose::{self, JobDiagnoses};
 use super::{OutputError, data, elapsed};
 
 /// A line for each run, the newest first.
@@ -90,11 +91,11 @@ fn run_json(run: &RunRecord) -> Value {
 }
 
 /// The run, what it took beside what it was expected to take, and its jobs.
-pub(crate) fn human(detail: &RunDetail) -> Result<(), OutputError> {
-    data(&human_text(detail))
+pub(crate) fn human(detail: &RunDetail, diagnoses: &JobDiagnoses) -> Result<(), OutputError> {
+    data(&human_text(detail, diagnoses))
 }
 
-fn human_text(detail: &RunDetail) -> String {
+fn human_text(detail: &RunDetail, diagnoses: &JobDiagnoses) -> String {
     let RunDetail { run, jobs, actual } = detail;
     let mut lines = vec![format!(
         "run {}, {}: {} on {} (pid {}), {}",
@@ -125,7 +126,7 @@ fn human_text(detail: &RunDetail) -> String {
     );
     let shown = jobs.iter().filter(|job| job.state != JobState::UpToDate);
     for job in shown {
-        lines.extend(job_lines(job));
+        lines.extend(job_lines(job, diagnoses));
     }
     lines.join("\n")
 }
@@ -186,7 +187,7 @@ fn forecast_line(forecast: &Value, actual: &Actual) -> Option<String> {
     ))
 }
 
-fn job_lines(job: &JobRecord) -> Vec<String> {
+fn job_lines(job: &JobRecord, diagnoses: &JobDiagnoses) -> Vec<String> {
     let took = job.elapsed_ms.filter(|took| *took > 0);
     let took = took.map(|took| format!(" in {}", time(took)));
     let state = match (&job.failure, job.state) {
@@ -216,6 +217,7 @@ fn job_lines(job: &JobRecord) -> Vec<String> {
     if let Some(failure) = &job.failure {
         lines.extend(failure.detail.lines().map(|line| format!("  | {line}")));
         lines.extend(failure.hint.iter().map(|hint| format!("  hint: {hint}")));
+        lines.extend(diagnoses.get(&job.job).into_iter().flat_map(diagnose::beside_job));
     }
     lines
 }
@@ -260,8 +262,9 @@ fn time(ms: u64) -> String {
 }
 
 /// Schema 1.
-pub(crate) fn json(detail: &RunDetail) -> Result<(), OutputError> {
-    let jobs: Vec<_> = detail.jobs.iter().map(job_json).collect();
+pub(crate) fn json(detail: &RunDetail, diagnoses: &JobDiagnoses) -> Result<(), OutputError> {
+    let jobs = detail.jobs.iter().map(|job| job_json(job, diagnoses));
+    let jobs: Vec<_> = jobs.collect();
     let mut text = run_json(&detail.run);
     if let Some(text) = text.as_object_mut() {
         text.insert("schema".to_owned(), json!(1));
@@ -271,7 +274,7 @@ pub(crate) fn json(detail: &RunDetail) -> Result<(), OutputError> {
     data(&format!("{text:#}"))
 }
 
-fn job_json(job: &JobRecord) -> Value {
+fn job_json(job: &JobRecord, diagnoses: &JobDiagnoses) -> Value {
     json!({
         "job": job.job,
         "digest": job.digest,
@@ -284,6 +287,7 @@ fn job_json(job: &JobRecord) -> Value {
         "ended_at": job.ended_at,
         "elapsed_ms": job.elapsed_ms,
         "failure": job.failure,
+        "diagnosis": diagnose::beside_job_json(diagnoses.get(&job.job)),
         "stages": job.stages,
         "attempts": job.attempts,
         "retries": job.retries,

@@ -9,15 +9,24 @@ use wheelfarm_core::manifest::{CommandsRecord, ObjectCounts};
 use wheelfarm_core::outcome::{Failure, Outcome};
 use wheelfarm_engine::run::{GateSummary, JobSummary, RunSummary};
 
+use super::diagnose::{self, JobDiagnoses};
 use super::{OutputError, data, elapsed, forecast};
 
 /// A line for each job, the story of each failure, and a last line with the counts; how far off the
 /// forecast was, if there was one.
-pub(crate) fn human(summary: &RunSummary, accuracy: Option<&Accuracy>) -> Result<(), OutputError> {
-    data(&human_text(summary, accuracy))
+pub(crate) fn human(
+    summary: &RunSummary,
+    diagnoses: &JobDiagnoses,
+    accuracy: Option<&Accuracy>,
+) -> Result<(), OutputError> {
+    data(&human_text(summary, diagnoses, accuracy))
 }
 
-fn human_text(summary: &RunSummary, accuracy: Option<&Accuracy>) -> String {
+fn human_text(
+    summary: &RunSummary,
+    diagnoses: &JobDiagnoses,
+    accuracy: Option<&Accuracy>,
+) -> String {
     let width = summary
         .jobs
         .iter()
@@ -32,7 +41,7 @@ fn human_text(summary: &RunSummary, accuracy: Option<&Accuracy>) -> String {
     for job in &summary.jobs {
         if let Outcome::Failed(failure) = &job.outcome {
             lines.push(String::new());
-            lines.extend(failure_lines(job, failure));
+            lines.extend(failure_lines(job, failure, diagnoses));
         }
     }
     let count = |name: &str| {
@@ -139,7 +148,7 @@ fn gate_lines(gate: &GateSummary) -> String {
     lines.join("\n")
 }
 
-fn failure_lines(job: &JobSummary, failure: &Failure) -> Vec<String> {
+fn failure_lines(job: &JobSummary, failure: &Failure, diagnoses: &JobDiagnoses) -> Vec<String> {
     let mut lines = vec![format!(
         "{} failed at {} ({}): {}",
         job.job,
@@ -151,6 +160,7 @@ fn failure_lines(job: &JobSummary, failure: &Failure) -> Vec<String> {
     if let Some(hint) = &failure.hint {
         lines.push(format!("  hint: {hint}"));
     }
+    lines.extend(diagnoses.get(&job.job).into_iter().flat_map(diagnose::beside_job));
     if let Some(folder) = &job.folder {
         lines.push(format!("  log: {folder}/build.log"));
     }
@@ -158,7 +168,11 @@ fn failure_lines(job: &JobSummary, failure: &Failure) -> Vec<String> {
 }
 
 /// Schema 1.
-pub(crate) fn json(summary: &RunSummary, accuracy: Option<&Accuracy>) -> Result<(), OutputError> {
+pub(crate) fn json(
+    summary: &RunSummary,
+    diagnoses: &JobDiagnoses,
+    accuracy: Option<&Accuracy>,
+) -> Result<(), OutputError> {
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let jobs: Vec<_> = summary
         .jobs
@@ -171,6 +185,7 @@ pub(crate) fn json(summary: &RunSummary, accuracy: Option<&Accuracy>) -> Result<
                     "detail": failure.detail,
                     "hint": failure.hint,
                     "last_lines": job.last_lines,
+                    "diagnosis": diagnose::beside_job_json(diagnoses.get(&job.job)),
                 })),
                 Outcome::Built
                 | Outcome::Rehearsed

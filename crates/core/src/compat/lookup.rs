@@ -72,6 +72,17 @@ pub fn toolkit_compiles(cuda: CudaVersion, arch: Arch) -> Verdict {
     Verdict::of(row.archs.contains(&arch), known, &row.sources.archs)
 }
 
+/// The known toolkits that compile for `arch`: the first, and the last unless the newest one still does.
+/// `None` when none does.
+pub fn toolkits_for(arch: Arch) -> Option<(CudaVersion, Option<CudaVersion>)> {
+    let with_arch = TABLE.toolkits.iter().filter(|(_, row)| row.archs.contains(&arch));
+    let mut versions = with_arch.map(|(version, _)| *version);
+    let first = versions.next()?;
+    let last = versions.last().unwrap_or(first);
+    let newest = *TABLE.toolkits.keys().next_back()?;
+    Some((first, (last != newest).then_some(last)))
+}
+
 /// Whether PyPI has the whole nvcc of `cuda` as wheels.
 pub fn toolkit_is_on_pypi(cuda: CudaVersion) -> Verdict {
     let Some(row) = TABLE.toolkits.get(&cuda) else {

@@ -1,5 +1,5 @@
-//! Runs one program of a stranger on this machine: a group of its own, no input, a time limit, and
-//! an environment of the few variables that it needs.
+//! Runs one program of a stranger on this machine: a group of its own, no input but what it is
+//! given, a time limit, and an environment of the few variables that it needs.
 //!
 //! That keeps accidents out and is no fence: the program is the same user, and can read that user's
 //! files.
@@ -94,12 +94,23 @@ pub(crate) async fn run(
     stop: &CancellationToken,
     on_line: &mut (dyn FnMut(Stream, &[u8]) + Send),
 ) -> io::Result<Ending> {
+    run_with_input(program, Stdio::null(), limit, stop, on_line).await
+}
+
+/// The same for a program that reads `input`.
+pub(crate) async fn run_with_input(
+    program: &Program<'_>,
+    input: Stdio,
+    limit: Duration,
+    stop: &CancellationToken,
+    on_line: &mut (dyn FnMut(Stream, &[u8]) + Send),
+) -> io::Result<Ending> {
     let mut child = Command::new(program.name)
         .args(&program.args)
         .env_clear()
         .envs(&program.environment)
         .current_dir(program.folder)
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)

@@ -1,0 +1,481 @@
+//! Reads a log in pieces, and says what fits.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+
+use regex::bytes::Regex;
+use serde::Serialize;
+
+use super::clean;
+use super::extract::Extract;
+use super::fill::{self, Captures};
+use super::rules::{Kind, Place, Rule, Rules, Use};
+use crate::outcome::Stage;
+
+/// Of a line, so much is looked at; the rest is passed over.
+const LINE_BYTES: usize = 16 * 1024;
+
+/// So many letters of a line are shown.
+const EXCERPT_LETTERS: usize = 240;
+
+/// A rule that fits a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnosis {
+    /// The rule's id.
+    pub rule: String,
+    /// What it says of the log.
+    pub kind: Kind,
+    /// The first line that it fits, from 1.
+    pub line: u64,
+    /// How many lines it fits.
+    pub count: u64,
+    /// That line, without what tools put before it.
+    pub excerpt: String,
+    /// What happened, in one line.
+    pub title: String,
+    /// Why, in a few sentences.
+    pub meaning: String,
+    /// What to type or to change; the first paragraph is the short answer.
+    pub fix: String,
+    /// Where it is met.
+    pub places: Vec<Place>,
+    /// Where that is known from.
+    pub sources: Vec<String>,
+    /// The farm's own kind of failure that says the same.
+    #[serde(skip)]
+    pub same_as: Option<String>,
+}
+
+impl Diagnosis {
+    /// The short answer: the first paragraph of the fix, as one line.
+    pub fn short_fix(&self) -> String {
+        let first = self.fix.split("\n\n").next().unwrap_or_default();
+        first.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// What a log says.
+#[derive(Debug, Clone)]
+pub struct Diagnoses {
+    /// The rules that fit: the cause first, then what follows from it.
+    pub found: Vec<Diagnosis>,
+    /// What the log tells of its environment, by names as `torch`.
+    pub facts: BTreeMap<String, String>,
+    /// Lines for someone who has to find out.
+    pub extract: Extract,
+}
+
+impl Diagnoses {
+    /// What explains the failure; nothing when no rule fits, or only rules of the kind
+    /// [`Kind::End`].
+    pub fn best(&self) -> Option<&Diagnosis> {
+        self.found.first().filter(|found| found.kind != Kind::End)
+    }
+}
+
+/// The first line that a rule fits.
+#[derive(Debug)]
+struct Hit {
+    line: u64,
+    count: u64,
+    excerpt: String,
+    captures: Captures,
+}
+
+/// The first half of a pair that was seen last.
+#[derive(Debug, Clone)]
+struct Half {
+    line: u64,
+    captures: Captures,
+}
+
+/// Takes a log in pieces. What it keeps is bounded, however long the log or a line of it is.
+#[derive(Debug)]
+pub struct Reader {
+    rules: &'static Rules,
+    /// The line that is not at its end yet.
+    open: Vec<u8>,
+    lines: u64,
+    hits: BTreeMap<usize, Hit>,
+    /// Rules that a line has taken back.
+    revoked: BTreeSet<usize>,
+    halves: Vec<Option<Half>>,
+    facts: BTreeMap<String, String>,
+    extract: Extract,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Reader {
+    /// Begins a log, with the built-in rules.
+    pub fn new() -> Self {
+        let rules = Rules::built_in();
+        Self {
+            rules,
+            open: Vec::new(),
+            lines: 0,
+            hits: BTreeMap::new(),
+            revoked: BTreeSet::new(),
+            halves: vec![None; rules.pairs.len()],
+            facts: BTreeMap::new(),
+            extract: Extract::default(),
+        }
+    }
+
+    /// Reads a whole log.
+    ///
+    /// # Errors
+    /// Those of `log`.
+    pub fn read(mut log: impl Read) -> io::Result<Diagnoses> {
+        let mut reader = Self::new();
+        let mut chunk = vec![0; 256 * 1024];
+        loop {
+            match log.read(&mut chunk) {
+                Ok(0) => return Ok(reader.finish()),
+                Ok(length) => reader.push(&chunk[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Takes the next piece, which may end anywhere.
+    pub fn push(&mut self, mut piece: &[u8]) {
+        // A carriage return draws a line again: what stood there before is a line of its own.
+        while let Some(end) = piece.iter().position(|byte| *byte == b'\n' || *byte == b'\r') {
+            let is_line = piece[end] == b'\n';
+            self.take(&piece[..end]);
+            let line = std::mem::take(&mut self.open);
+            if is_line {
+                self.lines += 1;
+                self.line(&line, self.lines);
+            } else if !line.is_empty() {
+                // `\r\n` ends one line: what the return ended is judged with the number that the
+                // line will have.
+                self.line(&line, self.lines + 1);
+            }
+            self.open = line;
+            self.open.clear();
+            piece = &piece[end + 1..];
+        }
+        self.take(piece);
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let room = LINE_BYTES.saturating_sub(self.open.len());
+        self.open.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn line(&mut self, bytes: &[u8], number: u64) {
+        let plain = clean::plain(bytes);
+        if is_stage(&plain) {
+            self.begin_stage();
+        }
+        let bare = clean::bare(&plain);
+        if bare.is_empty() {
+            return;
+        }
+        self.extract.push(&plain, number);
+        let matched = self.rules.set.matches(bare.as_bytes());
+        if !matched.matched_any() {
+            return;
+        }
+        for index in matched {
+            self.matched(index, bare, number);
+        }
+    }
+
+    /// A stage of the farm begins: the ones before it ended well, so nothing in them ended the job.
+    fn begin_stage(&mut self) {
+        let rules = self.rules;
+        self.hits
+            .retain(|rule, _| rules.all()[*rule].kind == Kind::Notice);
+        self.halves.fill(None);
+        self.extract.forget_errors();
+    }
+
+    fn matched(&mut self, index: usize, line: &str, number: u64) {
+        let rules = self.rules;
+        let (regex, role) = &rules.patterns[index];
+        match *role {
+            Use::Line { rule } => match self.hits.get_mut(&rule) {
+                Some(hit) => hit.count += 1,
+                None => {
+                    let captures = captures(regex, line);
+                    self.hit(rule, line, number, captures);
+                }
+            },
+            Use::First { pair } => {
+                let captures = captures(regex, line);
+                self.halves[pair] = Some(Half {
+                    line: number,
+                    captures,
+                });
+            }
+            Use::Then { pair } => {
+                let Some(half) = self.halves[pair].clone() else {
+                    return;
+                };
+                let wanted = &rules.pairs[pair];
+                if number - half.line > wanted.within {
+                    return;
+                }
+                match self.hits.get_mut(&wanted.rule) {
+                    Some(hit) => hit.count += 1,
+                    None => {
+                        let mut captures = captures(regex, line);
+                        for (name, text) in half.captures {
+                            captures.entry(name).or_insert(text);
+                        }
+                        self.hit(wanted.rule, line, number, captures);
+                    }
+                }
+            }
+            Use::Unless { rule } => {
+                self.revoked.insert(rule);
+            }
+            Use::Fact { fact } => self.fact(fact, regex, line),
+        }
+    }
+
+    fn fact(&mut self, fact: usize, regex: &Regex, line: &str) {
+        let name = &self.rules.facts[fact];
+        if self.facts.contains_key(name) {
+            return;
+        }
+        let mut captures = captures(regex, line);
+        if let Some(mut value) = captures.remove("value") {
+            if let Some(rest) = captures.remove("rest") {
+                value = format!("{value}.{rest}");
+            }
+            self.facts.insert(name.clone(), value);
+        }
+    }
+
+    fn hit(&mut self, rule: usize, line: &str, number: u64, captures: Captures) {
+        let hit = Hit {
+            line: number,
+            count: 1,
+            excerpt: excerpt(line),
+            captures,
+        };
+        self.hits.insert(rule, hit);
+    }
+
+    /// Says what fits the log.
+    pub fn finish(mut self) -> Diagnoses {
+        if !self.open.is_empty() {
+            let line = std::mem::take(&mut self.open);
+            self.lines += 1;
+            self.line(&line, self.lines);
+        }
+        let rules = self.rules;
+        let mut rest: Vec<_> = self
+            .hits
+            .into_iter()
+            .filter(|(rule, _)| !self.revoked.contains(rule))
+            .map(|(rule, hit)| (&rules.all()[rule], hit))
+            .collect();
+        rest.sort_by_key(|(rule, hit)| (rule.kind, hit.line));
+        let mut found = Vec::new();
+        while !rest.is_empty() {
+            // No rule outranks itself over others, so one of them is outranked by none.
+            let next = rest.iter().position(|(rule, _)| {
+                let outranks = |(other, _): &(&Rule, Hit)| other.outranks.contains(&rule.id);
+                !rest.iter().any(outranks)
+            });
+            let (rule, hit) = rest.remove(next.unwrap_or(0));
+            found.push(diagnosis(rule, hit));
+        }
+        Diagnoses {
+            found,
+            facts: self.facts,
+            extract: self.extract,
+        }
+    }
+}
+
+fn diagnosis(rule: &Rule, hit: Hit) -> Diagnosis {
+    let fill = |text: &str| fill::fill(text.trim_end(), &hit.captures);
+    Diagnosis {
+        rule: rule.id.clone(),
+        kind: rule.kind,
+        line: hit.line,
+        count: hit.count,
+        title: fill(&rule.title),
+        meaning: fill(&rule.meaning),
+        fix: fill(&rule.fix),
+        excerpt: hit.excerpt,
+        places: rule.places.clone(),
+        sources: rule.sources.clone(),
+        same_as: rule.same_as.clone(),
+    }
+}
+
+/// Whether the farm says that a stage begins.
+fn is_stage(line: &str) -> bool {
+    let name = line.strip_prefix("== ");
+    name.is_some_and(|name| Stage::ALL.iter().any(|stage| stage.as_str() == name))
+}
+
+fn captures(regex: &Regex, line: &str) -> Captures {
+    let Some(found) = regex.captures(line.as_bytes()) else {
+        return Captures::new();
+    };
+    let names = regex.capture_names().flatten();
+    names
+        .filter_map(|name| {
+            let text = String::from_utf8_lossy(found.name(name)?.as_bytes());
+            (!text.is_empty()).then(|| (name.to_owned(), text.into_owned()))
+        })
+        .collect()
+}
+
+fn excerpt(line: &str) -> String {
+    match line.char_indices().nth(EXCERPT_LETTERS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(log: &str) -> Diagnoses {
+        Reader::read(log.as_bytes()).unwrap()
+    }
+
+    #[track_caller]
+    fn check(log: &str, want: &[(&str, u64)]) {
+        let found = read(log).found;
+        let found: Vec<_> = found.iter().map(|it| (it.rule.as_str(), it.line)).collect();
+        assert_eq!(found, want, "{log}");
+    }
+
+    const NO_HOME: &str = "OSError: CUDA_HOME environment variable is not set. Please set it to your CUDA install root.";
+
+    #[test]
+    fn the_cause_comes_before_the_end_of_the_build() {
+        check(
+            "ninja: build stopped: subcommand failed.\nx\ng++: fatal error: Killed signal terminated program cc1plus\n",
+            &[("killed", 3), ("build-step-failed", 1)],
+        );
+    }
+
+    #[test]
+    fn a_generic_end_explains_nothing() {
+        let read = read("ninja: build stopped: subcommand failed.");
+        assert_eq!(read.found.len(), 1);
+        assert!(read.best().is_none());
+    }
+
+    #[test]
+    fn lines_are_found_whatever_stands_before_them() {
+        for line in [
+            format!("\u{1b}[31m{NO_HOME}\u{1b}[0m"),
+            format!("2026-11-22T05:00:00.1234567Z ##[error]{NO_HOME}"),
+            format!("build\tRun x\t2026-11-22T05:00:00.1234567Z {NO_HOME}"),
+            format!("builder-1  | {NO_HOME}"),
+            format!("#17 515.6       {NO_HOME}"),
+            format!("      {NO_HOME}"),
+        ] {
+            check(&format!("first\n{line}\n"), &[("cuda-home-missing", 2)]);
+        }
+    }
+
+    #[test]
+    fn pieces_may_end_anywhere() {
+        let log = format!("first\r\n10 %\r20 %\r\n{NO_HOME}");
+        let whole = read(&log).found;
+        for size in [1, 2, 3, 7] {
+            let mut reader = Reader::new();
+            log.as_bytes().chunks(size).for_each(|piece| reader.push(piece));
+            assert_eq!(reader.finish().found, whole);
+        }
+        assert_eq!(whole[0].line, 3);
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_are_no_obstacle() {
+        let mut log = b"\xff\xfe\x00 bad\n".to_vec();
+        log.extend_from_slice(NO_HOME.as_bytes());
+        let found = Reader::read(&log[..]).unwrap().found;
+        assert_eq!(found[0].rule, "cuda-home-missing");
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_held_in_little_room() {
+        let mut reader = Reader::new();
+        for _ in 0..1000 {
+            reader.push(&[b'x'; 4096]);
+        }
+        assert!(reader.open.len() <= LINE_BYTES);
+        reader.push(b"\n");
+        reader.push(NO_HOME.as_bytes());
+        let found = reader.finish().found;
+        assert_eq!((found[0].rule.as_str(), found[0].line), ("cuda-home-missing", 2));
+    }
+
+    #[test]
+    fn what_stages_printed_that_ended_well_is_no_cause() {
+        check(
+            &format!("== image\n{NO_HOME}\n== compile\nx\ng++: fatal error: Killed signal terminated program cc1plus\n"),
+            &[("killed", 5)],
+        );
+    }
+
+    #[test]
+    fn a_notice_outlasts_its_stage_and_comes_behind_a_cause() {
+        let notice = "Building WITHOUT libnatten. `NATTEN_CUDA_ARCH` is not set, and did not detect CUDA driver with PyTorch.";
+        check(
+            &format!("== compile\n{notice}\n== collect\n{NO_HOME}\n"),
+            &[("cuda-home-missing", 4), ("natten-without-libnatten", 2)],
+        );
+    }
+
+    #[test]
+    fn halves_of_a_pair_belong_together_only_when_near() {
+        let first = "  File \"torch/utils/cpp_extension.py\", line 2600, in _get_cuda_arch_flags\n";
+        let then = "IndexError: list index out of range\n";
+        check(&format!("{first}    arch_list[-1] += '+PTX'\n{then}"), &[("arch-list-empty", 3)]);
+        check(&format!("{first}{}{then}", "x\n".repeat(40)), &[]);
+        check(then, &[]);
+    }
+
+    #[test]
+    fn what_repeats_is_counted() {
+        let log = "ptxas k.ptx, line 4; error   : Instruction 'wgmma.fence' not supported on .target 'sm_120'\n";
+        let found = read(&log.repeat(3000)).found;
+        assert_eq!(found[0].count, 3000);
+    }
+
+    #[test]
+    fn captures_stand_in_the_texts() {
+        let found = read("nvcc fatal   : Unsupported gpu architecture 'compute_120'").found;
+        assert!(found[0].title.contains("12.0"), "{}", found[0].title);
+        assert!(found[0].fix.contains("CUDA 12.8"), "{}", found[0].fix);
+    }
+
+    #[test]
+    fn the_environment_is_told_from_the_log() {
+        let facts = read(
+            "Collecting torch==2.11.0\nCuda compilation tools, release 13.0, V13.0.88\n\
+             | NVIDIA-SMI 550.54.14              Driver Version: 550.54.14      CUDA Version: 12.4     |\n\
+             building temp.linux-x86_64-cpython-311/x\n",
+        )
+        .facts;
+        let facts: Vec<_> = facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        assert_eq!(facts, ["CUDA toolkit 13.0", "Python 3.11", "driver 550.54.14", "torch 2.11.0"]);
+    }
+
+    #[test]
+    fn an_empty_log_says_nothing() {
+        let read = read("");
+        assert!(read.found.is_empty() && read.extract.last().lines.is_empty());
+    }
+}
