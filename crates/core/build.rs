@@ -16,6 +16,7 @@ fn main() -> io::Result<()> {
         println!("cargo::rerun-if-changed={}", top.join(folder).display());
         for path in files(&top.join(folder))? {
             let name = path.strip_prefix(&top).expect("it lies below the top");
+            let (name, path) = (name.display().to_string(), path.display().to_string());
             writeln!(table, "({name:?}, include_str!({path:?})),")
                 .expect("a String takes all that is written");
         }
