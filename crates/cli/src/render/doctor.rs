@@ -94,3 +94,99 @@ fn check_json(check: &Check) -> Value {
         "hint": check.hint,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use wheelfarm_core::doctor::Topic;
+
+    use super::*;
+
+    fn check(topic: Topic, subject: Option<&str>, state: State, seen: &str) -> Check {
+        Check {
+            topic,
+            subject: subject.map(str::to_owned),
+            state,
+            seen: seen.to_owned(),
+            hint: (state != State::Pass).then(|| "type this".to_owned()),
+        }
+    }
+
+    fn checks() -> Vec<Check> {
+        vec![
+            check(
+                Topic::Matrix,
+                None,
+                State::Pass,
+                "`matrix.yaml`: 4 jobs, 4 to build",
+            ),
+            check(
+                Topic::Leftovers,
+                None,
+                State::NotChecked,
+                "the engine does not answer",
+            ),
+            check(
+                Topic::Engine,
+                None,
+                State::Fail,
+                "failed to connect to the Docker engine",
+            ),
+            check(
+                Topic::Disk,
+                Some("/var/lib/docker, out"),
+                State::Warn,
+                "26GiB free",
+            ),
+        ]
+    }
+
+    #[test]
+    fn people_read_a_line_for_each_check_and_what_to_type_below_it() {
+        insta::assert_snapshot!(human_text(&checks()), @r"
+        farm
+          pass         matrix: `matrix.yaml`: 4 jobs, 4 to build
+          not checked  leftovers: the engine does not answer
+                       hint: type this
+
+        engine
+          fail         engine: failed to connect to the Docker engine
+                       hint: type this
+
+        room
+          warn         disk /var/lib/docker, out: 26GiB free
+                       hint: type this
+
+        1 pass, 1 warn, 1 fail, 1 not checked: the night would fail
+        ");
+        assert!(human_text(&checks()[..1]).ends_with("1 pass: the night can begin"));
+        let unseen = human_text(&checks()[..2]);
+        assert!(unseen.ends_with("1 pass, 1 not checked: nothing known stands in the way"));
+    }
+
+    #[test]
+    fn programs_read_the_same() {
+        let one = &checks()[3..];
+        insta::assert_snapshot!(format!("{:#}", json_value(one)), @r#"
+        {
+          "checks": [
+            {
+              "check": "disk",
+              "group": "room",
+              "hint": "type this",
+              "seen": "26GiB free",
+              "state": "warn",
+              "subject": "/var/lib/docker, out"
+            }
+          ],
+          "counts": {
+            "fail": 0,
+            "not_checked": 0,
+            "pass": 0,
+            "warn": 1
+          },
+          "ending": "fit",
+          "schema": 1
+        }
+        "#);
+    }
+}

@@ -15,6 +15,8 @@ pub enum TargetKind {
     Index,
     /// A file on a web server.
     File,
+    /// A server of files, by its root: which files it will be is not known yet.
+    Host,
     /// A git repository.
     Git,
     /// A registry of images, by the root of its API.
@@ -190,7 +192,7 @@ fn indexes(wants: &Wants, here: &Here<'_>, list: &mut List) {
     if host_of(index) == "pypi.org" {
         let need = "the files of pypi.org".to_owned();
         list.web(
-            TargetKind::File,
+            TargetKind::Host,
             "https://files.pythonhosted.org/",
             (need, None),
         );

@@ -8,7 +8,6 @@ mod farm;
 mod gpu;
 mod machine;
 mod network;
-
 #[cfg(test)]
 mod tests;
 

@@ -6,6 +6,7 @@
 )]
 
 mod contract;
+mod doctor;
 mod ends;
 mod files;
 mod host;

@@ -9,6 +9,7 @@
 
 mod access;
 mod bench;
+mod doctor;
 mod faults;
 mod life;
 mod secrets;

@@ -21,7 +21,7 @@ pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     let farm = facts.farm.as_ref().ok();
     let use_of = Use::of(farm, facts.proofs);
     let mut checks = vec![gpu(&facts.gpu, use_of)];
-    checks.extend(drivers(&facts.gpu, farm, facts.proofs));
+    checks.extend(drivers(&facts.gpu, farm, (facts.proofs, use_of)));
     checks.extend(code(&facts.gpu, farm, facts.proofs));
     checks.push(engine_gpu(facts, use_of));
     checks
@@ -95,13 +95,20 @@ fn driver_here(facts: &GpuFacts) -> Option<&Driver> {
     told.map(|gpu| &gpu.driver).or(facts.loaded.as_ref())
 }
 
-fn drivers(facts: &GpuFacts, farm: Option<&FarmFacts>, proofs: Proofs) -> Vec<Check> {
+fn drivers(
+    facts: &GpuFacts,
+    farm: Option<&FarmFacts>,
+    (proofs, use_of): (Proofs, Use),
+) -> Vec<Check> {
     let Some(farm) = farm else {
         return vec![
             Topic::Driver.not_checked("no matrix says which CUDA is planned", MATRIX_HINT),
         ];
     };
     let Some(here) = driver_here(facts) else {
+        if use_of == Use::None {
+            return vec![Topic::Driver.pass("none of NVIDIA's is loaded; no job asks for one")];
+        }
         return vec![Topic::Driver.not_checked(
             "no driver of NVIDIA's is loaded",
             "a build needs none; for proofs: https://www.nvidia.com/drivers",

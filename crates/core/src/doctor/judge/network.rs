@@ -49,15 +49,15 @@ fn meaning(kind: TargetKind, answer: &Answer) -> Meaning {
         200..=299 => Meaning::Fine,
         401 if matches!(kind, TargetKind::Registry | TargetKind::Hub) => Meaning::Fine,
         407 => Meaning::Refused("a proxy wants a login"),
-        401 | 403 if kind == TargetKind::File => Meaning::Fine,
+        // The root of a server of files need not be for anybody.
+        400..=404 if kind == TargetKind::Host => Meaning::Fine,
         401 | 403 => Meaning::Refused("it wants a login"),
-        // The root of a server of files has no page.
-        404 if kind == TargetKind::File => Meaning::Fine,
         404 | 410 => Meaning::Refused(match kind {
             TargetKind::Index => "it has no such project",
             TargetKind::Registry => "it is no registry",
             TargetKind::Mirror => "it has no such suite",
-            TargetKind::File | TargetKind::Git | TargetKind::Hub => "there is nothing",
+            TargetKind::File => "it has no such file",
+            TargetKind::Host | TargetKind::Git | TargetKind::Hub => "there is nothing",
         }),
         408 | 429 | 500..=599 => Meaning::MayPass,
         _ => Meaning::Refused("it is no answer to that"),
@@ -150,12 +150,14 @@ fn hint(asked: &Asked) -> String {
             first_image(asked)
         ),
         TargetKind::Git => format!("git ls-remote {name} HEAD"),
-        TargetKind::Index | TargetKind::File | TargetKind::Mirror | TargetKind::Hub => {
-            match &asked.target.question {
-                Question::Web(url) => format!("curl -I {url}"),
-                Question::Git(_) | Question::Nothing => format!("curl -I https://{name}/"),
-            }
-        }
+        TargetKind::Index
+        | TargetKind::File
+        | TargetKind::Host
+        | TargetKind::Mirror
+        | TargetKind::Hub => match &asked.target.question {
+            Question::Web(url) => format!("curl -I {url}"),
+            Question::Git(_) | Question::Nothing => format!("curl -I https://{name}/"),
+        },
     }
 }
 

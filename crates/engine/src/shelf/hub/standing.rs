@@ -76,9 +76,11 @@ async fn is_there(api: &Api) -> Answered<bool> {
 
 /// The error and what is at the bottom of it.
 fn brief(error: &HubError) -> String {
-    let first: &dyn Error = error;
-    let causes = std::iter::successors(first.source(), |error| error.source());
-    match causes.last() {
+    let mut last = error.source();
+    while let Some(deeper) = last.and_then(Error::source) {
+        last = Some(deeper);
+    }
+    match last {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
     }
