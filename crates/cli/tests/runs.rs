@@ -190,6 +190,39 @@ fn runs_are_listed_and_one_is_told_in_full() {
 }
 
 #[test]
+fn a_failure_whose_log_is_there_is_explained() {
+    let (_folder, out) = out();
+    let failed = out.join("failed").join(job(2).as_str());
+    fs_err::create_dir_all(&failed).unwrap();
+    let log = "== compile\n/usr/bin/ld: cannot find -lcuda: No such file or directory\n";
+    fs_err::write(failed.join("build.log"), log).unwrap();
+    let record = |digest: u64| {
+        json!({
+            "schema": 1, "job": job(2), "job_digest": format!("{digest:064x}"), "stage": "compile",
+            "kind": "script", "exit_code": 1, "detail": "ninja: build stopped\nsubcommand failed",
+            "hint": null,
+        })
+        .to_string()
+    };
+    fs_err::write(failed.join("outcome.json"), record(2)).unwrap();
+    let (_, told, _) = wheelfarm(&out, &["runs", "1"]);
+    let line = "  diagnosis: the linker finds no libcuda: there is no driver in a build container, and none is \
+                needed (link-libcuda, line 2)\n  fix: Let the linker look there: ";
+    assert!(told.contains(line), "{told}");
+    let (_, json, _) = wheelfarm(&out, &["runs", "1", "--format", "json"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["jobs"][2]["diagnosis"]["rule"], "link-libcuda");
+    assert_eq!(json["jobs"][1]["diagnosis"], Value::Null);
+
+    fs_err::write(failed.join("outcome.json"), record(3)).unwrap();
+    let (_, told, _) = wheelfarm(&out, &["runs", "1"]);
+    assert!(
+        !told.contains("diagnosis"),
+        "the log is of other inputs: {told}"
+    );
+}
+
+#[test]
 fn events_are_printed_from_any_number_on() {
     let (_folder, out) = out();
     let (code, all, said) = wheelfarm(&out, &["events"]);
