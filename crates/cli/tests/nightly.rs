@@ -55,7 +55,8 @@ releases:
 "#
             )
         };
-        runner.write("packages/demo/package.yaml", &package("demo", demo));
+        let with_a_test = format!("{}test: test.py\n", package("demo", demo));
+        runner.write("packages/demo/package.yaml", &with_a_test);
         runner.write("packages/demo/source/build.py", WHEEL);
         runner.write("packages/demo/test.py", TEST);
         let broken = "python hostile.py && exit 3";
@@ -415,7 +416,7 @@ fn conformance_small_what_is_planted_in_workflows_is_found() {
         assert_eq!(output.status.code(), Some(code), "{finding}: {said}");
         assert!(said.contains(finding), "{finding}: {said}");
     };
-    check("nightly", "nightly", "");
+    check("name: nightly", "name: nightly", "");
     check(
         "permissions: {}",
         "permissions: write-all",
@@ -482,6 +483,7 @@ fn docker_a_night_goes_through_all_its_steps() {
 
     let proven = runner.run("prove", &[], 0);
     assert!(proven.contains("1 wheels to prove"), "{proven}");
+    assert!(proven.contains("pass         answer: 42"), "{proven}");
     let again = runner.run("prove", &[], 0);
     assert!(again.contains("0 wheels to prove"), "proven once: {again}");
 
