@@ -13,13 +13,13 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wheelfarm_core::watch::NewsKind;
 
-pub(crate) use doctor::DoctorArgs;
 pub(crate) use diagnose::{AssistantArg, DiagnoseArgs};
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use hub::HubArgs;
 pub(crate) use init::{InitArgs, InitBase, InitCommand, InitFarmArgs};
 pub(crate) use install_table::TableArgs;
 pub(crate) use life::{GcArgs, MarkArgs, PromoteArgs, RollbackArgs, ShelfArgs, StatusArgs};
-pub(crate) use runs::{EventsArgs, RunsArgs};
+pub(crate) use runs::{EventsArgs, RunChoice, RunsArgs, RunsFormat};
 
 /// A build farm for CUDA Python wheels: from one matrix to wheels that install and run.
 ///

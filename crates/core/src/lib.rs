@@ -15,6 +15,7 @@ pub mod doctor;
 pub mod estimate;
 pub mod fatbin;
 pub mod gate;
+pub mod github;
 pub mod gpu;
 pub mod ident;
 pub mod manifest;

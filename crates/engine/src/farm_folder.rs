@@ -2,7 +2,7 @@
 //! take source from, and what is on record in `out/`.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use wheelfarm_core::diagnostic::{Diagnostic, Diagnostics, Location};
@@ -22,6 +22,7 @@ use wheelfarm_core::version::PackageVersion;
 use wheelfarm_core::watch::propose::{TextFile, Texts};
 
 use crate::fetch;
+use crate::run::LOG_FILE;
 
 /// A farm as it lies on the disk.
 #[derive(Debug)]
@@ -398,6 +399,31 @@ fn last_failure(out: &Utf8Path, job: &JobId) -> io::Result<Option<FailureRecord>
     let text = read_if_there(&folder.join(FailureRecord::FILE_NAME))?;
     let record = text.and_then(|text| FailureRecord::parse(&text));
     Ok(record.filter(|record| record.job == *job))
+}
+
+/// The end of the log that a failed job left in `folder`, whole lines in at most `limit_bytes`. Nothing when
+/// there is none.
+///
+/// # Errors
+/// The log is there and cannot be read.
+pub fn end_of_log(folder: &Utf8Path, limit_bytes: u64) -> io::Result<Option<String>> {
+    let path = folder.join(LOG_FILE);
+    let mut file = match fs_err::File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(limit_bytes)))?;
+    let mut bytes = Vec::new();
+    file.take(limit_bytes).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let is_whole = length <= limit_bytes;
+    let whole = match text.split_once('\n') {
+        Some((_, rest)) if !is_whole => rest,
+        None | Some(_) => &text,
+    };
+    Ok(Some(whole.to_owned()))
 }
 
 /// The manifests under `out/jobs/`, each with its folder, sorted by folder.

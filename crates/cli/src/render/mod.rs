@@ -22,6 +22,7 @@ pub(crate) mod prove;
 pub(crate) mod publish;
 pub(crate) mod recipe;
 pub(crate) mod resolve;
+pub(crate) mod run_page;
 pub(crate) mod runs;
 pub(crate) mod shelf;
 pub(crate) mod status;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use wheelfarm_core::diagnostic::Diagnostic;
+use wheelfarm_core::github::inert;
 use wheelfarm_engine::farm_folder::FarmError;
 
 use crate::failure::Failure;
@@ -83,6 +85,17 @@ pub(crate) fn stream(text: &str) -> Result<Reader, OutputError> {
     }
 }
 
+/// `text` that has words of a build in it, as it may be printed here: GitHub's runner takes lines of what
+/// is printed for commands, so there they are made text.
+pub(crate) fn of_strangers(text: String) -> String {
+    let is_read_by_the_runner = std::env::var_os("GITHUB_ACTIONS").is_some_and(|it| it == "true");
+    if is_read_by_the_runner {
+        inert(&text)
+    } else {
+        text
+    }
+}
+
 /// Says a line beside the data.
 pub(crate) fn talk(text: &str) {
     eprintln!("{text}");
@@ -108,10 +121,10 @@ pub(crate) fn failure(failure: &Failure) {
     }
     let mut causes = failure.error().chain();
     if let Some(error) = causes.next() {
-        eprintln!("error: {error}");
+        eprintln!("{}", of_strangers(format!("error: {error}")));
     }
     for cause in causes {
-        eprintln!("  caused by: {cause}");
+        eprintln!("{}", of_strangers(format!("  caused by: {cause}")));
     }
     if let Some(hint) = failure.hint() {
         eprintln!("hint: {hint}");

@@ -14,7 +14,7 @@ use wheelfarm_core::ident::JobId;
 use wheelfarm_core::outcome::Outcome;
 use wheelfarm_engine::event::{Event, Reporter};
 
-use super::elapsed;
+use super::{elapsed, of_strangers};
 use crate::args::Format;
 
 /// How often a running clock is redrawn.
@@ -40,7 +40,8 @@ impl Reporter for Lines {
     fn report(&mut self, event: &Event) {
         if let Some(text) = line(event) {
             let clock = self.started.elapsed().as_secs();
-            eprintln!("[{:02}:{:02}] {text}", clock / 60, clock % 60);
+            let text = format!("[{:02}:{:02}] {text}", clock / 60, clock % 60);
+            eprintln!("{}", of_strangers(text));
         }
     }
 }

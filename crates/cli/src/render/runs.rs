@@ -11,7 +11,7 @@ use wheelfarm_engine::store::{
 };
 
 use super::diagnose::{self, JobDiagnoses};
-use super::{OutputError, data, elapsed};
+use super::{OutputError, data, elapsed, of_strangers};
 
 /// A line for each run, the newest first.
 pub(crate) fn list_human(runs: &[RunRecord]) -> Result<(), OutputError> {
@@ -38,14 +38,14 @@ fn list_text(runs: &[RunRecord]) -> String {
 }
 
 /// `2026-11-22 01:02:03Z`, of what the store writes.
-fn when(at: &str) -> String {
+pub(super) fn when(at: &str) -> String {
     match at.get(..19) {
         Some(seconds) => format!("{}Z", seconds.replace('T', " ")),
         None => at.to_owned(),
     }
 }
 
-fn took(run: &RunRecord) -> String {
+pub(super) fn took(run: &RunRecord) -> String {
     match (run.state, run.elapsed_ms) {
         (RunState::Finished, Some(took)) => elapsed(Duration::from_millis(took)),
         (RunState::Running | RunState::Finished, _) => "-".to_owned(),
@@ -53,7 +53,7 @@ fn took(run: &RunRecord) -> String {
     }
 }
 
-fn counts(run: &RunRecord) -> String {
+pub(super) fn counts(run: &RunRecord) -> String {
     let counts = JobState::ALL.iter().filter_map(|state| {
         let count = run.counts.get(state)?;
         Some(format!("{count} {}", state.as_str().replace('-', " ")))
@@ -92,7 +92,7 @@ fn run_json(run: &RunRecord) -> Value {
 
 /// The run, what it took beside what it was expected to take, and its jobs.
 pub(crate) fn human(detail: &RunDetail, diagnoses: &JobDiagnoses) -> Result<(), OutputError> {
-    data(&human_text(detail, diagnoses))
+    data(&of_strangers(human_text(detail, diagnoses)))
 }
 
 fn human_text(detail: &RunDetail, diagnoses: &JobDiagnoses) -> String {
@@ -119,11 +119,7 @@ fn human_text(detail: &RunDetail, diagnoses: &JobDiagnoses) -> String {
         lines.push(format!("no further job was begun: {reason}"));
     }
     lines.extend(actual_line(actual));
-    lines.extend(
-        run.forecast
-            .as_ref()
-            .and_then(|it| forecast_line(it, actual)),
-    );
+    lines.extend(forecast_of(run, actual));
     let shown = jobs.iter().filter(|job| job.state != JobState::UpToDate);
     for job in shown {
         lines.extend(job_lines(job, diagnoses));
@@ -132,7 +128,7 @@ fn human_text(detail: &RunDetail, diagnoses: &JobDiagnoses) -> String {
 }
 
 /// What the compilations took together.
-fn actual_line(actual: &Actual) -> Option<String> {
+pub(super) fn actual_line(actual: &Actual) -> Option<String> {
     let mut parts = Vec::new();
     if actual.cpu_ms > 0 {
         parts.push(format!("{} of processor time", time(actual.cpu_ms)));
@@ -154,6 +150,11 @@ fn actual_line(actual: &Actual) -> Option<String> {
 struct Expected {
     makespan_ms: Spread,
     cpu_ms: Spread,
+}
+
+/// What the run was expected to take, beside what it took.
+pub(super) fn forecast_of(run: &RunRecord, actual: &Actual) -> Option<String> {
+    forecast_line(run.forecast.as_ref()?, actual)
 }
 
 fn forecast_line(forecast: &Value, actual: &Actual) -> Option<String> {

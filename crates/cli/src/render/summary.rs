@@ -10,7 +10,7 @@ use wheelfarm_core::outcome::{Failure, Outcome};
 use wheelfarm_engine::run::{GateSummary, JobSummary, RunSummary};
 
 use super::diagnose::{self, JobDiagnoses};
-use super::{OutputError, data, elapsed, forecast};
+use super::{OutputError, data, elapsed, forecast, of_strangers};
 
 /// A line for each job, the story of each failure, and a last line with the counts; how far off the
 /// forecast was, if there was one.
@@ -19,7 +19,7 @@ pub(crate) fn human(
     diagnoses: &JobDiagnoses,
     accuracy: Option<&Accuracy>,
 ) -> Result<(), OutputError> {
-    data(&human_text(summary, diagnoses, accuracy))
+    data(&of_strangers(human_text(summary, diagnoses, accuracy)))
 }
 
 fn human_text(

@@ -16,7 +16,7 @@ use crate::container::sanitise_line;
 use crate::event::Event;
 
 /// The name of the file in a job's folder.
-pub(super) const FILE_NAME: &str = "build.log";
+pub(crate) const FILE_NAME: &str = "build.log";
 
 /// A build that prints more than this is cut in the file: logs are untrusted, disks are finite.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;

@@ -42,6 +42,7 @@ use crate::store::{LedgerError, StoreError};
 pub(crate) use gate::REPORT_FILE;
 pub use image::shared_images;
 pub(crate) use image::{kind_label, torch_image};
+pub(crate) use log::FILE_NAME as LOG_FILE;
 
 use adopt::Adopted;
 use dispatcher::{Dispatcher, Ended, Waiting};
