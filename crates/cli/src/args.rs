@@ -13,8 +13,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use wheelfarm_core::watch::NewsKind;
 
-pub(crate) use doctor::DoctorArgs;
 pub(crate) use diagnose::{AssistantArg, DiagnoseArgs};
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use hub::HubArgs;
 pub(crate) use init::{InitArgs, InitBase, InitCommand, InitFarmArgs};
 pub(crate) use install_table::TableArgs;

@@ -60,14 +60,23 @@ impl Place {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
         said(&child.wait_with_output().unwrap())
     }
 }
 
 fn said(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    (
+        output.status.code().unwrap(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
 
 const KNOWN: &str = "\
@@ -125,7 +134,10 @@ fn the_folder_of_a_failed_job_tells_more() {
     place.write("out/failed/x/outcome.json", &record.to_string());
     let (code, stdout, _) = place.run(&["out/failed/x"]);
     assert_eq!(code, 4);
-    assert!(stdout.starts_with("demo-1.0-cu130-torch2.11-cp311 failed at compile (script)\n"), "{stdout}");
+    assert!(
+        stdout.starts_with("demo-1.0-cu130-torch2.11-cp311 failed at compile (script)\n"),
+        "{stdout}"
+    );
     let prompt = fs_err::read_to_string(place.path("out/failed/x/diagnose-prompt.md")).unwrap();
     for part in [
         "- job: demo-1.0-cu130-torch2.11-cp311",
@@ -207,7 +219,10 @@ fn an_assistant_that_is_not_there_or_fails_is_told() {
     place.program("gemini", "echo 'please log in' >&2; exit 41");
     let (code, _, stderr) = place.run(&["a.log", "--assistant=gemini"]);
     assert_eq!(code, 3);
-    assert!(stderr.contains("`gemini` ended with exit status: 41: please log in"), "{stderr}");
+    assert!(
+        stderr.contains("`gemini` ended with exit status: 41: please log in"),
+        "{stderr}"
+    );
 }
 
 #[test]

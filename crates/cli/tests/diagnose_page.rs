@@ -79,12 +79,20 @@ fn page() -> String {
         (Kind::Notice, "Notices"),
         (Kind::End, "Ends"),
     ] {
-        write!(page, "## {heading}\n\n| rule | where | what happened |\n|---|---|---|\n")
-            .expect("it is a string");
+        write!(
+            page,
+            "## {heading}\n\n| rule | where | what happened |\n|---|---|---|\n"
+        )
+        .expect("it is a string");
         for rule in rules.iter().filter(|rule| rule.kind == kind) {
             let title = rule.title.replace('|', "\\|");
-            writeln!(page, "| [{0}](#{0}) | {1} | {title} |", rule.id, places(rule))
-                .expect("it is a string");
+            writeln!(
+                page,
+                "| [{0}](#{0}) | {1} | {title} |",
+                rule.id,
+                places(rule)
+            )
+            .expect("it is a string");
         }
         page.push('\n');
     }
@@ -97,10 +105,19 @@ fn page() -> String {
 
 fn section(page: &mut String, rule: &Rule) {
     let mut say = |args: std::fmt::Arguments<'_>| page.write_fmt(args).expect("it is a string");
-    say(format_args!("\n### {}\n\n{}: {}.\n", rule.id, rule.kind.as_str(), rule.title));
+    say(format_args!(
+        "\n### {}\n\n{}: {}.\n",
+        rule.id,
+        rule.kind.as_str(),
+        rule.title
+    ));
     say(format_args!("\n{}\n", text(&rule.meaning)));
     say(format_args!("\n**What to do.** {}\n", text(&rule.fix)));
-    let before: Vec<_> = rule.outranks.iter().map(|id| format!("[{id}](#{id})")).collect();
+    let before: Vec<_> = rule
+        .outranks
+        .iter()
+        .map(|id| format!("[{id}](#{id})"))
+        .collect();
     if !before.is_empty() {
         say(format_args!("\nBefore: {}.\n", before.join(", ")));
     }

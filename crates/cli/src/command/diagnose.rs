@@ -38,7 +38,8 @@ pub(super) fn run(args: &DiagnoseArgs) -> Result<ExitCode, Failure> {
     let prompt = Prompt::new(&log.subject, &log.diagnoses, &redactor);
     let file = args.prompt.as_ref().unwrap_or(&log.prompt);
     files::write_atomic(file, prompt.as_str().as_bytes()).map_err(|error| {
-        Failure::infrastructure(error).with_hint("name a file that can be written with --prompt FILE")
+        Failure::infrastructure(error)
+            .with_hint("name a file that can be written with --prompt FILE")
     })?;
     let answer = match args.assistant {
         Some(assistant) => Some(answer(assistant, &prompt, file)?),

@@ -52,9 +52,11 @@ fn diagnoses(out: &Utf8Path, detail: &RunDetail) -> JobDiagnoses {
 fn is_log_of(folder: &Utf8Path, job: &JobRecord) -> bool {
     let text = files::read_text(folder.join(FailureRecord::FILE_NAME)).ok();
     let record = text.and_then(|text| FailureRecord::parse(&text));
-    record.zip(job.failure.as_ref()).is_some_and(|(there, failure)| {
-        Some(&there.job_digest) == job.digest.as_ref()
-            && there.stage == failure.stage
-            && there.detail == failure.detail
-    })
+    record
+        .zip(job.failure.as_ref())
+        .is_some_and(|(there, failure)| {
+            Some(&there.job_digest) == job.digest.as_ref()
+                && there.stage == failure.stage
+                && there.detail == failure.detail
+        })
 }

@@ -49,7 +49,11 @@ fn human_text(log: &Log) -> String {
     if let Some(best) = log.diagnoses.best() {
         lines.extend(diagnosis_lines(best));
     }
-    let others: Vec<_> = found.iter().skip(1).filter(|it| it.kind != Kind::End).collect();
+    let others: Vec<_> = found
+        .iter()
+        .skip(1)
+        .filter(|it| it.kind != Kind::End)
+        .collect();
     if !others.is_empty() {
         lines.push(String::new());
         lines.push("Also in the log".to_owned());
@@ -72,7 +76,9 @@ fn subject_lines(log: &Log) -> Vec<String> {
         ));
     }
     let facts = log.diagnoses.facts.iter();
-    let facts: Vec<_> = facts.map(|(name, value)| format!("{name} {value}")).collect();
+    let facts: Vec<_> = facts
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
     if !facts.is_empty() {
         lines.push(format!("the log tells of {}", facts.join(", ")));
     }
@@ -118,7 +124,10 @@ fn unknown_text(log: &Log, unknown: &Unknown<'_>) -> String {
         let error = (passage.first_line..).zip(&passage.lines);
         let mut error = error.filter(|(_, line)| wheelfarm_core::diagnose::is_error_like(line));
         if let Some((number, line)) = error.next() {
-            lines.push(format!("the first line that names an error is {number}: {}", line.trim()));
+            lines.push(format!(
+                "the first line that names an error is {number}: {}",
+                line.trim()
+            ));
         }
     }
     lines.push(format!(
@@ -188,7 +197,13 @@ fn list_text(rules: &[Rule]) -> String {
 
 /// Schema 1: all that is known of each rule.
 pub(crate) fn list_json(rules: &[Rule]) -> Result<(), OutputError> {
-    let places = |rule: &Rule| rule.places.iter().copied().map(Place::as_str).collect::<Vec<_>>();
+    let places = |rule: &Rule| {
+        rule.places
+            .iter()
+            .copied()
+            .map(Place::as_str)
+            .collect::<Vec<_>>()
+    };
     let rules: Vec<_> = rules
         .iter()
         .map(|rule| {

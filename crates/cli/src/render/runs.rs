@@ -217,7 +217,12 @@ fn job_lines(job: &JobRecord, diagnoses: &JobDiagnoses) -> Vec<String> {
     if let Some(failure) = &job.failure {
         lines.extend(failure.detail.lines().map(|line| format!("  | {line}")));
         lines.extend(failure.hint.iter().map(|hint| format!("  hint: {hint}")));
-        lines.extend(diagnoses.get(&job.job).into_iter().flat_map(diagnose::beside_job));
+        lines.extend(
+            diagnoses
+                .get(&job.job)
+                .into_iter()
+                .flat_map(diagnose::beside_job),
+        );
     }
     lines
 }

@@ -160,7 +160,12 @@ fn failure_lines(job: &JobSummary, failure: &Failure, diagnoses: &JobDiagnoses) 
     if let Some(hint) = &failure.hint {
         lines.push(format!("  hint: {hint}"));
     }
-    lines.extend(diagnoses.get(&job.job).into_iter().flat_map(diagnose::beside_job));
+    lines.extend(
+        diagnoses
+            .get(&job.job)
+            .into_iter()
+            .flat_map(diagnose::beside_job),
+    );
     if let Some(folder) = &job.folder {
         lines.push(format!("  log: {folder}/build.log"));
     }

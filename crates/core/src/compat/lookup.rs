@@ -75,7 +75,10 @@ pub fn toolkit_compiles(cuda: CudaVersion, arch: Arch) -> Verdict {
 /// The known toolkits that compile for `arch`: the first, and the last unless the newest one still does.
 /// `None` when none does.
 pub fn toolkits_for(arch: Arch) -> Option<(CudaVersion, Option<CudaVersion>)> {
-    let with_arch = TABLE.toolkits.iter().filter(|(_, row)| row.archs.contains(&arch));
+    let with_arch = TABLE
+        .toolkits
+        .iter()
+        .filter(|(_, row)| row.archs.contains(&arch));
     let mut versions = with_arch.map(|(version, _)| *version);
     let first = versions.next()?;
     let last = versions.last().unwrap_or(first);

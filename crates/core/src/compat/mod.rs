@@ -17,9 +17,7 @@ mod table;
 mod transcript;
 
 pub use answer::{Answer, answer};
-pub use builds::{
-    BuildOnGpu, TorchBuild, archs_of_torch_build, torch_build_runs_on, torch_builds,
-};
+pub use builds::{BuildOnGpu, TorchBuild, archs_of_torch_build, torch_build_runs_on, torch_builds};
 pub use code::{CodeKind, CodeOnGpu, CodeRun, grouped};
 pub use companions::{
     COMPANIONS, Companion, CompanionVersion, TorchInstalled, companions, releases_of,
@@ -27,8 +25,8 @@ pub use companions::{
 };
 pub use lookup::{
     Verdict, base_of, cuda_on_pypi, known_torches, newest_release_of, toolkit_compiles,
-    toolkit_is_on_pypi, toolkit_takes_gcc, toolkits_for, torch_has_cuda, torch_has_python, torch_has_row,
-    torch_is_released, torch_on_pypi_is_for, torch_takes_arch, torch_takes_gcc,
+    toolkit_is_on_pypi, toolkit_takes_gcc, toolkits_for, torch_has_cuda, torch_has_python,
+    torch_has_row, torch_is_released, torch_on_pypi_is_for, torch_takes_arch, torch_takes_gcc,
 };
 pub use question::{Question, TorchAsked, TorchAskedError};
 pub use reason::{Fit, Reason};

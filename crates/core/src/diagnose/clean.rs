@@ -124,7 +124,8 @@ fn github_mark(line: &str) -> Option<&str> {
 fn buildkit_step(line: &str) -> Option<&str> {
     let seconds = |text: &str| {
         let (whole, part) = text.split_once('.')?;
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let digits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         (digits(whole) && digits(part) && part.len() <= 3).then_some(())
     };
     let (first, rest) = line.split_once(' ')?;
@@ -184,7 +185,10 @@ mod tests {
     #[test]
     fn prefixes_of_github_are_taken_off() {
         check("2026-11-22T05:00:00.1234567Z ##[error]Killed", "Killed");
-        check("build\tRun make\t2026-11-22T05:00:00.1234567Z Killed", "Killed");
+        check(
+            "build\tRun make\t2026-11-22T05:00:00.1234567Z Killed",
+            "Killed",
+        );
         check("::error file=a.cu,line=3::no", "no");
         check("##[group]Run x", "Run x");
         check("##[other]x", "##[other]x");

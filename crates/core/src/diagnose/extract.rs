@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn a_long_log_is_kept_in_little_room() {
-        let extract = extract((0..10_000).map(|number| format!("error: {number} {}", "x".repeat(999))));
+        let extract =
+            extract((0..10_000).map(|number| format!("error: {number} {}", "x".repeat(999))));
         assert_eq!(extract.errors().len(), PASSAGES);
         assert_eq!(extract.last().lines.len(), LAST);
         assert_eq!(extract.last().first_line, 9_951);

@@ -43,7 +43,10 @@ fn next_slot(text: &str) -> Result<Option<(&str, Slot<'_>, &str)>, String> {
         Some((name, filter)) => (name, Some(filter)),
         None => (reference, None),
     };
-    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     if !is_name || filter.is_some_and(|filter| !FILTERS.contains(&filter)) {
         return Err(format!("`{{{inside}}}` names no group or no filter"));
     }
@@ -126,7 +129,12 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, want: &str) {
-        let captures = [("arch", "120"), ("old", "50"), ("driver", "12020"), ("name", "x")];
+        let captures = [
+            ("arch", "120"),
+            ("old", "50"),
+            ("driver", "12020"),
+            ("name", "x"),
+        ];
         let captures = captures.map(|(name, text)| (name.to_owned(), text.to_owned()));
         assert_eq!(fill(text, &Captures::from(captures)), want);
     }

@@ -57,7 +57,10 @@ impl Prompt {
         say(format_args!("\n# What is known\n"));
         if let Some(record) = &subject.record {
             say(format_args!("- job: {}", record.job));
-            say(format_args!("- failed at: {} ({})", record.stage, record.kind));
+            say(format_args!(
+                "- failed at: {} ({})",
+                record.stage, record.kind
+            ));
             for line in record.detail.lines().take(20) {
                 say(format_args!("- the farm says: {}", shortened(line, 400)));
             }
@@ -66,10 +69,16 @@ impl Prompt {
             }
         }
         for (name, value) in &diagnoses.facts {
-            say(format_args!("- {name}, by the log: {}", shortened(value, 100)));
+            say(format_args!(
+                "- {name}, by the log: {}",
+                shortened(value, 100)
+            ));
         }
         for (name, value) in &subject.machine {
-            say(format_args!("- {name}, on this machine: {}", shortened(value, 200)));
+            say(format_args!(
+                "- {name}, on this machine: {}",
+                shortened(value, 200)
+            ));
         }
         for found in &diagnoses.found {
             say(format_args!(
@@ -153,7 +162,9 @@ mod tests {
             ..Subject::default()
         };
         let redactor = Redactor::new([]);
-        Prompt::new(&subject, &diagnoses, &redactor).as_str().to_owned()
+        Prompt::new(&subject, &diagnoses, &redactor)
+            .as_str()
+            .to_owned()
     }
 
     #[test]
@@ -165,7 +176,9 @@ mod tests {
 
     #[test]
     fn a_prompt_is_bounded_and_keeps_the_end() {
-        let log: String = (0..20_000).map(|number| format!("error: {number} {}\n", "x".repeat(300))).collect();
+        let log: String = (0..20_000)
+            .map(|number| format!("error: {number} {}\n", "x".repeat(300)))
+            .collect();
         let prompt = prompt(&log);
         assert!(prompt.len() <= MOST_BYTES, "{}", prompt.len());
         assert!(prompt.contains(" 20000 | error: 19999"));

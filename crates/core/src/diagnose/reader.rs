@@ -146,7 +146,10 @@ impl Reader {
     /// Takes the next piece, which may end anywhere.
     pub fn push(&mut self, mut piece: &[u8]) {
         // A carriage return draws a line again: what stood there before is a line of its own.
-        while let Some(end) = piece.iter().position(|byte| *byte == b'\n' || *byte == b'\r') {
+        while let Some(end) = piece
+            .iter()
+            .position(|byte| *byte == b'\n' || *byte == b'\r')
+        {
             let is_line = piece[end] == b'\n';
             self.take(&piece[..end]);
             let line = std::mem::take(&mut self.open);
@@ -394,7 +397,9 @@ mod tests {
         let whole = read(&log).found;
         for size in [1, 2, 3, 7] {
             let mut reader = Reader::new();
-            log.as_bytes().chunks(size).for_each(|piece| reader.push(piece));
+            log.as_bytes()
+                .chunks(size)
+                .for_each(|piece| reader.push(piece));
             assert_eq!(reader.finish().found, whole);
         }
         assert_eq!(whole[0].line, 3);
@@ -418,13 +423,18 @@ mod tests {
         reader.push(b"\n");
         reader.push(NO_HOME.as_bytes());
         let found = reader.finish().found;
-        assert_eq!((found[0].rule.as_str(), found[0].line), ("cuda-home-missing", 2));
+        assert_eq!(
+            (found[0].rule.as_str(), found[0].line),
+            ("cuda-home-missing", 2)
+        );
     }
 
     #[test]
     fn what_stages_printed_that_ended_well_is_no_cause() {
         check(
-            &format!("== image\n{NO_HOME}\n== compile\nx\ng++: fatal error: Killed signal terminated program cc1plus\n"),
+            &format!(
+                "== image\n{NO_HOME}\n== compile\nx\ng++: fatal error: Killed signal terminated program cc1plus\n"
+            ),
             &[("killed", 5)],
         );
     }
@@ -442,7 +452,10 @@ mod tests {
     fn halves_of_a_pair_belong_together_only_when_near() {
         let first = "  File \"torch/utils/cpp_extension.py\", line 2600, in _get_cuda_arch_flags\n";
         let then = "IndexError: list index out of range\n";
-        check(&format!("{first}    arch_list[-1] += '+PTX'\n{then}"), &[("arch-list-empty", 3)]);
+        check(
+            &format!("{first}    arch_list[-1] += '+PTX'\n{then}"),
+            &[("arch-list-empty", 3)],
+        );
         check(&format!("{first}{}{then}", "x\n".repeat(40)), &[]);
         check(then, &[]);
     }
@@ -469,8 +482,19 @@ mod tests {
              building temp.linux-x86_64-cpython-311/x\n",
         )
         .facts;
-        let facts: Vec<_> = facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
-        assert_eq!(facts, ["CUDA toolkit 13.0", "Python 3.11", "driver 550.54.14", "torch 2.11.0"]);
+        let facts: Vec<_> = facts
+            .iter()
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        assert_eq!(
+            facts,
+            [
+                "CUDA toolkit 13.0",
+                "Python 3.11",
+                "driver 550.54.14",
+                "torch 2.11.0"
+            ]
+        );
     }
 
     #[test]

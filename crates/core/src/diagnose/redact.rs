@@ -36,7 +36,10 @@ impl Redactor {
     /// letters are left aside: they would mask ordinary words.
     pub fn new(values: impl IntoIterator<Item = String>) -> Self {
         let regex = |text: &&str| Regex::new(text).expect("a test reads the forms");
-        let mut values: Vec<_> = values.into_iter().filter(|value| value.len() >= 8).collect();
+        let mut values: Vec<_> = values
+            .into_iter()
+            .filter(|value| value.len() >= 8)
+            .collect();
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         Self {
             forms: FORMS.iter().map(regex).collect(),
@@ -80,7 +83,15 @@ mod tests {
     fn tokens_are_known_by_their_form() {
         // Put together here, so that no scanner takes this file for a leak.
         let token = |start: &str| format!("{start}{}", "aB3".repeat(12));
-        for start in ["hf_", "ghp_", "gho_", "github_pat_", "glpat-", "sk-ant-", "pypi-"] {
+        for start in [
+            "hf_",
+            "ghp_",
+            "gho_",
+            "github_pat_",
+            "glpat-",
+            "sk-ant-",
+            "pypi-",
+        ] {
             check(&format!("x {} y", token(start)), "x [redacted] y");
         }
         check(&format!("AKIA{}", "A1".repeat(8)), "[redacted]");
@@ -92,7 +103,10 @@ mod tests {
             "fetch https://me:s3cret@example.org/x",
             "fetch https://me:[redacted]@example.org/x",
         );
-        check("Authorization: Bearer abcdef", "Authorization: Bearer [redacted]");
+        check(
+            "Authorization: Bearer abcdef",
+            "Authorization: Bearer [redacted]",
+        );
         check("HF_TOKEN=abcdefgh", "HF_TOKEN=[redacted]");
         check(r#"{"api_key": "abcdefgh"}"#, r#"{"api_key": "[redacted]"}"#);
         check("db_password: hunter22", "db_password: [redacted]");

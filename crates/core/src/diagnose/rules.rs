@@ -11,9 +11,18 @@ use crate::yaml;
 
 /// The files of the built-in rules, in the order of the documentation.
 const FILES: [(&str, &str); 6] = [
-    ("toolkit.yaml", include_str!("../../data/diagnose/toolkit.yaml")),
-    ("compile.yaml", include_str!("../../data/diagnose/compile.yaml")),
-    ("python.yaml", include_str!("../../data/diagnose/python.yaml")),
+    (
+        "toolkit.yaml",
+        include_str!("../../data/diagnose/toolkit.yaml"),
+    ),
+    (
+        "compile.yaml",
+        include_str!("../../data/diagnose/compile.yaml"),
+    ),
+    (
+        "python.yaml",
+        include_str!("../../data/diagnose/python.yaml"),
+    ),
     ("host.yaml", include_str!("../../data/diagnose/host.yaml")),
     ("run.yaml", include_str!("../../data/diagnose/run.yaml")),
     ("facts.yaml", include_str!("../../data/diagnose/facts.yaml")),
@@ -384,14 +393,21 @@ mod tests {
             for text in [&rule.title, &rule.meaning, &rule.fix] {
                 assert!(text.trim().len() > 15, "{id}: {text}");
             }
-            assert!(rule.title.len() <= 110 && !rule.title.contains('\n'), "{id}");
+            assert!(
+                rule.title.len() <= 110 && !rule.title.contains('\n'),
+                "{id}"
+            );
             assert!(!rule.title.ends_with('.'), "{id}");
             assert!(!rule.places.is_empty() && !rule.sources.is_empty(), "{id}");
             assert!(!rule.examples.is_empty(), "{id}");
             for example in &rule.examples {
                 assert!(!example.log.trim().is_empty(), "{id}");
                 if example.origin == Origin::Quoted {
-                    assert!(example.from.starts_with("https://"), "{id}: {}", example.from);
+                    assert!(
+                        example.from.starts_with("https://"),
+                        "{id}: {}",
+                        example.from
+                    );
                 }
             }
             assert!(
@@ -451,7 +467,10 @@ mod tests {
     #[test]
     fn rules_that_cannot_be_right_are_refused() {
         check_refused(&rule("a", "x", "{arch}", ""), "a: `{arch}` may stay empty");
-        check_refused(&rule("a", "x", "t", "b"), "a: outranks `b`, which is no rule");
+        check_refused(
+            &rule("a", "x", "t", "b"),
+            "a: outranks `b`, which is no rule",
+        );
         let both = rule("a", "x", "t", "b") + &rule("b", "y", "t", "a");
         check_refused(&both, "a: outranks itself");
         let twice = rule("a", "x", "t", "") + &rule("a", "y", "t", "");

@@ -272,7 +272,11 @@ pub async fn ask(
             assistant,
             ending: status.to_string(),
             said: if last_error.is_empty() {
-                answer.lines().last().unwrap_or("it said nothing").to_owned()
+                answer
+                    .lines()
+                    .last()
+                    .unwrap_or("it said nothing")
+                    .to_owned()
             } else {
                 last_error
             },
@@ -326,7 +330,14 @@ mod tests {
             ("GITHUB_TOKEN".into(), "planted".into()),
             ("ANTHROPIC_API_KEY".into(), "key".into()),
         ];
-        ask(&found, "why?\n", environment, limit, &CancellationToken::new()).await
+        ask(
+            &found,
+            "why?\n",
+            environment,
+            limit,
+            &CancellationToken::new(),
+        )
+        .await
     }
 
     const SOON: Duration = Duration::from_secs(60);
@@ -355,7 +366,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_is_made_safe_for_a_terminal() {
-        let answer = asked("claude", "printf '\\033[31mred\\033[0m\\a\\nplain\\n'", SOON).await;
+        let answer = asked(
+            "claude",
+            "printf '\\033[31mred\\033[0m\\a\\nplain\\n'",
+            SOON,
+        )
+        .await;
         assert_eq!(answer.unwrap(), "red\nplain");
     }
 

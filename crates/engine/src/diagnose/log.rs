@@ -148,7 +148,9 @@ pub fn machine() -> BTreeMap<String, String> {
         }
     };
     let system = fs_err::read_to_string("/etc/os-release").unwrap_or_default();
-    let name = system.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let name = system
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
     read("system", name.map(|name| name.trim_matches('"').to_owned()));
     read("kernel", first_line("/proc/sys/kernel/osrelease"));
     read("driver", first_line("/proc/driver/nvidia/version"));
@@ -157,7 +159,9 @@ pub fn machine() -> BTreeMap<String, String> {
 
 /// The values of this process's secrets, to be masked wherever they stand.
 pub fn secret_values() -> Vec<String> {
-    let values = secrets::VARIABLES.iter().filter_map(|name| std::env::var(name).ok());
+    let values = secrets::VARIABLES
+        .iter()
+        .filter_map(|name| std::env::var(name).ok());
     values.collect()
 }
 
