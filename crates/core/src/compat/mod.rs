@@ -17,9 +17,7 @@ mod table;
 mod transcript;
 
 pub use answer::{Answer, answer};
-pub use builds::{
-    BuildOnGpu, TorchBuild, archs_of_torch_build, torch_build_runs_on, torch_builds,
-};
+pub use builds::{BuildOnGpu, TorchBuild, archs_of_torch_build, torch_build_runs_on, torch_builds};
 pub use code::{CodeKind, CodeOnGpu, CodeRun, grouped};
 pub use companions::{
     COMPANIONS, Companion, CompanionVersion, TorchInstalled, companions, releases_of,

@@ -395,6 +395,12 @@ fn dockerfile(recipe: &Recipe<'_>) -> String {
     let options = options.iter().cloned();
     let words = options.chain(requirements.iter().map(|one| format!("\"{one}\"")));
     let words: Vec<String> = words.map(|word| format!(" \\\n    {word}")).collect();
+    // What a nightly pins itself stands there without a version.
+    let unpinned = if recipe.nightly.is_some() {
+        "# hadolint ignore=DL3013\n"
+    } else {
+        ""
+    };
     format!(
         "FROM python:{python}-slim-{DOCKER_SUITE}\n\
          # CUDA's libraries come with torch's wheels; the driver is the host's.\n\
@@ -403,7 +409,7 @@ fn dockerfile(recipe: &Recipe<'_>) -> String {
          # hadolint ignore=DL3008\n\
          RUN apt-get update \\\n    && apt-get install -y --no-install-recommends gcc libc6-dev \\\n    \
          && rm -rf /var/lib/apt/lists/*\n\
-         RUN pip install --no-cache-dir{}\n",
+         {unpinned}RUN pip install --no-cache-dir{}\n",
         driver.unwrap_or_default(),
         words.concat()
     )
