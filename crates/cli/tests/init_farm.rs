@@ -140,3 +140,23 @@ fn without_a_commit_there_is_no_workflow_to_pin() {
     );
     assert!(files(home.path()).is_empty());
 }
+
+/// GitHub's schema, actionlint and zizmor, as `scripts/setup test` pins them.
+#[test]
+fn conformance_small_the_written_workflow_passes_its_linters() {
+    let home = tempfile::tempdir().unwrap();
+    let labels = "self-hosted linux x64 gpu rtx5090";
+    let args = ["init", "--gpu", "RTX 5090", "--action", ACTION];
+    let args = [&args[..], &["--runner-labels", labels]].concat();
+    done(&wheelfarm(home.path(), &args));
+    let git = Command::new("git")
+        .args(["init", "--quiet"])
+        .current_dir(home.path())
+        .status();
+    assert!(git.unwrap().success());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/check-workflows");
+    let output = Command::new(script).arg(home.path()).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{told}\n{stderr}");
+}

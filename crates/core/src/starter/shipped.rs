@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::ident::PackageName;
-use crate::package::{self, Package, PackageRelease};
+use crate::package::{self, Kernels, Package, PackageRelease};
 use crate::plan::PatchKey;
 use crate::version::PackageVersion;
 
@@ -58,7 +58,8 @@ pub(super) fn files(package: &PackageName) -> impl Iterator<Item = (&'static str
 }
 
 /// The releases that are tried for a package: the one that was asked for, else finished ones, the
-/// newest first. Variants are for who knows why.
+/// newest first, and of its kind alone: a line of Triton kernels is another thing than an older release
+/// of compiled ones. Variants are for who knows why.
 pub(super) fn releases<'a>(
     package: &'a Package,
     asked: Option<&PackageVersion>,
@@ -71,6 +72,10 @@ pub(super) fn releases<'a>(
             .collect(),
     };
     releases.sort_by(|one, other| other.version.value.cmp(&one.version.value));
+    let is_triton = |release: &PackageRelease| release.kernels == Kernels::JustInTime;
+    if let Some(newest) = releases.first().map(|newest| is_triton(newest)) {
+        releases.retain(|release| is_triton(release) == newest);
+    }
     releases
 }
 
