@@ -15,7 +15,7 @@ use crate::files::{self, FileError};
 use crate::prove::process::{self, Ending, Program, Stream};
 
 /// How long an answer may take.
-pub const LIMIT: Duration = Duration::from_secs(300);
+pub const LIMIT: Duration = Duration::from_mins(5);
 
 /// Of an answer, so much is kept.
 const MOST_BYTES: usize = 64 * 1024;
@@ -340,7 +340,7 @@ mod tests {
         .await
     }
 
-    const SOON: Duration = Duration::from_secs(60);
+    const SOON: Duration = Duration::from_mins(1);
 
     #[tokio::test]
     async fn an_assistant_gets_the_prompt_and_nothing_else() {

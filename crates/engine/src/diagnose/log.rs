@@ -65,7 +65,7 @@ impl Log {
         };
         let file = fs_err::File::open(&path).map_err(|source| LogError::NotThere {
             path: path.clone(),
-            source: source.into(),
+            source,
         })?;
         let diagnoses = Reader::read(file).map_err(|source| LogError::Read {
             path: path.clone(),
