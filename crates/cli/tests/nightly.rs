@@ -428,8 +428,8 @@ fn conformance_small_what_is_planted_in_workflows_is_found() {
         "unpinned-uses",
     );
     check(
-        "persist-credentials: false",
-        "persist-credentials: true",
+        "        with:\n          persist-credentials: false\n",
+        "",
         "artipacked",
     );
     check(

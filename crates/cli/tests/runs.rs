@@ -223,6 +223,33 @@ fn a_failure_whose_log_is_there_is_explained() {
 }
 
 #[test]
+fn a_run_is_told_to_github() {
+    let (_folder, out) = out();
+    let (code, told, said) = wheelfarm(&out, &["runs", "1", "--format", "github"]);
+    assert_eq!((code, said.as_str()), (0, ""));
+    assert_eq!(
+        told.lines().collect::<Vec<_>>(),
+        [
+            "::error title=demo-1.2-cu130-torch2.11-cp311 failed at compile (script)::ninja: build stopped%0Asubcommand failed%0Ahint: see its log",
+            "::warning title=demo-1.1-cu130-torch2.11-cp311 was built at attempt 2::out-of-memory at compile; begins again with 4 compilers side by side in 16GiB",
+        ]
+    );
+    let (_, page, _) = wheelfarm(&out, &["runs", "1", "--format", "markdown"]);
+    insta::assert_snapshot!(page);
+    // The last one was killed.
+    let (_, last, _) = wheelfarm(&out, &["runs", "last", "--format", "markdown"]);
+    assert!(last.starts_with("## Run 2: 1 interrupted\n"), "{last}");
+    let (_, list, _) = wheelfarm(&out, &["runs", "--format", "markdown"]);
+    assert_eq!(list.lines().count(), 4, "{list}");
+    let (code, _, said) = wheelfarm(&out, &["runs", "--format", "github"]);
+    assert_eq!(code, 2);
+    assert!(
+        said.contains("hint: name it: `wheelfarm runs last --format github`"),
+        "{said}"
+    );
+}
+
+#[test]
 fn events_are_printed_from_any_number_on() {
     let (_folder, out) = out();
     let (code, all, said) = wheelfarm(&out, &["events"]);

@@ -164,7 +164,10 @@ fn story(job: &JobRecord, failure: &FailureRecord, diagnosis: Option<&Diagnosis>
     parts.push(code_block(cut(&failure.detail)));
     if let Some(known) = diagnosis {
         let title = words(&known.title);
-        parts.push(format!("**diagnosis:** {title} ({}, line {})", known.rule, known.line));
+        parts.push(format!(
+            "**diagnosis:** {title} ({}, line {})",
+            known.rule, known.line
+        ));
         parts.push(format!("**fix:** {}", words(&known.short_fix())));
     }
     parts.extend(
