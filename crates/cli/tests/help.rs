@@ -115,7 +115,7 @@ fn every_command_has_a_man_page_with_the_usual_sections() {
         // groff is part of what `man` needs; where there is no `man`, nobody reads pages.
         if is_there("groff") {
             let output = Command::new("groff")
-                .args(["-man", "-ww", "-Tutf8", "-rLL=100n"])
+                .args(["-Kutf8", "-man", "-ww", "-Tutf8"])
                 .arg(out.join(name))
                 .output()
                 .unwrap();

@@ -85,7 +85,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
             .map(|letter| if letter == ' ' { '-' } else { letter })
             .collect();
         let times = seen.entry(anchor.clone()).or_insert(0);
-        found.insert(match times {
+        found.insert(match *times {
             0 => anchor,
             times => format!("{anchor}-{times}"),
         });

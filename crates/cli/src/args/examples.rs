@@ -77,6 +77,33 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "diagnose",
+        &[
+            eg(
+                "why a job of the last night failed",
+                "wheelfarm diagnose out/failed/flash-attn-2.8.3.post2-cu130-torch2.11-cp311",
+            ),
+            eg(
+                "the same of any log from anywhere",
+                "pip install flash-attn 2>&1 | wheelfarm diagnose -",
+            ),
+            eg(
+                "when no rule fits, ask the assistant that is installed here",
+                "wheelfarm diagnose build.log --assistant=claude",
+            ),
+        ],
+    ),
+    (
+        "doctor",
+        &[
+            eg("is this host fit for the night?", "wheelfarm doctor"),
+            eg(
+                "the token and the GPU as well, and build if nothing failed",
+                "wheelfarm doctor --to hf://someone/wheels --prove && wheelfarm build",
+            ),
+        ],
+    ),
+    (
         "events",
         &[
             eg(
@@ -282,14 +309,24 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "wheelfarm resolve --package flash-attn --from hf://someone/wheels --image my/image --gpu \"RTX 5090\" \
                  --format dockerfile",
             ),
+            eg(
+                "a whole environment for a GPU, torch and its companions pinned",
+                "wheelfarm resolve --environment uv --gpu \"RTX 5090\" --python 3.12",
+            ),
         ],
     ),
     (
         "init",
-        &[eg(
-            "begin the folder of a package",
-            "wheelfarm init package torch-cluster",
-        )],
+        &[
+            eg(
+                "a farm in this folder, for the GPUs of this machine",
+                "wheelfarm init",
+            ),
+            eg(
+                "a farm for another GPU, and two packages to begin with",
+                "wheelfarm init my-farm --gpu \"RTX 5090\" --package sageattention --package flash-attn",
+            ),
+        ],
     ),
     (
         "init package",
@@ -396,26 +433,38 @@ mod tests {
         found
     }
 
-    /// The words of a line as a shell would have them, up to a pipe or a redirection.
-    fn words(line: &str) -> Vec<String> {
-        let mut words = Vec::new();
+    /// The commands of a line as a shell would have them, each by its words, without redirections.
+    fn commands(line: &str) -> Vec<Vec<String>> {
+        let mut commands = vec![Vec::new()];
         let mut word: Option<String> = None;
-        let mut quote = None;
-        for letter in line.chars() {
+        let (mut quote, mut redirects) = (None, false);
+        for letter in line.chars().chain([' ']) {
             match (quote, letter) {
                 (Some(open), _) if letter == open => quote = None,
                 (None, '\'' | '"') => {
                     quote = Some(letter);
                     word.get_or_insert_default();
                 }
-                (None, ' ') => words.extend(word.take()),
-                (None, '|' | '>') if word.is_none() => return words,
+                (None, ' ' | '|') => {
+                    let ended = word.take();
+                    let is_file = redirects && ended.is_some();
+                    redirects &= !is_file;
+                    let is_and = ended.as_deref() == Some("&&");
+                    if is_and || letter == '|' {
+                        commands.push(Vec::new());
+                    }
+                    let words = commands.last_mut().expect("there is one from the start");
+                    words.extend(ended.filter(|_| !is_file && !is_and));
+                }
+                (None, '>') => {
+                    word = None;
+                    redirects = true;
+                }
                 _ => word.get_or_insert_default().push(letter),
             }
         }
         assert_eq!(quote, None, "a quote stays open: {line}");
-        words.extend(word);
-        words
+        commands
     }
 
     #[test]
@@ -435,27 +484,35 @@ mod tests {
                 assert!(long.contains(example.line), "{long}");
                 assert!(!short.contains(example.line), "{short}");
             }
-            assert!(short.len() < long.len(), "`-h` of {name} is not shorter");
+            let letters = |text: &str| text.chars().filter(|c| !c.is_whitespace()).count();
+            assert!(letters(&short) < letters(&long), "{name}: {short}");
         }
+    }
+
+    /// The words that name the command which the program takes `words` for.
+    fn command_of(words: &[String]) -> String {
+        let line = words.join(" ");
+        let matches = command().try_get_matches_from(words);
+        let matches = matches.unwrap_or_else(|error| panic!("{line}\n{error}"));
+        Args::from_arg_matches(&matches).unwrap_or_else(|error| panic!("{line}\n{error}"));
+        let mut named = Vec::new();
+        let mut below = matches.subcommand();
+        while let Some((name, matches)) = below {
+            named.push(name);
+            below = matches.subcommand();
+        }
+        named.join(" ")
     }
 
     #[test]
     fn every_example_is_a_line_that_the_program_takes() {
         for (path, examples) in EXAMPLES {
             for example in *examples {
-                let words = words(example.line);
-                let matches = command().try_get_matches_from(&words);
-                let matches = matches.unwrap_or_else(|error| panic!("{}\n{error}", example.line));
-                Args::from_arg_matches(&matches)
-                    .unwrap_or_else(|error| panic!("{}\n{error}", example.line));
-                let mut named = Vec::new();
-                let mut below = matches.subcommand();
-                while let Some((name, matches)) = below {
-                    named.push(name);
-                    below = matches.subcommand();
-                }
+                let ours = commands(example.line);
+                let ours = ours.iter().filter(|words| words[0] == "wheelfarm");
+                let named: Vec<_> = ours.map(|words| command_of(words)).collect();
                 assert!(
-                    named.join(" ").starts_with(path),
+                    named.iter().any(|name| name.starts_with(path)),
                     "{} stands under `{path}`",
                     example.line
                 );
@@ -479,7 +536,9 @@ mod tests {
 
     #[test]
     fn lines_are_read_as_a_shell_reads_them() {
-        assert_eq!(words("a 'b c' --d \"e\" > f"), ["a", "b c", "--d", "e"]);
-        assert_eq!(words("a '' | b"), ["a", ""]);
+        let one = [vec!["a", "b c", "--d", "e"]];
+        assert_eq!(commands("a 'b c' --d \"e\" >> \"$F\""), one);
+        let several = [vec!["a", ""], vec!["b", "-"], vec!["c"]];
+        assert_eq!(commands("a '' 2>&1 | b - && c > f"), several);
     }
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde_json::Value;
 
+use crate::diagnose::Diagnosis;
 use crate::digest::Sha256Digest;
 use crate::estimate::{Accuracy, Forecast, Grant, Objects, Sample};
 use crate::fatbin::Compression;
@@ -255,6 +256,8 @@ pub(super) struct BuildFailure {
     hint: Option<String>,
     /// Of its log.
     last_lines: Vec<String>,
+    /// What its log says of why, where a rule fits.
+    diagnosis: Option<Diagnosis>,
 }
 
 /// What `wheelfarm runs --format json` prints.
@@ -344,6 +347,8 @@ pub(super) struct RunJob {
     ended_at: Option<String>,
     elapsed_ms: Option<u64>,
     failure: Option<Failure>,
+    /// What its log says of why, where a rule fits.
+    diagnosis: Option<Diagnosis>,
     /// In order.
     stages: Vec<RunStage>,
     /// Its compile containers.
