@@ -74,6 +74,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             eg("the last runs", "wheelfarm runs"),
             eg("the jobs of one, and why some failed", "wheelfarm runs 12"),
+            eg(
+                "the last one as the summary of a step on GitHub",
+                "wheelfarm runs last --format markdown >> \"$GITHUB_STEP_SUMMARY\"",
+            ),
         ],
     ),
     (
