@@ -2,6 +2,8 @@
 
 mod diagnose;
 mod doctor;
+pub(crate) mod examples;
+mod help;
 mod hub;
 mod init;
 mod install_table;
@@ -10,11 +12,14 @@ mod runs;
 
 use camino::Utf8PathBuf;
 use clap::builder::PossibleValuesParser;
-use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgGroup, Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
 use wheelfarm_core::watch::NewsKind;
 
 pub(crate) use diagnose::{AssistantArg, DiagnoseArgs};
 pub(crate) use doctor::DoctorArgs;
+pub(crate) use help::{CompletionsArgs, ManArgs, SchemaArgs, ShellArg};
 pub(crate) use hub::HubArgs;
 pub(crate) use init::{InitArgs, InitBase, InitCommand, InitFarmArgs};
 pub(crate) use install_table::TableArgs;
@@ -84,6 +89,23 @@ pub(crate) enum Command {
     Resolve(ResolveArgs),
     /// Begin a farm: its matrix, packages and nightly workflow; or a package in one.
     Init(InitArgs),
+    /// Print what a shell needs to complete this program's commands and flags.
+    Completions(CompletionsArgs),
+    /// Print the man page of a command, or write all of them.
+    Man(ManArgs),
+    /// Print the JSON Schema of a file that people or programs read, or list them.
+    Schema(SchemaArgs),
+}
+
+/// The command line with the examples of every command's `--help`.
+pub(crate) fn command() -> clap::Command {
+    examples::attach(Args::command())
+}
+
+/// Reads the arguments of the process; what is wrong with them, and `--help`, is the error.
+pub(crate) fn parse() -> Result<Args, clap::Error> {
+    let matches = command().try_get_matches()?;
+    Args::from_arg_matches(&matches)
 }
 
 /// Which matrix, and which of its jobs.
@@ -324,11 +346,7 @@ pub(crate) struct CompatArgs {
 /// Exit codes: 0 there is one, 1 none fits, 2 the question is wrong, 3 the catalog, the engine or the
 /// network failed, 4 it may be one of several, or the catalog does not tell.
 #[derive(Debug, ClapArgs)]
-#[command(
-    group = ArgGroup::new("environment").args(["image", "lock", "here"]),
-    after_help = "Example, for a Dockerfile that starts from an image with torch:\n  wheelfarm resolve --package \
-                  flash-attn --image my/image --gpu \"RTX 5090\" \\\n      --from hf://OWNER/REPO --format dockerfile"
-)]
+#[command(group = ArgGroup::new("environment").args(["image", "lock", "here"]))]
 pub(crate) struct ResolveArgs {
     /// The package, with versions if not every one will do: `flash-attn`, `flash-attn==2.8.3`. With
     /// --environment, may be given several times, or not at all.

@@ -85,7 +85,12 @@ impl From<FarmError> for Failure {
 
 impl From<FetchError> for Failure {
     fn from(error: FetchError) -> Self {
-        let hint = error.hint();
+        let hint = error.hint().or_else(|| match error.kind() {
+            FetchErrorKind::Network => {
+                Some("run it again when the network is back: what was fetched is kept")
+            }
+            FetchErrorKind::Source | FetchErrorKind::DiskFull | FetchErrorKind::Machine => None,
+        });
         let failure = match error.kind() {
             FetchErrorKind::Source => Self::bad_input(error),
             FetchErrorKind::Network | FetchErrorKind::DiskFull | FetchErrorKind::Machine => {

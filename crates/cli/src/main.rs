@@ -8,10 +8,11 @@ mod render;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let args = args::Args::parse();
+    let args = match args::parse() {
+        Ok(args) => args,
+        Err(error) => return render::usage::end(&error).into(),
+    };
     render::start_log(args.verbose);
     match command::run(args) {
         Ok(code) => code.into(),

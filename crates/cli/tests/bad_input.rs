@@ -68,6 +68,30 @@ fn every_fault_is_told_with_its_place_and_what_to_do() {
     );
 }
 
+/// What is printed where a command is not complete is help, not an error.
+#[test]
+fn every_error_says_what_to_type() {
+    for folder in folders() {
+        let golden = read(&folder.join("expected.txt"));
+        let errors = golden.split("\nerror: ").skip(1);
+        for error in errors {
+            let hint = error
+                .lines()
+                .find_map(|line| line.trim_start().strip_prefix("hint: "));
+            assert!(
+                hint.is_some_and(|hint| !hint.is_empty()),
+                "{}: no hint after `error: {error}`",
+                folder.display()
+            );
+        }
+        assert!(
+            golden.contains("\nerror: ") || golden.contains("\nUsage: "),
+            "{}: neither an error nor help",
+            folder.display()
+        );
+    }
+}
+
 #[test]
 fn more_jobs_than_github_takes_are_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,8 @@
 //! The program as scripts use it: data on standard output, talk on standard error, exit codes.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -59,6 +61,7 @@ fn refusal(args: &[&str], exit_code: i32) -> String {
 fn with_record() -> tempfile::TempDir {
     let out = tempfile::tempdir().unwrap();
     let plan: Value = serde_json::from_str(&data(&["plan", "--format", "json"])).unwrap();
+    shape::check("plan", &plan);
     let jobs = plan["jobs"].as_array().unwrap();
     let job = jobs.iter().find(|job| job["id"] == DEMO).unwrap();
     let wheel = b"a wheel";
@@ -94,7 +97,9 @@ fn with_record() -> tempfile::TempDir {
     let folder = out.path().join("jobs").join(DEMO);
     fs_err::create_dir_all(&folder).unwrap();
     fs_err::write(folder.join(WHEEL), wheel).unwrap();
-    fs_err::write(folder.join("manifest.json"), manifest.to_text()).unwrap();
+    let text = manifest.to_text();
+    shape::check("manifest", &serde_json::from_str(&text).unwrap());
+    fs_err::write(folder.join("manifest.json"), text).unwrap();
     out
 }
 
@@ -332,6 +337,7 @@ fn what_is_up_to_date_needs_no_engine() {
     assert_eq!(output.status.code(), Some(0));
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["schema"], 1);
+    shape::check("build", &summary);
     assert_eq!(summary["jobs"][0]["outcome"], "up-to-date");
 
     let plan = [&["plan"][..], &only].concat();

@@ -100,6 +100,7 @@ fn page() -> String {
     for rule in rules {
         section(&mut page, rule);
     }
+    page.push_str("\n[Contents](README.md) · Next: [When something fails](errors.md)\n");
     page
 }
 

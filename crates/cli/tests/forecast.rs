@@ -1,6 +1,8 @@
 //! `plan --explain` as people and scripts use it, on real packages with the figures of docs/builds.md.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -37,6 +39,7 @@ fn json(args: &[&str]) -> Value {
     let plan: Value = serde_json::from_str(&text).unwrap();
     // A Value's maps are sorted, so the same text comes back only from sorted keys.
     assert_eq!(text, format!("{plan:#}\n"));
+    shape::check("plan", &plan);
     plan
 }
 

@@ -1,6 +1,8 @@
 //! `inspect` and `verify` as scripts use them, on a small wheel with real GPU code.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -45,6 +47,7 @@ fn json_data(args: &[&str], exit_code: i32) -> Value {
     assert_eq!(value["schema"], 1);
     // A Value's maps are sorted, so the same text comes back only from sorted keys.
     assert_eq!(text, format!("{value:#}\n"));
+    shape::check(args[0], &value);
     value
 }
 

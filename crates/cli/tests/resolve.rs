@@ -1,6 +1,8 @@
 //! `wheelfarm resolve` as people and scripts use it.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -237,6 +239,7 @@ fn json(args: &[&str], exit_code: i32) -> Value {
     assert_eq!(value["schema"], 1);
     // A Value's maps are sorted, so the same text comes back only from sorted keys.
     assert_eq!(text, format!("{value:#}\n"));
+    shape::check("resolve", &value);
     value
 }
 

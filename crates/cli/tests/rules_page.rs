@@ -43,6 +43,7 @@ fn page() -> String {
         )
         .expect("it is a string");
     }
+    page.push_str("\n[Contents](README.md) · Next: [Publishing](publishing.md)\n");
     page
 }
 

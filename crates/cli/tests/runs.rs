@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::process::Command;
 use std::time::Duration;
 
@@ -178,6 +180,7 @@ fn runs_are_listed_and_one_is_told_in_full() {
     let (_, json, _) = wheelfarm(&out, &["runs", "1", "--format", "json"]);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["schema"], 1);
+    shape::check("run", &json);
     assert_eq!(
         json["actual"]["objects"],
         json!({ "needed": 28, "compiled": 17 })
@@ -187,6 +190,7 @@ fn runs_are_listed_and_one_is_told_in_full() {
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["runs"].as_array().unwrap().len(), 1);
     assert_eq!(json["runs"][0]["state"], "interrupted");
+    shape::check("runs", &json);
 }
 
 #[test]
@@ -257,6 +261,7 @@ fn events_are_printed_from_any_number_on() {
     let seqs: Vec<_> = all
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .inspect(|event| shape::check("event", event))
         .map(|event| event["seq"].as_u64().unwrap())
         .collect();
     assert!(seqs.len() > 20);

@@ -31,6 +31,8 @@ pub mod recipe;
 pub mod release;
 pub mod render;
 pub mod scaffold;
+#[cfg(test)]
+mod schema;
 pub mod source;
 pub mod starter;
 pub mod version;

@@ -9,6 +9,7 @@ use crate::plan::{Job, JobDigest};
 
 /// A step of a job; a failure names its stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// The source is brought here and checked against its digest.

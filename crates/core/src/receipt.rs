@@ -18,6 +18,7 @@ pub const FILE_NAME: &str = "gpu-receipt.json";
 
 /// What came of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum CheckResult {
     /// It was made and held.
     #[serde(rename = "pass")]
@@ -32,6 +33,7 @@ pub enum CheckResult {
 
 /// One check of a wheel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Check {
     /// What was checked.
     pub name: String,
@@ -72,6 +74,7 @@ pub fn parse_report(line: &str) -> Option<Vec<Check>> {
 
 /// What a run of a wheel on a machine says of it on a GPU. What was not run never reads as passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RunState {
     /// No check failed, and one that needs a GPU was made and held.
@@ -104,6 +107,7 @@ pub enum GpuPresence {
 
 /// What GPU code a run is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RunMode {
     /// What the driver chooses, as users run it.
@@ -127,6 +131,7 @@ impl RunMode {
 
 /// One run of a package's test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Run {
     /// What GPU code of the wheel it ran.
     pub mode: RunMode,
@@ -196,6 +201,7 @@ fn state_of(checks: &[Check], gpu: GpuPresence) -> (RunState, Option<String>) {
 
 /// The wheel that was run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WheelSubject {
     /// Its name.
     pub file_name: String,
@@ -207,6 +213,7 @@ pub struct WheelSubject {
 
 /// A job that made exactly this wheel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct JobSubject {
     /// Its id.
     pub id: JobId,
@@ -216,6 +223,7 @@ pub struct JobSubject {
 
 /// A GPU as torch has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TorchDevice {
     /// Its name.
     pub name: String,
@@ -227,6 +235,7 @@ pub struct TorchDevice {
 
 /// The torch that the wheel was run with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TorchFacts {
     /// What it says of itself: `2.11.0+cu130`.
     pub version: String,
@@ -238,6 +247,7 @@ pub struct TorchFacts {
 
 /// The GPU that the test ran on: the first that torch sees.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Device {
     /// Its name: `NVIDIA H200`.
     pub name: String,
@@ -251,6 +261,7 @@ pub struct Device {
 
 /// The machine. Its name and its user are nobody's business and not here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HostFacts {
     /// The operating system's name for itself.
     pub os: Option<String>,
@@ -264,6 +275,7 @@ pub struct HostFacts {
 
 /// A run of one wheel's test on one machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MachineReceipt {
     /// Always [`SCHEMA`].
     pub schema: u32,
@@ -404,6 +416,7 @@ fn is_utc(text: &str) -> bool {
 
 /// The receipt beside a wheel, as its manifest knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReceiptFile {
     /// Its name.
     pub file_name: String,
@@ -413,6 +426,7 @@ pub struct ReceiptFile {
 
 /// What a manifest says of runs of its wheel on a GPU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GpuRunRecord {
     /// What the last run came to.
     pub state: RunState,

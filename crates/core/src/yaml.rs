@@ -7,13 +7,63 @@
 pub(crate) mod edit;
 pub(crate) mod tree;
 
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use serde_saphyr::{DuplicateKeyPolicy, Error, Options, Spanned};
 
 use crate::diagnostic::{Diagnostic, Located, Location};
 
-/// A value with its place, as the YAML crate gives it.
-pub(crate) type At<T> = Spanned<T>;
+/// A value with its place. The YAML crate's own type would do, were it not for traits that are not ours
+/// either.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct At<T> {
+    /// What was written.
+    pub(crate) value: T,
+    /// Where it is used.
+    referenced: serde_saphyr::Location,
+    /// Where it stands; elsewhere than where it is used for an alias.
+    defined: serde_saphyr::Location,
+}
+
+impl<T> At<T> {
+    fn new(value: T, referenced: serde_saphyr::Location, defined: serde_saphyr::Location) -> Self {
+        Self {
+            value,
+            referenced,
+            defined,
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<T>::deserialize(deserializer)?;
+        Ok(Self::new(
+            spanned.value,
+            spanned.referenced,
+            spanned.defined,
+        ))
+    }
+}
+
+/// The place is nothing that people write.
+#[cfg(test)]
+impl<T: schemars::JsonSchema> schemars::JsonSchema for At<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> std::borrow::Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        T::json_schema(generator)
+    }
+}
 
 /// Reads `text`, which the user knows as `file`.
 pub(crate) fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Box<Diagnostic>> {
@@ -158,6 +208,10 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// For what is wrong in a way that has no advice of its own.
+const WHERE_KEYS_ARE: &str = "docs/matrix.md and docs/packages.md have every key and its type; \
+                              `wheelfarm schema matrix` gives them to an editor";
+
 /// Gives the reader's message a rule's name and a hint, and takes out the place, which the
 /// diagnostic already has.
 fn explain(location: &Location, error: &Error) -> Diagnostic {
@@ -195,13 +249,19 @@ fn explain(location: &Location, error: &Error) -> Diagnostic {
             .with_hint(format!("write `{field}: …`"));
     }
     if let Error::Unexpected { expected, .. } = error {
-        let expected = match *expected {
-            "mapping start" => "a map of `key: value` lines",
-            "sequence start" => "a list",
-            "string scalar" => "a text",
-            other => other,
+        let (expected, hint) = match *expected {
+            "mapping start" => (
+                "a map of `key: value` lines",
+                "write the keys below it, each further in than the line above",
+            ),
+            "sequence start" => ("a list", "write `[one, two]`, or a line `- one` for each"),
+            "string scalar" => (
+                "a text",
+                "write one value on the line; quote one that begins with `[`, `{`, `*`, `&` or `!`",
+            ),
+            other => (other, WHERE_KEYS_ARE),
         };
-        return fault("yaml", format!("{expected} is wanted here"));
+        return fault("yaml", format!("{expected} is wanted here")).with_hint(hint);
     }
     if let Error::InvalidScalar {
         ty: "u32" | "u64", ..
@@ -211,7 +271,9 @@ fn explain(location: &Location, error: &Error) -> Diagnostic {
         return fault("yaml", message).with_hint("write digits alone: `2`");
     }
     if let Error::Eof { .. } = error {
-        return fault("yaml", "the file is empty or ends too early".to_owned());
+        return fault("yaml", "the file is empty or ends too early".to_owned()).with_hint(
+            "begin it with `schema: 1`; docs/matrix.md and docs/packages.md show whole files",
+        );
     }
     let text = error.to_string();
     let first_line = text.lines().next().unwrap_or_default();
@@ -219,7 +281,10 @@ fn explain(location: &Location, error: &Error) -> Diagnostic {
         Some(end) => &first_line[..end],
         None => first_line,
     };
-    fault("yaml", message.to_owned())
+    fault("yaml", message.to_owned()).with_hint(
+        "YAML cannot be read from here on: look here and in the line above for a quote or a bracket that stays \
+         open, a tab, or a line that is not as far in as its neighbours",
+    )
 }
 
 #[cfg(test)]
@@ -276,7 +341,9 @@ mod tests {
         matrix.yaml:1:1: `python` is missing here [missing-key]
           hint: write `python: …`
         matrix.yaml:1:9: unclosed bracket '[' [yaml]
+          hint: YAML cannot be read from here on: look here and in the line above for a quote or a bracket that stays open, a tab, or a line that is not as far in as its neighbours
         matrix.yaml:1:9: a list is wanted here [yaml]
+          hint: write `[one, two]`, or a line `- one` for each
         matrix.yaml:1:7: a whole number is wanted here [yaml]
           hint: write digits alone: `2`
         "#

@@ -7,12 +7,6 @@ use super::Format;
 /// Exit codes: 0 a rule fits, 2 there is no such log, 3 the prompt could not be written or the assistant
 /// gave no answer, 4 no rule fits.
 #[derive(Debug, ClapArgs)]
-#[command(
-    after_help = "Examples:\n  wheelfarm diagnose out/failed/flash-attn-2.8.3-cu130-torch2.11-cp311\n  \
-                  pip install flash-attn 2>&1 | wheelfarm diagnose -\n  \
-                  gh run view 123456 --log-failed | wheelfarm diagnose - --format json\n  \
-                  wheelfarm diagnose build.log --assistant=claude"
-)]
 pub(crate) struct DiagnoseArgs {
     /// A log of anything from anywhere, the folder of a failed job (`out/failed/JOB`), or `-` for
     /// standard input.

@@ -9,9 +9,6 @@ use super::Format;
 /// type. Exit codes: 0 nothing failed, 2 the matrix is wrong, 3 something failed, 4 with --strict, when nothing failed and
 /// something could not be checked.
 #[derive(Debug, ClapArgs)]
-#[command(
-    after_help = "Examples:\n  wheelfarm doctor\n  wheelfarm doctor --to hf://OWNER/NAME --prove && wheelfarm build"
-)]
 pub(crate) struct DoctorArgs {
     /// The matrix that the night builds; without this flag, matrix.yaml if it is here.
     #[arg(long, value_name = "FILE")]

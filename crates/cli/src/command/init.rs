@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use wheelfarm_core::ident::PackageName;
 use wheelfarm_core::scaffold::trial;
-use wheelfarm_core::source::SourceUrlError;
+use wheelfarm_core::source::{INDEX_HINT, SourceUrlError};
 use wheelfarm_core::version::VersionError;
 use wheelfarm_engine::farm_folder::FarmFolder;
 use wheelfarm_engine::fetch::{FetchOptions, Fetcher};
@@ -59,10 +59,10 @@ fn name(text: &str) -> Result<PackageName, Failure> {
 
 fn origin(args: &InitPackageArgs) -> Result<Origin, Failure> {
     let version_hint = |error: &VersionError| Some(error.hint());
-    let url_hint = |_: &SourceUrlError| None;
+    let url_hint = |_: &SourceUrlError| Some("write `https://<host>/<owner>/<project>`");
     let (Some(url), Some(commit)) = (&args.git, &args.commit) else {
         return Ok(Origin::Sdist {
-            index: parse(&args.index, url_hint)?,
+            index: parse(&args.index, |_: &SourceUrlError| Some(INDEX_HINT))?,
             version: args
                 .sdist
                 .as_deref()

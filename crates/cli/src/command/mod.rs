@@ -2,6 +2,7 @@
 
 mod build;
 mod compat;
+mod completions;
 mod diagnose;
 mod dockerfile;
 mod doctor;
@@ -14,6 +15,7 @@ mod init;
 mod init_farm;
 mod inspect;
 mod install_table;
+mod man;
 mod patch;
 mod place;
 mod plan;
@@ -23,6 +25,7 @@ mod publish;
 mod resolve;
 mod rollback;
 mod runs;
+mod schema;
 mod shelf;
 mod status;
 mod verify;
@@ -65,6 +68,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Resolve(args) => resolve::run(&args),
         Command::Init(args) => init::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+        Command::Schema(args) => schema::run(&args),
     }
 }
 

@@ -49,7 +49,10 @@ impl Mark {
         let Some(reason) = &args.reason else {
             return Ok(Self::Remove);
         };
-        let reason = reason.parse().map_err(Failure::bad_input)?;
+        let reason = reason.parse::<Reason>().map_err(|error| {
+            Failure::bad_input(error)
+                .with_hint("say in a line what users should know: `--reason 'crashes on import'`")
+        })?;
         Ok(Self::Set(reason))
     }
 }

@@ -115,7 +115,9 @@ fn verify(
     contract: &Contract,
     libraries: Option<&Libraries>,
 ) -> Result<Judgement, Failure> {
-    let report = inspect_file(wheel, judge::DEPTH).map_err(Failure::bad_input)?;
+    let report = inspect_file(wheel, judge::DEPTH).map_err(|error| {
+        Failure::bad_input(error).with_hint("`ls out/jobs/*/*.whl` lists the wheels on record")
+    })?;
     Ok(judge::judge(&report, contract, libraries))
 }
 

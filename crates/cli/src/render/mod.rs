@@ -15,6 +15,7 @@ pub(crate) mod init;
 pub(crate) mod init_farm;
 pub(crate) mod inspect;
 pub(crate) mod install_table;
+pub(crate) mod man;
 pub(crate) mod patch;
 pub(crate) mod plan;
 pub(crate) mod progress;
@@ -24,9 +25,11 @@ pub(crate) mod recipe;
 pub(crate) mod resolve;
 pub(crate) mod run_page;
 pub(crate) mod runs;
+pub(crate) mod schema;
 pub(crate) mod shelf;
 pub(crate) mod status;
 pub(crate) mod summary;
+pub(crate) mod usage;
 pub(crate) mod verify;
 pub(crate) mod watch;
 
@@ -113,6 +116,9 @@ pub(crate) fn failure(failure: &Failure) {
     if let Some(FarmError::Faults(faults)) = failure.error().downcast_ref() {
         for fault in faults.iter() {
             eprintln!("error: {fault}");
+            if fault.hint.is_none() {
+                eprintln!("  hint: docs/matrix.md and docs/packages.md have every key and rule");
+            }
         }
         if let Some(hint) = failure.hint() {
             eprintln!("hint: {hint}");
@@ -126,8 +132,9 @@ pub(crate) fn failure(failure: &Failure) {
     for cause in causes {
         eprintln!("{}", of_strangers(format!("  caused by: {cause}")));
     }
-    if let Some(hint) = failure.hint() {
-        eprintln!("hint: {hint}");
+    match failure.hint() {
+        Some(hint) => eprintln!("hint: {hint}"),
+        None => eprintln!("hint: {}", usage::hint_for_this_command()),
     }
 }
 

@@ -20,6 +20,7 @@ const EXCERPT_LETTERS: usize = 240;
 
 /// A rule that fits a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Diagnosis {
     /// The rule's id.
     pub rule: String,

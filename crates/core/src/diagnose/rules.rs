@@ -30,6 +30,7 @@ const FILES: [(&str, &str); 6] = [
 
 /// What a rule says of the log that it fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// It ended the build or the program.
@@ -53,6 +54,7 @@ impl Kind {
 
 /// Where a failure is met: a stage of the farm's, or what comes before and behind a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
     /// Docker and the driver, before anything is built.

@@ -48,6 +48,7 @@ impl Planned {
 ///
 /// A store keeps it beside what the run took, hence serde; its keys are schema 1 of that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Forecast {
     /// In the order in which they are let in.
     pub jobs: Vec<JobForecast>,
@@ -62,6 +63,7 @@ pub struct Forecast {
 
 /// What one job is expected to take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct JobForecast {
     /// Which.
     pub job: JobId,
@@ -239,6 +241,7 @@ impl Planned {
 
 /// How a forecast compares with what came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Accuracy {
     /// What was expected, in milliseconds.
     pub makespan_ms: Spread,

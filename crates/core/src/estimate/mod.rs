@@ -28,6 +28,7 @@ use crate::quantity::ByteSize;
 
 /// What a compile container may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Grant {
     /// Compilers side by side: `MAX_JOBS`.
     pub compilers: u32,
@@ -50,6 +51,7 @@ impl fmt::Display for Grant {
 
 /// What one compilation took: a container of its own, from its start to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Sample {
     /// When it ended, RFC 3339.
     pub at: String,
@@ -79,6 +81,7 @@ pub struct Sample {
 
 /// How a compilation ended that something can be learned from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum SampleEnd {
     /// Well.
@@ -89,6 +92,7 @@ pub enum SampleEnd {
 
 /// How many objects a compilation needed, and how many of them were compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Objects {
     /// All that were asked for.
     pub needed: u64,

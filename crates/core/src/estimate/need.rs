@@ -8,6 +8,7 @@ const USUALLY_BUSY_MILLI: u64 = 800;
 
 /// What an expectation rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Basis {
     /// Builds of this release for as many archs.
@@ -26,6 +27,7 @@ pub enum Basis {
 
 /// An amount that is not known exactly.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Spread {
     /// If all goes as well as it ever did.
     pub low: u64,

@@ -6,6 +6,7 @@ use super::rule::{Rule, Severity};
 
 /// One thing that a rule has to say of a wheel.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Finding {
     /// What it means for the wheel: the rule's own severity, or that it could not be checked.
     pub severity: Severity,
@@ -49,6 +50,7 @@ impl Finding {
 
 /// The gate's answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Every rule was held against the wheel, and none has an error to report.

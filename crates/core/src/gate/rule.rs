@@ -13,6 +13,7 @@ macro_rules! rules {
     ($($(#[$doc:meta])* $name:ident = $id:literal,)+) => {
         /// A rule, by its stable id.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         pub enum Rule {
             $($(#[$doc])* #[serde(rename = $id)] $name,)+
         }
@@ -90,6 +91,7 @@ rules! {
 
 /// What a finding of a rule means for the wheel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// The wheel does not go out.

@@ -33,6 +33,7 @@ pub enum ImageRun {
 
 /// Why an image is of no use on a GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum WhyNot {
     /// Machine code of another major compute capability.

@@ -13,6 +13,7 @@ const MAX_STEPS: usize = 16;
 
 /// How far a build used its compiler cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum CacheState {
     /// Objects went through it.
@@ -25,6 +26,7 @@ pub enum CacheState {
 
 /// Objects that a build asked for, and those of them that a compiler made in this build.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ObjectCounts {
     /// Asked for.
     pub needed: u64,
@@ -34,6 +36,7 @@ pub struct ObjectCounts {
 
 /// Objects by the compiler that makes them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Objects {
     /// nvcc's.
     #[serde(default)]
@@ -45,6 +48,7 @@ pub struct Objects {
 
 /// The steps of one program: `cicc` and `ptxas` run once for each arch of a `.cu`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StepCounts {
     /// Taken from the cache.
     pub hits: u64,
@@ -54,6 +58,7 @@ pub struct StepCounts {
 
 /// What a compiler cache did for a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CacheFigures {
     /// How far it was used.
     pub state: CacheState,

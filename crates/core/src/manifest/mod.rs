@@ -28,6 +28,7 @@ pub const FILE_NAME: &str = "manifest.json";
 
 /// Everything on record of a wheel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Manifest {
     /// Always [`SCHEMA`].
     pub schema: u32,
@@ -73,6 +74,7 @@ pub struct Manifest {
 
 /// nvcc's command lines, held against the contract: none had other targets than it wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CommandsRecord {
     /// How many CUDA sources were compiled, each time counted.
     pub compilations: usize,
@@ -94,6 +96,7 @@ impl From<CommandReport> for CommandsRecord {
 
 /// Whether a check has been made. What was not checked never reads as passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckState {
     /// It was made and held.
@@ -104,6 +107,7 @@ pub enum CheckState {
 
 /// A wheel as a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WheelRecord {
     /// Its name.
     pub file_name: String,
@@ -131,6 +135,7 @@ pub struct WheelRecord {
 
 /// The GPU code of one module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ModuleArchs {
     /// How many containers it has, without the stubs of device linking.
     pub containers: usize,
@@ -140,6 +145,7 @@ pub struct ModuleArchs {
 
 /// What a wheel does on one kind of GPU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunsOn {
     /// Its compute capability: `12.0`.
     pub capability: String,
@@ -153,6 +159,7 @@ pub struct RunsOn {
 
 /// What a wheel was built against.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EnvironmentRecord {
     /// Its name in the matrix.
     pub name: String,
@@ -174,6 +181,7 @@ pub struct EnvironmentRecord {
 
 /// Where a source came from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourceRecord {
     /// The source as it is pinned.
     pub identity: String,
@@ -185,6 +193,7 @@ pub struct SourceRecord {
 
 /// A patch that was applied.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PatchRecord {
     /// Its file.
     pub name: String,
@@ -202,6 +211,7 @@ pub struct PatchRecord {
 
 /// What built a wheel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ToolsRecord {
     /// This program's version.
     pub wheelfarm: String,
@@ -213,6 +223,7 @@ pub struct ToolsRecord {
 
 /// What building a wheel took.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CostRecord {
     /// When it was finished, RFC 3339 in UTC. In no digest.
     pub finished_at: String,

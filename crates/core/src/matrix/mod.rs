@@ -14,6 +14,12 @@ use crate::ident::{PackageName, VariantName};
 use crate::quantity::ByteSize;
 use crate::version::{CudaVersion, PackageVersion, PythonVersion, TorchVersion};
 
+/// The schema of what is written.
+#[cfg(test)]
+pub(crate) fn schema(name: &str, title: &str) -> String {
+    crate::schema::made::<raw::RawMatrix>(name, title)
+}
+
 /// A checked matrix.
 #[derive(Debug, Clone)]
 pub struct Matrix {
@@ -99,6 +105,7 @@ pub enum Base {
 
 /// Where an image's Python comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Interpreter {
     /// The distribution's own, by `apt-get`.
@@ -119,6 +126,7 @@ impl Interpreter {
 
 /// Where nvcc comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Toolkit {
     /// The base image has it.

@@ -14,7 +14,7 @@ use crate::arch::{ArchError, ArchTarget};
 use crate::diagnostic::{Diagnostics, Located};
 use crate::ident::{IdentError, JobId, PackageName};
 use crate::quantity::{ByteSize, QuantityError};
-use crate::source::{IndexUrl, SourceUrlError};
+use crate::source::{INDEX_HINT, IndexUrl, SourceUrlError};
 use crate::version::VersionError;
 use crate::yaml::{self, At, Reading};
 
@@ -221,7 +221,7 @@ impl Reader<'_> {
         });
         let package_index = raw.package_index.map_or_else(IndexUrl::default, |index| {
             self.reading
-                .read(&index, "source-url", |_: &SourceUrlError| None)
+                .read(&index, "source-url", index_hint)
                 .map_or_else(IndexUrl::default, |index| index.value)
         });
         let source_date_epoch_s = raw.source_date_epoch.map_or(ZIP_EPOCH_S, |epoch| {
@@ -362,6 +362,11 @@ fn base(raw: RawBase) -> Base {
             interpreter: raw.interpreter,
         },
     }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape that `read` takes")]
+fn index_hint(_: &SourceUrlError) -> Option<String> {
+    Some(INDEX_HINT.to_owned())
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the shape that `read` takes")]

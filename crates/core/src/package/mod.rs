@@ -18,6 +18,12 @@ use crate::source::{Source, TreePath};
 use crate::version::{PackageVersion, VersionRange};
 use crate::wheel::build_number::BuildNumber;
 
+/// The schema of what is written.
+#[cfg(test)]
+pub(crate) fn schema(name: &str, title: &str) -> String {
+    crate::schema::made::<raw::RawPackage>(name, title)
+}
+
 /// One upstream project.
 #[derive(Debug, Clone)]
 pub struct Package {
@@ -108,6 +114,7 @@ pub struct Needs {
 
 /// How far one wheel reaches along an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Reach {
     /// Only the version it was built with: the usual extension module.
@@ -164,6 +171,7 @@ pub struct Resources {
 
 /// Whether a package's containers get a GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum GpuWish {
     /// Never.

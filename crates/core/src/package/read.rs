@@ -19,8 +19,8 @@ use crate::ident::{GitCommit, IdentError, PackageName, VariantName};
 use crate::output_rule::{OutputRule, OutputRuleError};
 use crate::quantity::{ByteSize, QuantityError, TimeLimit};
 use crate::source::{
-    GitUrl, IndexUrl, RemoteUrl, RemoteUrlError, Source, SourceUrlError, Submodules, TreePath,
-    TreePathError,
+    GitUrl, INDEX_HINT, IndexUrl, RemoteUrl, RemoteUrlError, Source, SourceUrlError, Submodules,
+    TreePath, TreePathError,
 };
 use crate::version::{PackageVersion, VersionError, VersionRange};
 use crate::wheel::build_number::BuildNumber;
@@ -174,7 +174,7 @@ impl Reader<'_> {
             None => Some(IndexUrl::default()),
             Some(index) => self
                 .reading
-                .read(index, "source-url", |_: &SourceUrlError| None)
+                .read(index, "source-url", index_hint)
                 .map(|index| index.value),
         };
         Some(Source::Sdist {
@@ -409,6 +409,11 @@ impl Reader<'_> {
             silence: limit(&raw.silence, TimeLimit::minutes(60)),
         }
     }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape that `read` takes")]
+fn index_hint(_: &SourceUrlError) -> Option<String> {
+    Some(INDEX_HINT.to_owned())
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the shape that `read` takes")]

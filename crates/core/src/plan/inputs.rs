@@ -133,6 +133,7 @@ impl<'a> Inputs<'a> {
 /// Readers of schema 1 accept keys that they do not know. A key that a later version adds needs a
 /// default here, which is what an older record then has: the change shows once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InputsRecord {
     /// Always [`SCHEMA`].
     pub schema: u32,
@@ -168,6 +169,7 @@ pub struct InputsRecord {
 
 /// A patch that is applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PatchInput {
     /// Its file.
     pub name: String,
@@ -177,6 +179,7 @@ pub struct PatchInput {
 
 /// The Dockerfile of a job, without the host's certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DockerfileRecord {
     /// The digest of its text.
     pub sha256: Sha256Digest,
@@ -188,6 +191,7 @@ pub struct DockerfileRecord {
 
 /// What a Dockerfile's template is filled with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecipeRecord {
     /// The reference of the image that everything starts from.
     pub base: String,

@@ -66,6 +66,8 @@ fn refused(error: &PatchError, path: &str, location: &Location) -> Vec<Diagnosti
     let fault = Diagnostic::new(location.clone(), "bad-patch", error.to_string());
     vec![match error.hint() {
         Some(hint) => fault.with_hint(hint),
-        None => fault,
+        None => fault.with_hint(
+            "docs/patches.md shows each kind; `wheelfarm patch new` writes one out of a changed source",
+        ),
     }]
 }

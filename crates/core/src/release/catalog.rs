@@ -28,6 +28,7 @@ pub const FILE_NAME: &str = "manifest.json";
 
 /// All wheels of a shelf at one time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Catalog {
     /// Always [`SCHEMA`].
     pub schema: u32,
@@ -43,6 +44,7 @@ pub struct Catalog {
     pub variants: Option<VariantTree>,
     /// Its wheels, by file name: a name never means two contents.
     #[serde(with = "entries")]
+    #[cfg_attr(test, schemars(with = "Vec<CatalogWheel>"))]
     pub wheels: BTreeMap<WheelName, CatalogWheel>,
     /// Wheels that were cleared out: their names mean those bytes for good.
     #[serde(default)]
@@ -55,6 +57,7 @@ pub struct Catalog {
 
 /// What a maintainer decides of the tree of wheel variants.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VariantTree {
     /// Channels whose wheels stand in it as the plain ones of their torch. Of a torch that has none
     /// here, the wheels of the newest CUDA do.
@@ -65,6 +68,7 @@ pub struct VariantTree {
 /// How the pages of a release were made: a page is written again when this has changed, even if what
 /// it is about has not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Pages {
     /// The number of the generator's format.
     pub format: u32,
@@ -77,6 +81,7 @@ pub struct Pages {
 
 /// One wheel of a shelf.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CatalogWheel {
     /// Its file name.
     pub file_name: WheelName,
@@ -141,6 +146,7 @@ pub struct CatalogWheel {
 
 /// A wheel as a variant: the same code under a name that says which machines it is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CatalogVariant {
     /// Its file name; the label in it says all its properties.
     pub file_name: VariantWheelName,
@@ -157,6 +163,7 @@ pub struct CatalogVariant {
 
 /// What a wheel was built against.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BuiltAgainst {
     /// CUDA's version: `13.0`.
     pub cuda: String,
@@ -168,6 +175,7 @@ pub struct BuiltAgainst {
 
 /// What a job that made a wheel was for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Origin {
     /// The channel that the wheel is listed in for it.
     pub channel: Channel,
@@ -177,6 +185,7 @@ pub struct Origin {
 
 /// What a wheel does on one kind of GPU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OnGpu {
     /// `native`, `jit`, `partly`, `fails`, `unknown` or `no-device-code`.
     pub verdict: String,
@@ -189,6 +198,7 @@ pub struct OnGpu {
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Track {
     /// For everybody.

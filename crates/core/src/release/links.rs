@@ -14,6 +14,7 @@ pub const ADDRESS_VARIABLE: &str = "WHEELS_URL";
 
 /// How pages and lines point at files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Links {
     /// From page to file: for a folder that is opened from a disk or served anywhere.

@@ -13,7 +13,7 @@ mod unpack;
 pub use git_refs::GitRefs;
 pub use pack::TarLayout;
 pub use remote_url::{RemoteUrl, RemoteUrlError};
-pub use spec::{GitUrl, IndexUrl, Source, SourceUrlError, Submodules};
+pub use spec::{GitUrl, INDEX_HINT, IndexUrl, Source, SourceUrlError, Submodules};
 #[cfg(test)]
 pub(crate) use tree::tree_of;
 pub use tree::{FileMode, SourceTree, TreeCaps, TreeEntry, TreeError};

@@ -133,6 +133,10 @@ impl Default for IndexUrl {
     }
 }
 
+/// What to write where an index is wanted.
+pub const INDEX_HINT: &str =
+    "write `https://pypi.org/simple`, or the address of an index of your own";
+
 impl FromStr for IndexUrl {
     type Err = SourceUrlError;
 

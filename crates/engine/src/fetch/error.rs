@@ -262,6 +262,9 @@ impl FetchError {
                 "a published file never changes: find out which of the two is genuine before you \
                  change the `sha256`",
             ),
+            Self::NoFolder { .. } => {
+                Some("write the path of a folder that is there, from where you are or in full")
+            }
             Self::NoCommit { .. } => Some(
                 "look the commit up with `git ls-remote <url>`; a rewritten branch no longer has it",
             ),
@@ -285,7 +288,6 @@ impl FetchError {
             | Self::SubmoduleUrl { .. }
             | Self::TooManySubmodules { .. }
             | Self::Tree { .. }
-            | Self::NoFolder { .. }
             | Self::NothingThere { .. }
             | Self::Changed { .. }
             | Self::File(_) => None,

@@ -21,7 +21,9 @@ pub(super) fn run(args: &PatchRefreshArgs) -> Result<ExitCode, Failure> {
     let patches = farm.patches(package, release)?;
     if patches.is_empty() {
         let error = anyhow::anyhow!("{} has no patches", args.package);
-        return Err(Failure::bad_input(error));
+        return Err(Failure::bad_input(error).with_hint(
+            "`wheelfarm patch new` makes one; `wheelfarm patch check` lists those that there are",
+        ));
     }
     let to = args.to.as_deref().map(parse_version).transpose()?;
     let wanted = Wanted {

@@ -23,7 +23,7 @@ struct RawFamily {
     sonames: Vec<String>,
 }
 
-pub(super) static FAMILIES: LazyLock<BTreeMap<String, Vec<Pattern>>> = LazyLock::new(|| {
+pub(crate) static FAMILIES: LazyLock<BTreeMap<String, Vec<Pattern>>> = LazyLock::new(|| {
     const TEXT: &str = include_str!("../../../data/libraries.yaml");
     let raw: RawFamilies =
         yaml::parse_schema_1("libraries.yaml", TEXT).expect("a test reads the built-in families");

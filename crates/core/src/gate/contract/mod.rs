@@ -20,6 +20,8 @@ use crate::wheel::build_number::BuildNumber;
 pub use families::family_of;
 pub use read::parse_file;
 pub(crate) use read::{RawContract, read_terms};
+#[cfg(test)]
+pub(crate) use {families::FAMILIES, read::schema};
 
 /// A package's part of the contract: the same for every wheel of a release.
 #[derive(Debug, Clone, Default)]
@@ -83,6 +85,7 @@ pub struct TargetTerms {
 
 /// Whether a module has the PTX that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PtxTerms {
     /// It has.
@@ -94,6 +97,7 @@ pub enum PtxTerms {
 
 /// Whether a module has GPU code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DeviceCode {
     /// It has.
@@ -105,6 +109,7 @@ pub enum DeviceCode {
 
 /// What modules may use of Python.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PythonAbi {
     /// The ABI of one version: `cp312-cp312`.

@@ -17,72 +17,134 @@ use crate::version::{CudaVersion, PackageVersion, PythonVersion, TorchVersion, V
 use crate::yaml::{self, At, Reading};
 
 #[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct RawContract {
+    /// One line for each module; without any, every module with GPU code has all that was asked for.
     #[serde(default)]
     modules: Vec<RawModule>,
+    /// Lines for sources that are not compiled for all that their module is compiled for.
     #[serde(default)]
     sources: Vec<RawSourceTerms>,
+    /// What the modules may need besides libc.
+    #[cfg_attr(test, schemars(with = "Option<Vec<crate::schema::LibraryFamily>>"))]
     libraries: Option<Vec<At<String>>>,
+    /// Globs over mangled names that may be in no library of the environment.
     #[serde(default)]
     symbols: Vec<At<String>>,
+    /// The highest glibc that a module may need.
+    #[cfg_attr(test, schemars(with = "Option<GlibcVersion>"))]
     glibc: Option<At<String>>,
+    /// How large the wheel may be.
+    #[cfg_attr(test, schemars(with = "Option<ByteSize>"))]
     size: Option<At<String>>,
+    /// What the modules may use of Python.
     python_abi: Option<PythonAbi>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawModule {
+    /// A glob over paths in the wheel; `*` matches `/` too. The first line that fits a module counts.
     name: At<String>,
+    /// The toolkits for which the line is there.
+    #[cfg_attr(test, schemars(with = "Option<VersionRange>"))]
     cuda: Option<At<String>>,
+    /// Globs over the `.cu` files that it is compiled from.
     #[serde(default)]
     sources: Vec<At<String>>,
+    /// Of the archs asked for, those that it is built for.
+    #[cfg_attr(test, schemars(with = "Option<Vec<Arch>>"))]
     archs: Option<Vec<At<String>>>,
+    /// What it holds for an arch that was asked for.
+    #[cfg_attr(test, schemars(with = "BTreeMap<Arch, Arch>"))]
     #[serde(default)]
     built_as: BTreeMap<String, At<String>>,
+    /// Whether it has the PTX that was asked for.
     #[serde(default)]
     ptx: PtxTerms,
+    /// Whether it has GPU code.
     #[serde(default)]
     device_code: DeviceCode,
+    /// Whether its archs have the same kernels.
     kernels: Option<RawKernels>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawSourceTerms {
+    /// Globs over paths in the source; `*` matches `/` too.
     files: Vec<At<String>>,
+    /// The toolkits for which the line is there.
+    #[cfg_attr(test, schemars(with = "Option<VersionRange>"))]
     cuda: Option<At<String>>,
+    /// Of the archs asked for, those that they are compiled for.
+    #[cfg_attr(test, schemars(with = "Option<Vec<Arch>>"))]
     archs: Option<Vec<At<String>>>,
+    /// What they are compiled for instead of an arch that was asked for.
+    #[cfg_attr(test, schemars(with = "BTreeMap<Arch, Arch>"))]
     #[serde(default)]
     built_as: BTreeMap<String, At<String>>,
+    /// Whether they have the PTX that was asked for.
     #[serde(default)]
     ptx: PtxTerms,
+    /// Archs that they may be compiled for besides.
+    #[cfg_attr(test, schemars(with = "Vec<Arch>"))]
     #[serde(default)]
     may_add: Vec<At<String>>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[cfg_attr(test, schemars(rename = "RawKernelTerms"))]
 struct RawKernels {
+    /// Why the archs need not have the same kernels.
+    #[cfg_attr(test, schemars(regex(pattern = r"\S")))]
     may_differ: At<String>,
 }
 
 /// A contract for wheels that no matrix of this farm builds.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawContractFile {
+    /// Always 1.
+    #[cfg_attr(test, schemars(extend("const" = 1)))]
     #[expect(dead_code, reason = "judged before the rest is read")]
     schema: u32,
+    /// What the wheel must be of.
+    #[cfg_attr(test, schemars(with = "PackageName"))]
     project: At<String>,
+    /// Its version, without a local part.
+    #[cfg_attr(test, schemars(with = "PackageVersion"))]
     version: At<String>,
+    /// Its variant.
+    #[cfg_attr(test, schemars(with = "Option<VariantName>"))]
     variant: Option<At<String>>,
+    /// What was asked for; left out for a package without GPU code.
+    #[cfg_attr(test, schemars(with = "Option<Vec<ArchTarget>>"))]
     archs: Option<Vec<At<String>>>,
+    /// The CUDA that it is for.
+    #[cfg_attr(test, schemars(with = "CudaVersion"))]
     cuda: At<String>,
+    /// The torch that it is for.
+    #[cfg_attr(test, schemars(with = "TorchVersion"))]
     torch: At<String>,
+    /// The Python that it is for.
+    #[cfg_attr(test, schemars(with = "PythonVersion"))]
     python: At<String>,
+    /// What it must hold and may need.
     #[serde(default)]
     contract: RawContract,
+}
+
+/// The schema of a contract file.
+#[cfg(test)]
+pub(crate) fn schema(name: &str, title: &str) -> String {
+    crate::schema::made::<RawContractFile>(name, title)
 }
 
 /// The families that a package's wheels may need when its contract names none: what torch's own

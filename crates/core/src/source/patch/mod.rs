@@ -27,6 +27,8 @@ pub use session::{
     Step,
 };
 pub use stack::{Drift, FitVerdict, PatchFit, PatchPart, PatchStack};
+#[cfg(test)]
+pub(crate) use subst::schema;
 
 use crate::digest::Sha256Digest;
 

@@ -20,21 +20,44 @@ pub(super) struct Substitution {
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawPatch {
+    /// Why the patch is there.
+    #[cfg_attr(test, schemars(with = "String"))]
     why: Option<String>,
+    /// What upstream knows of it: an issue, a pull request, or `none known`.
+    #[cfg_attr(test, schemars(with = "String"))]
     upstream: Option<String>,
+    /// When it can go.
+    #[cfg_attr(test, schemars(with = "String"))]
     drop_when: Option<String>,
+    /// The texts that are replaced.
+    #[cfg_attr(test, schemars(length(min = 1)))]
     substitutions: Vec<RawSubstitution>,
 }
 
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawSubstitution {
+    /// The file of the source.
+    #[cfg_attr(test, schemars(with = "TreePath"))]
     file: At<String>,
+    /// The text to find.
+    #[cfg_attr(test, schemars(length(min = 1)))]
     find: At<String>,
+    /// The text in its place.
     replace: String,
+    /// How often it must be there; any other number fails.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     count: At<usize>,
+}
+
+/// The schema of what is written.
+#[cfg(test)]
+pub(crate) fn schema(name: &str, title: &str) -> String {
+    crate::schema::made::<RawPatch>(name, title)
 }
 
 pub(super) fn parse(
@@ -54,11 +77,8 @@ pub(super) fn parse(
     }
     if substitutions.is_empty() && faults.is_empty() {
         let message = "there is no substitution in it";
-        faults.push(Diagnostic::new(
-            yaml::start_of(patch),
-            "empty-patch",
-            message,
-        ));
+        let fault = Diagnostic::new(yaml::start_of(patch), "empty-patch", message);
+        faults.push(fault.with_hint("list one under `substitutions:`, or take the patch out"));
     }
     let substitutions = Diagnostics::check(substitutions, faults).map_err(refused)?;
     Ok((header, substitutions))
@@ -69,28 +89,36 @@ fn checked(
     raw: RawSubstitution,
     faults: &mut Vec<Diagnostic>,
 ) -> Option<Substitution> {
-    let no_hint = |_: &TreePathError| None;
-    let file = match yaml::read(patch, &raw.file, "tree-path", no_hint) {
+    let path_hint = |_: &TreePathError| {
+        Some("name a file by its path from the source's top: `setup.py`".to_owned())
+    };
+    let file = match yaml::read(patch, &raw.file, "tree-path", path_hint) {
         Ok(file) => file.value,
         Err(fault) => {
             faults.push(*fault);
             return None;
         }
     };
-    let mut refuse = |place, message: &str| {
-        faults.push(Diagnostic::new(place, "substitution", message));
+    let mut refuse = |place, message: &str, hint: &str| {
+        let fault = Diagnostic::new(place, "substitution", message);
+        faults.push(fault.with_hint(hint));
         None
     };
     if raw.find.value.is_empty() {
-        return refuse(yaml::place(patch, &raw.find), "the text to find is empty");
+        let hint = "copy the text out of the source's file, with its blanks";
+        let place = yaml::place(patch, &raw.find);
+        return refuse(place, "the text to find is empty", hint);
     }
     if raw.find.value == raw.replace {
         let place = yaml::place(patch, &raw.find);
-        return refuse(place, "the text is replaced by itself");
+        let hint = "write into `replace` what is to stand there instead";
+        return refuse(place, "the text is replaced by itself", hint);
     }
     if raw.count.value == 0 {
         let place = yaml::place(patch, &raw.count);
-        return refuse(place, "a substitution at no place changes nothing");
+        let hint =
+            "write how often the text is there: `grep -c` on the source's file counts its lines";
+        return refuse(place, "a substitution at no place changes nothing", hint);
     }
     Some(Substitution {
         file,

@@ -40,6 +40,7 @@ pub const ELF_MAGIC: [u8; 4] = *b"\x7fELF";
 
 /// What the machine code is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Machine {
     /// 64-bit x86.
@@ -54,6 +55,7 @@ pub enum Machine {
 
 /// What one ELF file in a wheel is and needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ModuleFacts {
     /// Where it stands in the wheel.
     pub path: String,
