@@ -9,6 +9,7 @@ use wheelfarm_engine::diagnose::{
 };
 use wheelfarm_engine::files;
 use wheelfarm_engine::run::StopSignal;
+use wheelfarm_engine::store::{FILE_NAME, History};
 
 use super::listen;
 use crate::args::{AssistantArg, DiagnoseArgs, Format};
@@ -34,6 +35,7 @@ pub(super) fn run(args: &DiagnoseArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::Done);
     }
     log.subject.machine = machine();
+    log.subject.machine.extend(engine_of(place));
     let redactor = Redactor::new(secret_values());
     let prompt = Prompt::new(&log.subject, &log.diagnoses, &redactor);
     let file = args.prompt.as_ref().unwrap_or(&log.prompt);
@@ -68,6 +70,19 @@ fn read(place: &Utf8Path) -> Result<Log, Failure> {
         ),
         LogError::Read { .. } => Failure::infrastructure(error),
     })
+}
+
+/// The engine of the last run, for a log of a job's folder (`out/failed/JOB`) in the farm's own `out`.
+fn engine_of(place: &Utf8Path) -> Option<(String, String)> {
+    let folder = if place.is_dir() {
+        place
+    } else {
+        place.parent()?
+    };
+    let out = folder.parent()?.parent()?;
+    let history = History::open(&out.join(FILE_NAME)).ok()?;
+    let run = history.runs(1).ok()?.into_iter().next()?;
+    Some(("engine".to_owned(), run.engine))
 }
 
 /// Asks the assistant; it may be stopped.

@@ -185,11 +185,13 @@ fn list_text(rules: &[Rule]) -> String {
         .iter()
         .map(|rule| {
             let kind = rule.kind.as_str();
-            format!("{:width$}  {kind:6}  {}", rule.id, rule.title)
+            let shown = rule.shown();
+            let title = shown.as_ref().map_or(&rule.title, |shown| &shown.title);
+            format!("{:width$}  {kind:6}  {title}", rule.id)
         })
         .collect();
     lines.push(format!(
-        "{} rules; docs/diagnose.md says more, and `{{…}}` stands for what the log says",
+        "{} rules, each as it speaks of its first example; docs/diagnose.md says more",
         rules.len()
     ));
     lines.join("\n")

@@ -82,7 +82,7 @@ impl Prompt {
         }
         for found in &diagnoses.found {
             say(format_args!(
-                "- line {}: {} (this is only the end of it)",
+                "- line {}: {} (explains nothing by itself)",
                 found.line, found.title
             ));
         }

@@ -47,6 +47,16 @@ pub struct Diagnosis {
     pub same_as: Option<String>,
 }
 
+impl Rule {
+    /// What it says of its first example, its slots filled: for lists and documentation.
+    pub fn shown(&self) -> Option<Diagnosis> {
+        let mut reader = Reader::new();
+        reader.push(self.examples.first()?.log.as_bytes());
+        let mut found = reader.finish().found.into_iter();
+        found.find(|found| found.rule == self.id)
+    }
+}
+
 impl Diagnosis {
     /// The short answer: the first paragraph of the fix, as one line.
     pub fn short_fix(&self) -> String {
@@ -67,10 +77,16 @@ pub struct Diagnoses {
 }
 
 impl Diagnoses {
-    /// What explains the failure; nothing when no rule fits, or only rules of the kind
-    /// [`Kind::End`].
+    /// What explains the log: a cause; or a notice, where nothing says that the build ended badly. Nothing
+    /// when something failed and no rule knows why.
     pub fn best(&self) -> Option<&Diagnosis> {
-        self.found.first().filter(|found| found.kind != Kind::End)
+        let has_ended = self.found.iter().any(|found| found.kind == Kind::End);
+        let first = self.found.first()?;
+        match first.kind {
+            Kind::Cause => Some(first),
+            Kind::Notice => (!has_ended).then_some(first),
+            Kind::End => None,
+        }
     }
 }
 
@@ -381,6 +397,14 @@ mod tests {
     }
 
     #[test]
+    fn a_notice_explains_what_did_not_fail_alone() {
+        let notice = "Building WITHOUT libnatten. `NATTEN_CUDA_ARCH` is not set\n";
+        assert_eq!(read(notice).best().unwrap().rule, "natten-without-libnatten");
+        let failed = format!("{notice}ninja: build stopped: subcommand failed.\n");
+        assert!(read(&failed).best().is_none());
+    }
+
+    #[test]
     fn lines_are_found_whatever_stands_before_them() {
         for line in [
             format!("\u{1b}[31m{NO_HOME}\u{1b}[0m"),
@@ -498,6 +522,15 @@ mod tests {
                 "torch 2.11.0"
             ]
         );
+    }
+
+    #[test]
+    fn a_rule_is_shown_by_its_first_example() {
+        for rule in Rules::built_in().all() {
+            let shown = rule.shown().unwrap();
+            assert_eq!(shown.rule, rule.id);
+            assert!(!shown.title.contains('{'), "{}", shown.title);
+        }
     }
 
     #[test]
