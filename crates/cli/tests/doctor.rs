@@ -70,7 +70,7 @@ fn programs_get_sorted_json_with_every_check() {
     let checks = report["checks"].as_array().unwrap();
     let counts = report["counts"].as_object().unwrap();
     let sum: u64 = counts.values().map(|count| count.as_u64().unwrap()).sum();
-    assert_eq!(sum, checks.len() as u64);
+    assert_eq!(sum, u64::try_from(checks.len()).unwrap());
     for check in checks {
         assert_eq!(check["hint"].is_null(), check["state"] == "pass", "{check}");
     }

@@ -91,18 +91,21 @@ pub(super) async fn images<E: Engine>(
         let base = render::base_reference(job);
         let names = shared_images(engine, job, farm.ca_bundle.as_deref()).await?;
         let [_, torch, toolkit] = names.as_slice() else {
-            images.lack(job, &base, Lack::Torch);
+            lacks_torch(&mut images, job, &base);
             images.stages_to_make += 1;
             continue;
         };
         images.bases.insert(base.clone());
-        let has_torch = is_there(engine, torch).await?;
-        if !has_torch {
-            images.lack(job, &base, Lack::Torch);
-        } else if !is_there(engine, toolkit).await? {
-            images.lack(job, &base, Lack::Compilers);
-        } else {
-            continue;
+        let (has_torch, has_toolkit) = (
+            is_there(engine, torch).await?,
+            is_there(engine, toolkit).await?,
+        );
+        match (has_torch, has_toolkit) {
+            (true, true) => continue,
+            (true, false) => {
+                images.compilers_on.insert(base);
+            }
+            (false, _) => lacks_torch(&mut images, job, &base),
         }
         images.stages_to_make += 1;
     }
@@ -123,31 +126,14 @@ async fn is_there<E: Engine>(engine: &E, name: &ImageRef) -> Result<bool, Engine
     Ok(engine.image(name).await?.is_some())
 }
 
-/// The first stage that is not there.
-#[derive(Clone, Copy)]
-enum Lack {
-    Torch,
-    Compilers,
-}
-
-trait Lacks {
-    fn lack(&mut self, job: &Job, base: &str, what: Lack);
-}
-
-impl Lacks for ImagesHere {
-    fn lack(&mut self, job: &Job, base: &str, what: Lack) {
-        self.compilers_on.insert(base.to_owned());
-        match what {
-            Lack::Compilers => {}
-            Lack::Torch => {
-                let environment = job.environment();
-                self.torch_from.insert(match &environment.torch_index {
-                    TorchIndex::Pypi => environment.package_index.clone(),
-                    TorchIndex::Url(url) => url.clone(),
-                });
-            }
-        }
-    }
+/// Notes that torch, and the compilers on it, are still to be installed for a job.
+fn lacks_torch(images: &mut ImagesHere, job: &Job, base: &str) {
+    images.compilers_on.insert(base.to_owned());
+    let environment = job.environment();
+    images.torch_from.insert(match &environment.torch_index {
+        TorchIndex::Pypi => environment.package_index.clone(),
+        TorchIndex::Url(url) => url.clone(),
+    });
 }
 
 /// Which sources are in the cache, by their place in the list. A cache that cannot be read has none.

@@ -12,6 +12,7 @@ mod network;
 mod tests;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::sync::Arc;
 
 use camino::Utf8PathBuf;
@@ -28,7 +29,6 @@ use crate::out_folder::folder_label;
 use crate::shelf::hub::{Credentials, Endpoint, Repository, standing};
 
 /// What is looked at.
-#[derive(Debug)]
 pub struct Request<'a> {
     /// The farm, if there is a matrix.
     pub farm: Seen<FarmRequest<'a>>,
@@ -42,8 +42,20 @@ pub struct Request<'a> {
     pub network: Network,
     /// What the night does besides.
     pub proofs: Proofs,
-    /// The environment.
+    /// The environment, tokens included.
     pub variables: Vec<(OsString, OsString)>,
+}
+
+impl fmt::Debug for Request<'_> {
+    /// Without the environment.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("farm", &self.farm)
+            .field("out", &self.out)
+            .field("place", &self.place)
+            .field("network", &self.network)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A farm, and what is already known of it.
