@@ -75,7 +75,11 @@ fn page(detail: &RunDetail, diagnoses: &JobDiagnoses, logs: &JobLogs, limit: usi
         .checked_div(failed.len())
         .unwrap_or(0)
         .min(LOG_BYTES);
-    let mut left_out = 0;
+    let mut left_out = if for_each < LEAST_LOG_BYTES {
+        logs.len()
+    } else {
+        0
+    };
     let mut add = |text: &str| {
         if page.len() + text.len() + 2 <= limit {
             page.push_str(text);
