@@ -137,6 +137,34 @@ text_newtype!(
 );
 
 text_newtype!(
+    /// A farm's name: the label on everything that it creates in an engine, as `farm:` of a matrix
+    /// takes it.
+    FarmName,
+    "farm name",
+    "starts with a letter or digit; letters, digits and `-._+` only",
+    |text| {
+        text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-._+".contains(c))
+    }
+);
+
+impl FarmName {
+    /// A name made from a folder's: what no name may have becomes a hyphen.
+    pub fn of_folder(folder: &str) -> Self {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._+".contains(c);
+        let text: String = folder
+            .chars()
+            .map(|c| if plain(c) { c } else { '-' })
+            .collect();
+        let text = text.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        let name = text.parse().or_else(|_| "farm".parse());
+        name.expect("`farm` is a name")
+    }
+}
+
+text_newtype!(
     /// A git commit by its full object name: 40 (SHA-1) or 64 (SHA-256) hexadecimal digits.
     ///
     /// Branches and tags move; a wheel built from one cannot be built again.

@@ -7,9 +7,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use wheelfarm_core::arch::{ArchError, ArchTarget};
 use wheelfarm_core::compat::TorchAskedError;
 use wheelfarm_core::gpu;
+use wheelfarm_core::ident::FarmName;
 use wheelfarm_core::starter::nightly::NightlySettings;
 use wheelfarm_core::starter::{
-    self, AskedBy, BaseAsked, FarmName, GpuAsked, PackageAskedError, Settings, StarterError,
+    self, AskedBy, BaseAsked, GpuAsked, PackageAskedError, Settings, StarterError,
 };
 use wheelfarm_core::version::VersionError;
 use wheelfarm_engine::farm_folder::FarmError;

@@ -54,10 +54,15 @@ pub(crate) fn human(begun: &Begun<'_>) -> Result<(), OutputError> {
     data(&human_text(begun))
 }
 
+/// The longest value that reasons are aligned behind.
+const MOST_ALIGNED: usize = 32;
+
 fn human_text(begun: &Begun<'_>) -> String {
     let mut lines = Vec::new();
     let choices = begun.starter.choices.iter();
-    let width = choices.clone().map(|one| one.value.len()).max();
+    // A value of its own length, as a commit's, moves no other.
+    let lengths = choices.clone().map(|one| one.value.len());
+    let width = lengths.filter(|length| *length <= MOST_ALIGNED).max();
     let width = width.unwrap_or_default();
     for choice in choices {
         let (what, value, why) = (choice.what, &choice.value, &choice.why);

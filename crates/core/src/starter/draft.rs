@@ -6,11 +6,11 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment as Templates, UndefinedBehavior, context};
 
 use super::choose::{Candidate, TABLE};
-use super::settings::{BaseAsked, FarmName};
+use super::settings::BaseAsked;
 use crate::arch::ArchTarget;
 use crate::compat;
 use crate::gpu::{self, Capability};
-use crate::ident::PackageName;
+use crate::ident::{FarmName, PackageName};
 use crate::version::{PackageVersion, PythonVersion};
 
 const TEMPLATE: &str = include_str!("../../data/starter/matrix.yaml.j2");

@@ -13,7 +13,7 @@ mod starter_files;
 mod tests;
 
 pub use settings::{
-    AskedBy, BaseAsked, FarmName, GpuAsked, PackageAsked, PackageAskedError, Settings, StarterError,
+    AskedBy, BaseAsked, GpuAsked, PackageAsked, PackageAskedError, Settings, StarterError,
 };
 pub use shipped::packages;
 pub use starter_files::{IfThere, StarterFile};

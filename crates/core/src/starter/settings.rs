@@ -7,7 +7,7 @@ use crate::arch::ArchTarget;
 use crate::compat::{self, TorchAsked};
 use crate::diagnostic::Diagnostics;
 use crate::gpu::Gpu;
-use crate::ident::{IdentError, JobId, PackageName};
+use crate::ident::{FarmName, IdentError, PackageName};
 use crate::version::{CudaVersion, PackageVersion, PythonVersion, TorchVersion, VersionError};
 
 /// What is wanted of a new farm. What is left out is chosen.
@@ -33,37 +33,6 @@ pub struct Settings {
     pub publish_to: Option<String>,
     /// The workflow of its nights; none where there is none.
     pub nightly: Option<NightlySettings>,
-}
-
-/// A farm's name, as `farm:` of a matrix takes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FarmName(JobId);
-
-impl FarmName {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-
-    /// A name made from a folder's: what no name may have becomes a hyphen.
-    pub fn of_folder(folder: &str) -> Self {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._+".contains(c);
-        let text: String = folder
-            .chars()
-            .map(|c| if plain(c) { c } else { '-' })
-            .collect();
-        let text = text.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-        let name = text.parse().or_else(|_| "farm".parse());
-        Self(name.expect("`farm` is a name"))
-    }
-}
-
-impl FromStr for FarmName {
-    type Err = IdentError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
-    }
 }
 
 /// A GPU that wheels are for.
