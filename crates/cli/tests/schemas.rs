@@ -201,6 +201,13 @@ fn the_program_has_every_schema_and_lists_them() {
     }
 }
 
+/// The catalog that the tests of `resolve` ask is as a publication writes it.
+#[test]
+fn a_catalog_is_as_its_schema_says() {
+    let text = fs_err::read_to_string(top().join("tests/resolve/manifest.json")).unwrap();
+    shape::check("catalog", &serde_json::from_str(&text).unwrap());
+}
+
 /// What an editor shows beside a key is of use to somebody who writes one.
 #[test]
 fn every_key_that_people_write_is_described() {

@@ -6,7 +6,7 @@ use boon::{Compiler, Schemas};
 use serde_json::{Value, json};
 
 /// The schema of that name as it is kept.
-pub fn schema(name: &str) -> Value {
+pub(crate) fn schema(name: &str) -> Value {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas");
     let text = fs_err::read_to_string(folder.join(format!("{name}.schema.json")));
     let text = text.unwrap_or_else(|error| panic!("{error}"));
@@ -14,7 +14,7 @@ pub fn schema(name: &str) -> Value {
 }
 
 /// What is wrong with `value`, if anything is; panics when `schema` is none.
-pub fn faults(schema: &Value, value: &Value) -> Option<String> {
+pub(crate) fn faults(schema: &Value, value: &Value) -> Option<String> {
     let id = schema["$id"].as_str().expect("a schema has an id");
     let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
     compiler
@@ -31,7 +31,7 @@ pub fn faults(schema: &Value, value: &Value) -> Option<String> {
 /// it says, and with none besides. Programs must take further keys, so the schemas that are kept allow them;
 /// here a key that no schema tells of is a fault of ours.
 #[track_caller]
-pub fn check(name: &str, value: &Value) {
+pub(crate) fn check(name: &str, value: &Value) {
     let mut schema = schema(name);
     close(&mut schema);
     if let Some(fault) = faults(&schema, value) {
