@@ -1,6 +1,8 @@
 //! `wheelfarm init`: a farm in an empty folder, in a repository, and where one is already.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -65,6 +67,18 @@ fn a_new_folder_is_a_farm_that_plans() {
     );
     let workflow = fs_err::read_to_string(farm.join(".github/workflows/nightly.yml")).unwrap();
     assert!(workflow.contains(&format!("uses: {ACTION}")), "{workflow}");
+    // An editor finds the schema beside the matrix, and has nothing against it.
+    let matrix = fs_err::read_to_string(farm.join("matrix.yaml")).unwrap();
+    let named = matrix.lines().next().unwrap();
+    let named = named
+        .strip_prefix("# yaml-language-server: $schema=")
+        .unwrap();
+    let schema = fs_err::read_to_string(farm.join(named)).unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    assert_eq!(schema, shape::schema("matrix"));
+    let matrix: Value = serde_saphyr::from_str(&matrix).unwrap();
+    assert_eq!(shape::faults(&schema, &matrix), None);
+
     // A package is begun in it as in any farm, and asks for a source.
     let again = wheelfarm(&farm, &["init", "package", "torch-spline-conv"]);
     let stderr = String::from_utf8_lossy(&again.stderr);

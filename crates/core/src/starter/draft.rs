@@ -15,6 +15,9 @@ use crate::version::{PackageVersion, PythonVersion};
 
 const TEMPLATE: &str = include_str!("../../data/starter/matrix.yaml.j2");
 
+/// Where a farm keeps the schema of its matrix, so that editors need no network.
+pub(super) const SCHEMA_PATH: &str = ".wheelfarm/matrix.schema.json";
+
 /// What a new farm's matrix says.
 pub(super) struct Draft {
     pub(super) farm: FarmName,
@@ -102,6 +105,7 @@ impl Draft {
         });
         let Candidate { torch, cuda, .. } = &self.candidate;
         let values = context! {
+            schema => SCHEMA_PATH,
             repository => env!("CARGO_PKG_REPOSITORY"),
             farm => self.farm.as_str(),
             archs => quoted(&self.archs),

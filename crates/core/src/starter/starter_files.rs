@@ -8,6 +8,8 @@ use super::settings::Settings;
 use super::{MATRIX, shipped};
 
 const README: &str = include_str!("../../data/starter/README.md.j2");
+/// What editors complete and check a matrix with; its first line names it.
+const SCHEMA: &str = include_str!("../../../../schemas/matrix.schema.json");
 const DEPENDABOT: &str = include_str!("../../data/starter/dependabot.yml");
 const GITIGNORE: &str =
     "# What `wheelfarm build` writes: wheels, logs, and the memory of past runs.\n/out/\n";
@@ -43,6 +45,8 @@ pub(super) fn files(settings: &Settings, draft: &Draft) -> Vec<StarterFile> {
         file("README.md", readme(settings, draft), IfThere::Keep),
         file(".gitignore", GITIGNORE.to_owned(), IfThere::Keep),
     ];
+    let schema = super::draft::SCHEMA_PATH;
+    files.push(file(schema, SCHEMA.to_owned(), IfThere::Keep));
     for entry in &draft.entries {
         for (path, text) in shipped::files(&entry.name) {
             files.push(file(path, text.to_owned(), IfThere::Refuse));
