@@ -172,7 +172,12 @@ fn on_one_line(mut schema: Value) -> Value {
                         let paragraphs = paragraphs.map(|text| text.replace('\n', " "));
                         json!(paragraphs.collect::<Vec<_>>().join("\n\n"))
                     }
-                    other => on_one_line(other),
+                    other @ (Value::Null
+                    | Value::Bool(_)
+                    | Value::Number(_)
+                    | Value::String(_)
+                    | Value::Array(_)
+                    | Value::Object(_)) => on_one_line(other),
                 };
             }
         }

@@ -399,7 +399,10 @@ mod tests {
     #[test]
     fn a_notice_explains_what_did_not_fail_alone() {
         let notice = "Building WITHOUT libnatten. `NATTEN_CUDA_ARCH` is not set\n";
-        assert_eq!(read(notice).best().unwrap().rule, "natten-without-libnatten");
+        assert_eq!(
+            read(notice).best().unwrap().rule,
+            "natten-without-libnatten"
+        );
         let failed = format!("{notice}ninja: build stopped: subcommand failed.\n");
         assert!(read(&failed).best().is_none());
     }

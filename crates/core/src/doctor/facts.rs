@@ -344,5 +344,5 @@ pub enum PlaceFacts {
         hold: Hold,
     },
     /// A repository on a Hub.
-    Hub(HubFacts),
+    Hub(Box<HubFacts>),
 }

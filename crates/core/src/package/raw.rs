@@ -197,7 +197,7 @@ pub(super) struct RawNeeds {
 pub(super) struct RawServes {
     /// `later` for `abi3` or no use of its C API.
     pub(super) python: Option<Reach>,
-    /// `later` for the LibTorch stable ABI or no use of torch's C++ ABI.
+    /// `later` for the `LibTorch` stable ABI or no use of torch's C++ ABI.
     pub(super) torch: Option<Reach>,
 }
 

@@ -5,6 +5,10 @@
     dead_code,
     reason = "only their schemas are made; what is printed is made elsewhere"
 )]
+#![expect(
+    clippy::struct_field_names,
+    reason = "a field is named as the JSON key is"
+)]
 
 use std::collections::BTreeMap;
 

@@ -187,21 +187,18 @@ fn candidates(settings: &Settings) -> Result<Vec<Candidate>, StarterError> {
         let known = toolkits;
         return Err(StarterError::NoToolkit { base, cuda, known });
     }
-    let torches: Vec<TorchVersion> = match settings.torch {
-        Some(asked) => {
-            let newest = compat::newest_release_of(asked.minor());
-            let torch = asked.exact().or(newest);
-            let is_known = |torch: &TorchVersion| {
-                torch.nightly().is_none() && compat::torch_is_released(*torch) == Verdict::Works
-            };
-            let unknown = StarterError::NoTorch { torch: asked };
-            vec![torch.filter(is_known).ok_or(unknown)?]
-        }
-        None => {
-            let mut known: Vec<_> = compat::known_torches().collect();
-            known.sort_by(|one, other| other.cmp(one));
-            known
-        }
+    let torches = if let Some(asked) = settings.torch {
+        let newest = compat::newest_release_of(asked.minor());
+        let torch = asked.exact().or(newest);
+        let is_known = |torch: &TorchVersion| {
+            torch.nightly().is_none() && compat::torch_is_released(*torch) == Verdict::Works
+        };
+        let unknown = StarterError::NoTorch { torch: asked };
+        vec![torch.filter(is_known).ok_or(unknown)?]
+    } else {
+        let mut known: Vec<_> = compat::known_torches().collect();
+        known.sort_by(|one, other| other.cmp(one));
+        known
     };
     let mut pairs = Vec::new();
     for torch in torches {

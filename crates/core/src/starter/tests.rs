@@ -3,6 +3,7 @@
 use super::nightly::NightlySettings;
 use super::*;
 use crate::gpu::{self, Listing, Platform};
+use crate::ident::PackageName;
 
 fn settings() -> Settings {
     Settings {
@@ -172,7 +173,7 @@ fn is_same_for_all(line: &str) -> bool {
 
 #[test]
 fn all_packages_together_plan() {
-    let names: Vec<_> = packages().keys().map(|name| name.as_str()).collect();
+    let names: Vec<_> = packages().keys().map(PackageName::as_str).collect();
     let starter = begin(&Settings {
         packages: packages_of(&names),
         ..settings()

@@ -220,7 +220,7 @@ async fn place(request: &Request<'_>, limits: &crate::fetch::FetchOptions) -> Op
                 Network::NotAsked => Some(OFFLINE),
             };
             let hub = standing(&credentials, (endpoint, repository), limits, not_asked);
-            PlaceFacts::Hub(hub.await)
+            PlaceFacts::Hub(Box::new(hub.await))
         }
     })
 }

@@ -277,6 +277,6 @@ fn no_way(survey: &EngineSurvey, has_gpu: bool, use_of: Use, toolkit: &str) -> C
             format!("{seen}, though there is one; no job asks for it"),
             toolkit,
         ),
-        use_of => use_of.fault(Topic::EngineGpu, seen, toolkit),
+        Use::None | Use::IfThere | Use::Needed => use_of.fault(Topic::EngineGpu, seen, toolkit),
     }
 }

@@ -18,7 +18,7 @@ fn hub(change: impl FnOnce(&mut HubFacts)) -> impl FnOnce(&mut Facts) {
         }),
     };
     change(&mut hub);
-    |facts| facts.place = Some(PlaceFacts::Hub(hub))
+    |facts| facts.place = Some(PlaceFacts::Hub(Box::new(hub)))
 }
 
 #[test]
