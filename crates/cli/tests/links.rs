@@ -139,15 +139,16 @@ fn the_contents_list_every_page_and_each_page_leads_to_them() {
     let docs = top().join("docs");
     let contents = fs_err::read_to_string(docs.join("README.md")).unwrap();
     for entry in fs_err::read_dir(&docs).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if !name.ends_with(".md") || name == "README.md" {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.extension().is_none_or(|extension| extension != "md") || name == "README.md" {
             continue;
         }
         assert!(
             contents.contains(&format!("]({name})")),
             "docs/README.md does not list {name}"
         );
-        let page = fs_err::read_to_string(docs.join(&name)).unwrap();
+        let page = fs_err::read_to_string(docs.join(name)).unwrap();
         assert!(page.starts_with("# "), "{name} has no title");
         let last = page.trim_end().lines().last().unwrap_or_default();
         assert!(

@@ -149,6 +149,11 @@ fn a_schema_says_no_more_than_the_program() {
     for folder in fs_err::read_dir(top().join("tests/bad-input")).unwrap() {
         let folder = folder.unwrap().path();
         let said = fs_err::read_to_string(folder.join("expected.txt")).unwrap();
+        let command = fs_err::read_to_string(folder.join("command.txt")).unwrap();
+        // `init` sees that there is a matrix, and does not read it.
+        if command.starts_with("init") {
+            continue;
+        }
         for (path, name) in written(&folder, kind) {
             let place = path.strip_prefix(&folder).unwrap().display().to_string();
             let is_blamed = said.contains(&format!("error: {place}:"));
