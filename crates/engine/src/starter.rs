@@ -133,10 +133,10 @@ impl Placed {
     /// that led here.
     fn take_back(self) {
         for file in self.files.iter().rev() {
-            let _: io::Result<()> = fs_err::remove_file(file);
+            fs_err::remove_file(file).ok();
         }
         for folder in self.folders.iter().rev() {
-            let _: io::Result<()> = fs_err::remove_dir(folder);
+            fs_err::remove_dir(folder).ok();
         }
     }
 

@@ -42,7 +42,11 @@ fn find_gpu(text: &str) -> Result<&'static Gpu, Failure> {
 
 /// The toolkit that was named, or that the torch's own name tells: `2.8.0+cu128`.
 fn cuda(given: Option<&str>, torch: Option<&TorchGiven>) -> Result<Option<CudaVersion>, Failure> {
-    let given: Option<Cuda> = given.map(read).transpose()?;
+    // `cpu`, which `resolve` takes, is no toolkit.
+    let wrong = |error: QuestionError| {
+        Failure::bad_input(error).with_hint("write major and minor: `13.0`, or `cu130`")
+    };
+    let given: Option<Cuda> = given.map(|text| text.parse().map_err(wrong)).transpose()?;
     let told = torch.and_then(TorchGiven::cuda);
     if let (Some(given), Some(told)) = (&given, &told)
         && given != told

@@ -106,8 +106,13 @@ fn environment_file(
         ManagerArg::Dockerfile => Manager::Dockerfile,
     };
     let mut question = question(args, read("torch")?)?;
+    let asked = (question.torch.clone(), question.cuda.clone());
     let place = catalog_place(args)?;
     let excerpts = world(args, place.as_ref(), wishes, &mut question)?;
+    if args.here.is_some() {
+        // The environment is to be made: the torch that a Python of this machine has is no wish.
+        (question.torch, question.cuda) = asked;
+    }
     question.libc = question.libc.or(manager.libc());
     let links = match (&place, excerpts.first()) {
         (Some(place), Some(excerpt)) => links(args, place, &excerpt.catalog)?,

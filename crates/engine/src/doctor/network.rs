@@ -199,9 +199,11 @@ mod tests {
         targets.extend([web(&gone), web(&hangs), target(Question::Nothing)]);
         let asked = server.during(ask(targets, &fetcher)).await;
         let reaches: Vec<_> = asked.into_iter().map(|asked| asked.reach).collect();
-        let answer = |place: usize| match &reaches[place] {
-            Reach::Answered(answer) => answer.clone(),
-            other => panic!("{other:?}"),
+        let answer = |place: usize| {
+            let Reach::Answered(answer) = &reaches[place] else {
+                panic!("{:?}", reaches[place]);
+            };
+            answer.clone()
         };
         assert_eq!(answer(0).status, 200);
         // Ten years and more behind.

@@ -122,6 +122,6 @@ mod tests {
         let status = |value: &str| [backing.clone(), row("Supports d_type", value)];
         assert_eq!(d_type(&status("true")), Some(true));
         assert_eq!(d_type(&status("false")), Some(false));
-        assert_eq!(d_type(&[backing.clone()]), None);
+        assert_eq!(d_type(std::slice::from_ref(&backing)), None);
     }
 }
