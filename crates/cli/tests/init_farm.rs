@@ -1,6 +1,7 @@
 //! `wheelfarm init`: a farm in an empty folder, in a repository, and where one is already.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+#[expect(dead_code, reason = "a part of it is used here")]
 mod shape;
 
 use std::path::{Path, PathBuf};
