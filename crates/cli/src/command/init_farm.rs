@@ -171,28 +171,26 @@ where
 }
 
 fn refused(error: StarterError) -> Failure {
-    match error {
-        StarterError::Faults(faults) => Failure::from(FarmError::Faults(faults)).with_hint(
+    if let StarterError::Faults(faults) = error {
+        return Failure::from(FarmError::Faults(faults)).with_hint(
             "nothing was written; the places are those of the matrix that comes nearest: ask for \
              another GPU, torch, CUDA or package",
-        ),
-        error => {
-            let hint = error.hint();
-            let failure = Failure::bad_input(error);
-            match hint {
-                Some(hint) => failure.with_hint(hint),
-                None => failure,
-            }
-        }
+        );
+    }
+    let hint = error.hint();
+    let failure = Failure::bad_input(error);
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
     }
 }
 
 fn not_written(error: WriteError) -> Failure {
-    match error {
-        WriteError::Taken { .. } => Failure::bad_input(error).with_hint(
-            "nothing was written: name another folder, `wheelfarm init FOLDER`, or move these away; \
-             in a farm, `wheelfarm init package NAME` begins a package",
-        ),
-        error => Failure::infrastructure(error),
+    if !matches!(error, WriteError::Taken { .. }) {
+        return Failure::infrastructure(error);
     }
+    Failure::bad_input(error).with_hint(
+        "nothing was written: name another folder, `wheelfarm init FOLDER`, or move these away; \
+         in a farm, `wheelfarm init package NAME` begins a package",
+    )
 }
