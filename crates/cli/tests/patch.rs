@@ -286,7 +286,8 @@ fn patches_are_held_against_a_folder_and_an_sdist() {
     );
     assert_eq!(
         farm.refused(&["check", "demo", "--against", "./demo-3.0.tar.gz"], 2),
-        "error: `./demo-3.0.tar.gz` is no folder, no sdist and no name in a repository\n"
+        "error: `./demo-3.0.tar.gz` is no folder, no sdist and no name in a repository\n\
+         hint: name a folder or an sdist that is there, or a branch, a tag or a commit of the repository\n"
     );
     // A patch that the version it claims has already is one that does not fit it.
     farm.write(

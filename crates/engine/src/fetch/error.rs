@@ -262,6 +262,9 @@ impl FetchError {
                 "a published file never changes: find out which of the two is genuine before you \
                  change the `sha256`",
             ),
+            Self::NothingThere { .. } => Some(
+                "name a folder or an sdist that is there, or a branch, a tag or a commit of the repository",
+            ),
             Self::NoFolder { .. } => {
                 Some("write the path of a folder that is there, from where you are or in full")
             }
@@ -288,7 +291,6 @@ impl FetchError {
             | Self::SubmoduleUrl { .. }
             | Self::TooManySubmodules { .. }
             | Self::Tree { .. }
-            | Self::NothingThere { .. }
             | Self::Changed { .. }
             | Self::File(_) => None,
         }

@@ -404,6 +404,7 @@ mod tests {
             hint: say it in the keys `why`, `upstream` and `drop-when`
             patch `1.subst.yaml` cannot be read
               caused by: 1.subst.yaml:1:1: there is no substitution in it [empty-patch]
+              hint: list one under `substitutions:`, or take the patch out
             patch `1.subst.yaml` cannot be read
               caused by: 1.subst.yaml:4:1: `regex` is not a key here [unknown-key]
               hint: the keys are: why, upstream, drop-when, substitutions
@@ -412,12 +413,16 @@ mod tests {
               hint: write `count: …`
             patch `1.subst.yaml` cannot be read
               caused by: 1.subst.yaml:5:12: `../x` is not a path inside a source tree: relative, `/` between the names, no `..`, no control characters [tree-path]
+              hint: name a file by its path from the source's top: `setup.py`
             patch `1.subst.yaml` cannot be read
               caused by: 1.subst.yaml:5:21: the text to find is empty [substitution]
+              hint: copy the text out of the source's file, with its blanks
             patch `1.subst.yaml` cannot be read
               caused by: 1.subst.yaml:5:21: the text is replaced by itself [substitution]
+              hint: write into `replace` what is to stand there instead
             patch `1.subst.yaml` cannot be read
               caused by: 1.subst.yaml:5:43: a substitution at no place changes nothing [substitution]
+              hint: write how often the text is there: `grep -c` on the source's file counts its lines
             "
         );
     }
