@@ -46,7 +46,9 @@ fn cuda(given: Option<&str>, torch: Option<&TorchGiven>) -> Result<Option<CudaVe
     let wrong = |error: QuestionError| {
         Failure::bad_input(error).with_hint("write major and minor: `13.0`, or `cu130`")
     };
-    let given: Option<Cuda> = given.map(|text| text.parse().map_err(wrong)).transpose()?;
+    let given: Option<Cuda> = given
+        .map(|text| text.parse::<Cuda>().map_err(wrong))
+        .transpose()?;
     let told = torch.and_then(TorchGiven::cuda);
     if let (Some(given), Some(told)) = (&given, &told)
         && given != told
