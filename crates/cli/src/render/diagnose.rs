@@ -9,7 +9,7 @@ use wheelfarm_core::ident::JobId;
 use wheelfarm_engine::diagnose::Log;
 
 use super::explain::laid_out;
-use super::{OutputError, data};
+use super::{OutputError, data, of_strangers};
 
 /// Wide enough for most lines of the texts.
 const WIDTH: usize = 96;
@@ -40,7 +40,7 @@ pub(crate) struct Answer {
 
 /// The rule that explains the failure, then what else fits.
 pub(crate) fn human(log: &Log) -> Result<(), OutputError> {
-    data(&human_text(log))
+    data(&of_strangers(human_text(log)))
 }
 
 fn human_text(log: &Log) -> String {
@@ -110,7 +110,7 @@ fn diagnosis_lines(it: &Diagnosis) -> Vec<String> {
 
 /// That no rule fits, where the prompt is, and what an assistant says.
 pub(crate) fn unknown(log: &Log, unknown: &Unknown<'_>) -> Result<(), OutputError> {
-    data(&unknown_text(log, unknown))
+    data(&of_strangers(unknown_text(log, unknown)))
 }
 
 fn unknown_text(log: &Log, unknown: &Unknown<'_>) -> String {
