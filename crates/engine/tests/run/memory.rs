@@ -81,7 +81,7 @@ async fn other_jobs_do_not_suffer() {
     let want = (Stage::Compile, &FailureKind::OutOfMemory);
     assert_eq!((failure.stage, &failure.kind), want);
     assert!(
-        failure.detail.contains("jobs may use no more here"),
+        failure.detail.contains("jobs may use no more than"),
         "{failure:?}"
     );
     assert!(failure.hint.as_ref().unwrap().contains("build.memory"));
