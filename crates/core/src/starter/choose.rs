@@ -163,7 +163,7 @@ fn wanted(settings: &Settings) -> Result<Vec<Wanted>, StarterError> {
         }
         let releases = shipped::releases(package, asked.version.as_ref());
         if let (Some(version), []) = (&asked.version, &releases[..]) {
-            let finished = shipped::releases(package, None);
+            let finished = shipped::finished(package);
             return Err(StarterError::NoVersion {
                 name: name.clone(),
                 version: version.clone(),

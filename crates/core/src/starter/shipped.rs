@@ -64,19 +64,30 @@ pub(super) fn releases<'a>(
     package: &'a Package,
     asked: Option<&PackageVersion>,
 ) -> Vec<&'a PackageRelease> {
-    let plain = package.releases.iter().filter(|one| one.variant.is_none());
-    let mut releases: Vec<_> = match asked {
-        Some(version) => plain.filter(|one| one.version.value == *version).collect(),
-        None => plain
-            .filter(|one| !one.version.value.is_prerelease())
+    let mut releases = match asked {
+        Some(version) => plain(package)
+            .filter(|one| one.version.value == *version)
             .collect(),
+        None => finished(package),
     };
-    releases.sort_by(|one, other| other.version.value.cmp(&one.version.value));
     let is_triton = |release: &PackageRelease| release.kernels == Kernels::JustInTime;
     if let Some(newest) = releases.first().map(|newest| is_triton(newest)) {
         releases.retain(|release| is_triton(release) == newest);
     }
     releases
+}
+
+/// All finished releases of a package, the newest first.
+pub(super) fn finished(package: &Package) -> Vec<&PackageRelease> {
+    let mut finished: Vec<_> = plain(package)
+        .filter(|one| !one.version.value.is_prerelease())
+        .collect();
+    finished.sort_by(|one, other| other.version.value.cmp(&one.version.value));
+    finished
+}
+
+fn plain(package: &Package) -> impl Iterator<Item = &PackageRelease> {
+    package.releases.iter().filter(|one| one.variant.is_none())
 }
 
 #[cfg(test)]

@@ -81,9 +81,10 @@ async fn other_jobs_do_not_suffer() {
     let want = (Stage::Compile, &FailureKind::OutOfMemory);
     assert_eq!((failure.stage, &failure.kind), want);
     assert!(
-        failure.detail.contains("jobs may use no more than"),
+        failure.detail.contains("4 times what its builds have held"),
         "{failure:?}"
     );
-    assert!(failure.hint.as_ref().unwrap().contains("build.memory"));
+    let hint = failure.hint.as_ref().unwrap();
+    assert!(hint.contains("resources.memory"), "{failure:?}");
     farm.assert_clean();
 }
