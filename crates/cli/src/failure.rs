@@ -52,7 +52,7 @@ impl Failure {
         self
     }
 
-    fn with_hint_if(self, hint: Option<String>) -> Self {
+    pub(crate) fn with_hint_if(self, hint: Option<impl Display>) -> Self {
         match hint {
             Some(hint) => self.with_hint(hint),
             None => self,

@@ -1,6 +1,7 @@
 //! `wheelfarm init`.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::str::FromStr;
 
 use wheelfarm_core::ident::PackageName;
@@ -82,18 +83,16 @@ fn origin(args: &InitPackageArgs) -> Result<Origin, Failure> {
     })
 }
 
-fn parse<T, E>(text: &str, hint: impl Fn(&E) -> Option<&'static str>) -> Result<T, Failure>
+/// What a flag says, or the fault with what to type instead.
+pub(super) fn parse<T, E, H>(text: &str, hint: impl Fn(&E) -> Option<H>) -> Result<T, Failure>
 where
     T: FromStr<Err = E>,
     E: Error + Send + Sync + 'static,
+    H: Display,
 {
     text.parse().map_err(|error| {
         let hint = hint(&error);
-        let failure = Failure::bad_input(error);
-        match hint {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
+        Failure::bad_input(error).with_hint_if(hint)
     })
 }
 

@@ -17,6 +17,7 @@ use wheelfarm_engine::farm_folder::FarmError;
 use wheelfarm_engine::inspect::machine_gpus;
 use wheelfarm_engine::starter::{WriteError, look, write};
 
+use super::init::parse;
 use crate::args::{Format, InitBase, InitFarmArgs};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -155,21 +156,6 @@ where
     texts.iter().map(|text| parse(text, &hint)).collect()
 }
 
-fn parse<T, E>(text: &str, hint: impl Fn(&E) -> Option<String>) -> Result<T, Failure>
-where
-    T: FromStr<Err = E>,
-    E: Error + Send + Sync + 'static,
-{
-    text.parse().map_err(|error| {
-        let hint = hint(&error);
-        let failure = Failure::bad_input(error);
-        match hint {
-            Some(hint) => failure.with_hint(hint),
-            None => failure,
-        }
-    })
-}
-
 fn refused(error: StarterError) -> Failure {
     if let StarterError::Faults(faults) = error {
         return Failure::from(FarmError::Faults(faults)).with_hint(
@@ -178,11 +164,7 @@ fn refused(error: StarterError) -> Failure {
         );
     }
     let hint = error.hint();
-    let failure = Failure::bad_input(error);
-    match hint {
-        Some(hint) => failure.with_hint(hint),
-        None => failure,
-    }
+    Failure::bad_input(error).with_hint_if(hint)
 }
 
 fn not_written(error: WriteError) -> Failure {
