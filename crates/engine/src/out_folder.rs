@@ -149,14 +149,19 @@ impl OutFolder {
     )]
     pub fn record(&self, staged: StagedJob) -> Result<Utf8PathBuf, FileError> {
         let place = self.job(&staged.job);
+        // Until its folder is renamed, a killed run finds the job's container and makes the record again.
         self.put(&staged.path, &place, &staged.job)?;
-        crash_point::reach("before the note of a recorded job's container is removed");
-        // Until here a killed run finds its container and makes the record again.
-        // The wheel is on record by now, whatever becomes of what is left.
-        tidy(&place.join(ATTEMPT_FILE));
-        crash_point::reach("before the folder of a failure is removed");
-        tidy(&self.failed(&staged.job));
+        self.tidy_recorded(&staged.job);
         Ok(place)
+    }
+
+    /// Removes what a job that is on record has no use for. The wheel is there, whatever becomes of what is left.
+    fn tidy_recorded(&self, job: &JobId) {
+        crash_point::reach("before the folder of a failure is removed");
+        tidy(&self.failed(job));
+        // Last: where a kill leaves the note, `recover` does this again.
+        crash_point::reach("before the note of a recorded job's container is removed");
+        tidy(&self.job(job).join(ATTEMPT_FILE));
     }
 
     /// Keeps what a failed job left, for a person to read.
@@ -203,8 +208,8 @@ impl OutFolder {
         remove_folder(&old).map_err(|source| FileError::new("write", &old, source))
     }
 
-    /// Brings back a record that a killed run had moved aside, and empties `staging/` but for the jobs
-    /// whose container may still run.
+    /// Brings back a record that a killed run had moved aside, tidies one that it had just put in place, and empties
+    /// `staging/` but for the jobs whose container may still run.
     fn recover(&self) -> io::Result<()> {
         for entry in self.root.join("staging").read_dir_utf8()? {
             let entry = entry?;
@@ -216,6 +221,13 @@ impl OutFolder {
                 _ => remove_folder(entry.path())?,
             }
             crash_point::reach("after a folder under `staging/` is brought back or removed");
+        }
+        for entry in self.root.join("jobs").read_dir_utf8()? {
+            let entry = entry?;
+            let job = entry.file_name().parse();
+            if let (Ok(job), true) = (job, entry.path().join(ATTEMPT_FILE).exists()) {
+                self.tidy_recorded(&job);
+            }
         }
         Ok(())
     }
@@ -288,7 +300,9 @@ mod tests {
 
     fn stage(out: &OutFolder, text: &str) -> StagedJob {
         let staged = out.stage(&job()).unwrap();
-        files::write_atomic(staged.path().join("manifest.json"), text.as_bytes()).unwrap();
+        for file in ["manifest.json", ATTEMPT_FILE] {
+            files::write_atomic(staged.path().join(file), text.as_bytes()).unwrap();
+        }
         staged
     }
 
@@ -334,17 +348,21 @@ mod tests {
         for place in 1.. {
             let (_folder, path) = temporary();
             let out = OutFolder::open(&path).unwrap();
-            out.keep_failed(stage(&out, "bad")).unwrap();
             out.record(stage(&out, "good")).unwrap();
-            let done = crash_point::unwinding_at(place, || {
-                out.record(stage(&out, "better")).unwrap();
-            });
+            out.keep_failed(stage(&out, "bad")).unwrap();
+            let better = stage(&out, "better");
+            let done = crash_point::unwinding_at(place, || out.record(better).unwrap());
             drop(out);
             // Killed again while it recovers, at the same place or never.
             crash_point::unwinding_at(place, || OutFolder::open(&path).unwrap());
             let out = OutFolder::open(&path).unwrap();
-            assert_eq!(path.join("staging").read_dir_utf8().unwrap().count(), 0);
-            found.push(on_record(&out));
+            let unfinished = out.unfinished().unwrap().pop();
+            let text = on_record(&out);
+            // Either the next run goes on with the container, or the wheel is on record and nothing else is left.
+            assert_eq!(unfinished.is_some(), text == "good");
+            assert_eq!(out.failed(&job()).exists(), text == "good");
+            assert!(!out.job(&job()).join(ATTEMPT_FILE).exists());
+            found.push(text);
             if done.is_some() {
                 break;
             }

@@ -1,5 +1,6 @@
 //! A farm with one cheap package, and what can be asked of it from outside.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -448,15 +449,20 @@ impl Controller {
     }
 
     /// SIGKILL: nothing is cleaned up.
-    pub(crate) fn kill(mut self) {
-        assert_eq!(
-            self.child.try_wait().unwrap(),
-            None,
+    pub(crate) fn kill(self) {
+        let said = self.said.clone();
+        assert!(
+            self.kill_if_it_runs(),
             "it had ended already: {}",
-            self.said()
+            fs_err::read_to_string(said).unwrap()
         );
+    }
+
+    /// The same where it may have ended by now; whether it was killed.
+    pub(crate) fn kill_if_it_runs(mut self) -> bool {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let status = self.child.wait().unwrap();
+        status.signal() == Some(9)
     }
 
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
