@@ -251,7 +251,7 @@ fn rules_in_json_have_a_schema_and_sorted_keys() {
     let one = data(&["explain", "rpath/leak", "--format", "json"]);
     for (text, count) in [(all, Rule::ALL.len()), (one, 1)] {
         let explained: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(explained["schema"], 1);
+        shape::check("gate-rules", &explained);
         let rules = explained["rules"].as_array().unwrap();
         assert_eq!(rules.len(), count);
         let last = &rules[count - 1];
@@ -458,7 +458,7 @@ fn a_receipt_of_another_machine_is_kept_on_record() {
 
     let told = data(&[&import[..], &["--format", "json"]].concat());
     let told: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(told["schema"], 1);
+    shape::check("prove", &told);
     assert_eq!(told["proofs"][0]["on_record"], json!([DEMO]));
     assert_eq!(told["proofs"][0]["receipt"]["state"], "passed");
 }

@@ -1,6 +1,8 @@
 //! `wheelfarm compat` as people and scripts use it.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
@@ -33,6 +35,7 @@ fn json_data(args: &[&str], exit_code: i32) -> Value {
     assert_eq!(value["schema"], 1);
     // A Value's maps are sorted, so the same text comes back only from sorted keys.
     assert_eq!(text, format!("{value:#}\n"));
+    shape::check("compat", &value);
     value
 }
 

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -112,7 +114,7 @@ fn a_known_failure_is_explained_to_machines_from_standard_input() {
     let (code, stdout, _) = place.run_with_input(&["-", "--format", "json"], KNOWN);
     let said: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(code, 0);
-    assert_eq!(said["schema"], 1);
+    shape::check("diagnose", &said);
     assert_eq!(said["is_known"], true);
     assert_eq!(said["log"], "standard input");
     assert_eq!(said["diagnoses"][0]["rule"], "nvcc-unsupported-arch");
@@ -134,6 +136,8 @@ fn the_folder_of_a_failed_job_tells_more() {
     place.write("out/failed/x/outcome.json", &record.to_string());
     let (code, stdout, _) = place.run(&["out/failed/x"]);
     assert_eq!(code, 4);
+    let (_, json, _) = place.run(&["out/failed/x", "--format", "json"]);
+    shape::check("diagnose", &serde_json::from_str(&json).unwrap());
     assert!(
         stdout.starts_with("demo-1.0-cu130-torch2.11-cp311 failed at compile (script)\n"),
         "{stdout}"
@@ -162,6 +166,7 @@ fn an_unknown_failure_is_written_up() {
     let (code, stdout, _) = place.run(&["a.log", "--prompt", "b.md", "--format", "json"]);
     let said: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(code, 4);
+    shape::check("diagnose", &said);
     assert_eq!(said["is_known"], false);
     assert_eq!(said["prompt"], "b.md");
     assert_eq!(said["assistant"], Value::Null);
@@ -233,6 +238,7 @@ fn the_rules_are_listed() {
     assert!(stdout.lines().count() > 50, "{stdout}");
     let (_, stdout, _) = place.run(&["--list", "--format", "json"]);
     let said: Value = serde_json::from_str(&stdout).unwrap();
+    shape::check("diagnosis-rules", &said);
     for rule in said["rules"].as_array().unwrap() {
         for field in ["id", "kind", "title", "meaning", "fix"] {
             assert!(!rule[field].as_str().unwrap().is_empty(), "{rule}");

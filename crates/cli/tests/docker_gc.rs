@@ -1,6 +1,8 @@
 //! `wheelfarm gc` on a real engine: a dry run changes nothing, and never beside a build.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -85,6 +87,7 @@ async fn docker_gc_of_the_host_shows_first_and_clears_what_is_the_farms() {
     engine.remove_image(&other).await.unwrap();
     assert_eq!((code, left), (Some(0), [false, true]), "{said}");
     let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    shape::check("gc", &json);
     assert_eq!(
         (&json["schema"], &json["dry_run"]),
         (&1.into(), &false.into())

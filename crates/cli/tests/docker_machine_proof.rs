@@ -2,6 +2,8 @@
 //! script runs in a container, so that this machine needs none. It has no GPU there, wherever it runs.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::io::{Cursor, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -154,6 +156,7 @@ fn docker_a_wheel_is_run_with_a_real_torch_and_said_not_to_have_run_on_a_gpu() {
     assert_eq!(output.status.code(), Some(4), "{stderr}");
     assert!(stderr.starts_with("warning: the code of"), "{stderr}");
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    shape::check("prove", &told);
     let receipt = &told["proofs"][0]["receipt"];
     assert_eq!(receipt["state"], "not-run", "{receipt:#}");
     assert_eq!(

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod mutants;
+mod shape;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -128,6 +129,7 @@ fn docker_the_quickstart_builds_proves_and_is_up_to_date() {
     let release = format!("{out}/release");
     let publish = wheelfarm("publish", out, &["--to", &release, "--prove"]).output();
     let published = json(&publish.unwrap());
+    shape::check("publish", &published);
     let proofs = published["proofs"][0]["receipts"].as_array().unwrap();
     assert_eq!(proofs.len(), 2);
     for proof in proofs {

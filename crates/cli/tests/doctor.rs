@@ -1,6 +1,8 @@
 //! `wheelfarm doctor` as people and scripts use it, on a host whose engine is not there.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -60,7 +62,7 @@ fn programs_get_sorted_json_with_every_check() {
     let report: Value = serde_json::from_str(&text).unwrap();
     // A Value's maps are sorted, so the same text comes back only from sorted keys.
     assert_eq!(text, format!("{report:#}\n"));
-    assert_eq!(report["schema"], 1);
+    shape::check("doctor", &report);
     assert_eq!(report["ending"], "unfit");
     assert_eq!(check(&report, "engine")["state"], "fail");
     assert_eq!(check(&report, "engine")["group"], "engine");

@@ -1,6 +1,8 @@
 //! `wheelfarm init package` from a repository in a folder.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -185,6 +187,7 @@ fn a_commit_without_a_version_needs_one() {
     let text = String::from_utf8(output.stdout).unwrap();
     let begun: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(text, format!("{begun:#}\n"));
+    shape::check("init-package", &begun);
     assert_eq!(
         (&begun["schema"], begun["version"].as_str()),
         (&Value::from(1), Some("2.0"))

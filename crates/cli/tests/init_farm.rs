@@ -1,7 +1,6 @@
 //! `wheelfarm init`: a farm in an empty folder, in a repository, and where one is already.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-#[expect(dead_code, reason = "a part of it is used here")]
 mod shape;
 
 use std::path::{Path, PathBuf};
@@ -105,6 +104,7 @@ fn what_is_chosen_is_told_to_programs_too() {
         "json",
     ];
     let told = done(&wheelfarm(home.path(), &args));
+    shape::check("init", &serde_json::from_str(&told).unwrap());
     insta::assert_snapshot!(told);
     assert!(files(home.path()).is_empty(), "a dry run writes nothing");
 }

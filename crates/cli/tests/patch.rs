@@ -1,6 +1,8 @@
 //! `wheelfarm patch` on farms whose sources are folders, sdists and git repositories of this machine.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -227,7 +229,7 @@ fn a_check_in_json_has_every_hunk() {
     let text = farm.said(&["check", "--format", "json"], 1);
     let report: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(text, format!("{report:#}\n"), "its keys are sorted");
-    assert_eq!(report["schema"], 1);
+    shape::check("patch-check", &report);
     let targets = report["releases"][0]["targets"].as_array().unwrap();
     assert_eq!(targets.len(), 1, "a folder has no upstream");
     assert_eq!(targets[0]["target"], "claimed");
@@ -350,6 +352,7 @@ fn a_refresh_merges_what_has_drifted_and_writes_it() {
 
     let args = ["refresh", "demo==1.0", "--to", "1.1", "--format", "json"];
     let report: Value = serde_json::from_str(&farm.said(&args, 0)).unwrap();
+    shape::check("patch-refresh", &report);
     assert_eq!(report["patches"][0]["proposal"], "replace");
     assert_eq!(report["patches"][0]["text"], new);
 }

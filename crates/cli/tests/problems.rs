@@ -2,6 +2,8 @@
 //! pages that show it. The logs are in `tests/problems`.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -257,6 +259,7 @@ fn programs_get_the_environment_as_json() {
         assert_eq!(value["schema"], 1);
         // A Value's maps are sorted, so the same text comes back only from sorted keys.
         assert_eq!(text, format!("{value:#}\n"));
+        shape::check("recipe", &value);
         value
     };
     let release = ["--from", ".", "--package", "flash-attn", "--gpu", "5090"];

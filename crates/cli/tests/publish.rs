@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod farm;
+mod shape;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -19,7 +20,7 @@ fn a_wheel_is_published_once_and_told_with_the_line_that_installs_it() {
     assert_eq!(farm.release(), before);
     farm.check_whole();
     let told: Value = serde_json::from_str(&farm.published(&["--format", "json"])).unwrap();
-    assert_eq!(told["schema"], 2);
+    shape::check("publish", &told);
     assert_eq!((&told["release"], &told["written"]), (&json!(1), &json!(0)));
     assert_eq!(told["wheels"][0]["file_name"], WHEEL);
     assert_eq!(told["proofs"], json!([]));
@@ -36,6 +37,7 @@ fn a_dry_run_tells_what_would_become_of_the_folder_and_changes_nothing() {
     assert!(text.contains("\n  keep   files/"), "{text}");
     let told = farm.published(&["--dry-run", "--format", "json"]);
     let told: Value = serde_json::from_str(&told).unwrap();
+    shape::check("publish", &told);
     assert_eq!(told["published"], false);
     assert_eq!(told["bring"], json!([]));
     assert!(told["write"].as_array().unwrap().len() > 5, "{told:#}");
@@ -169,6 +171,7 @@ fn conformance_small_install_table_goes_before_a_publication() {
     let farm = Farm::with(&wheel("hello"));
     let text = farm.published(&["--python", "python3", "--format", "json"]);
     let told: Value = serde_json::from_str(&text).unwrap();
+    shape::check("publish", &told);
     let rows = told["install_table"]["rows"].as_array().unwrap();
     assert!(rows.len() > 10, "{text}");
     assert!(rows.iter().all(|row| row["result"] == "pass"), "{text}");

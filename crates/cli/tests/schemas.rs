@@ -177,6 +177,7 @@ fn the_program_has_every_schema_and_lists_them() {
         .filter_map(|name| Some(name.strip_suffix(".schema.json")?.to_owned()))
         .collect();
     let list: Value = serde_json::from_str(&data(&["schema", "--format", "json"])).unwrap();
+    shape::check("schemas", &list);
     let listed = list["schemas"].as_array().unwrap();
     let names: BTreeSet<_> = listed
         .iter()

@@ -2,6 +2,8 @@
 //! and uv on what they leave.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Cursor, Write};
 use std::path::{Path, PathBuf};
@@ -253,7 +255,7 @@ fn programs_read_what_was_done() {
     let lab = Lab::new();
     lab.publish(&["1.0", "1.1", "1.2"], Track::Stable, 1);
     let yanked = lab.json("yank demo_life-1.0* --reason slow");
-    assert_eq!(yanked["schema"], 1);
+    shape::check("change", &yanked);
     assert_eq!(
         (&yanked["before"], &yanked["release"]),
         (&json!(1), &json!(2))
@@ -273,6 +275,7 @@ fn programs_read_what_was_done() {
     )
     .unwrap();
     let cleared = lab.json("gc --keep-last 1 --hold uv.lock --dry-run");
+    shape::check("sweep", &cleared);
     assert_eq!(cleared["end"], "dry-run");
     assert_eq!(
         cleared["kept"][file_name("1.1")],
@@ -296,6 +299,7 @@ fn programs_read_what_was_done() {
     );
 
     let status = lab.json("status");
+    shape::check("status", &status);
     assert_eq!(status["yanked"], json!({ file_name("1.0"): "slow" }));
     assert_eq!(
         (&status["stable"], &status["earlier"][0]["release"]),
@@ -387,6 +391,7 @@ fn a_shelf_that_stands_still_is_seen() {
     let (code, stdout, stderr) = lab.run("status --freshness --matrix matrix.yaml --format json");
     assert_eq!(code, 0, "{stderr}");
     let told: Value = serde_json::from_str(&stdout).unwrap();
+    shape::check("freshness", &told);
     let jobs = json!([
         { "job": "demo-life-1.0-cu130-torch2.11-cp311", "state": "published", "wheel": file_name("1.0") },
         { "job": "demo-life-1.1-cu130-torch2.11-cp311", "state": "stale", "wheel": file_name("1.0") },

@@ -1,6 +1,8 @@
 //! `wheelfarm watch` against an index on this machine and a repository in a folder.
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod shape;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -377,7 +379,7 @@ fn news_in_json_has_a_schema_and_sorted_keys() {
     let text = farm.told(&["--format", "json"], 0);
     let told: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(text, format!("{told:#}\n"));
-    assert_eq!(told["schema"], 1);
+    shape::check("watch", &told);
     assert_eq!(told["not_checked"].as_array().unwrap().len(), 0);
     let news = &told["news"][0];
     assert_eq!(news["kind"], "torch-minor");

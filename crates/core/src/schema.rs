@@ -14,8 +14,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use crate::arch::{Arch, ArchTarget};
+use crate::compat::{CodeRun, Fit};
 use crate::digest::Sha256Digest;
 use crate::gate::contract::{self, FAMILIES, GlibcVersion};
+use crate::gpu::Capability;
+use crate::gpu::driver::{Driver, PtxVersion};
+use crate::gpu::verdict::Verdict as GpuVerdict;
 use crate::ident::{GitCommit, JobId, PackageName, VariantName};
 use crate::manifest::Manifest;
 use crate::matrix;
@@ -27,11 +31,12 @@ use crate::quantity::{ByteSize, TimeLimit};
 use crate::receipt::MachineReceipt;
 use crate::release::catalog::Catalog;
 use crate::release::channel::Channel;
-use crate::source::patch;
+use crate::source::patch::{self, PatchPart};
 use crate::source::{GitUrl, IndexUrl, RemoteUrl, TreePath};
 use crate::version::{CudaVersion, PackageVersion, PythonVersion, TorchVersion, VersionRange};
 use crate::wheel::name::WheelName;
 use crate::wheel::variant_name::VariantWheelName;
+use crate::wheel::version::TorchMinor;
 
 /// Texts with a form: type, pattern (empty for none), description, examples.
 macro_rules! texts {
@@ -96,6 +101,15 @@ texts! {
     Channel, r"^[^/]+/torch[^/]+$", "A pair of CUDA and torch.", ["cu130/torch2.11"];
     WheelName, r"\.whl$", "A wheel's file name.", ["demo-1.0-py3-none-any.whl"];
     VariantWheelName, r"\.whl$", "The file name of a wheel variant (PEP 825).", [];
+    TorchMinor, r"^[0-9]+\.[0-9]+$", "A torch: major and minor version.", ["2.11"];
+    Capability, r"^[1-9][0-9]*\.[0-9]$", "A GPU's compute capability.", ["9.0", "12.0"];
+    Driver, r"^[0-9]+(\.[0-9]+)*$", "A driver version, or a branch.", ["575.51.03", "580"];
+    PtxVersion, r"^[0-9]+\.[0-9]+$", "A version of the PTX ISA.", ["8.7"];
+    Fit, r"^(yes|no|unknown)$", "Whether it fits; unknown where no table says.", ["yes"];
+    CodeRun, r"^(native|jit|fails|unknown)$",
+        "What becomes of code on a GPU: it runs, the driver compiles it, it does not load, or no document says.", ["jit"];
+    GpuVerdict, r"^[a-z-]+$", "What becomes of all the code of a build on a GPU.", ["native", "jit", "partly", "fails"];
+    PatchPart, r"^(hunk [0-9]+|substitution [0-9]+|whole)$", "A part of a patch.", ["hunk 2"];
 }
 
 /// A family of libraries that a wheel may need.
@@ -195,7 +209,7 @@ fn on_one_line(mut schema: Value) -> Value {
 type Made = (&'static str, fn(&str, &str) -> String, &'static str);
 
 /// All of them, with their titles.
-const MADE: [Made; 17] = [
+const MADE: [Made; 36] = [
     ("matrix", matrix::schema, "matrix.yaml"),
     ("package", package::schema, "package.yaml"),
     (
@@ -272,6 +286,101 @@ const MADE: [Made; 17] = [
         "report",
         printed::<outputs::Report>,
         "report.json beside a wheel on record",
+    ),
+    (
+        "publish",
+        printed::<outputs::shelf::Publish>,
+        "`wheelfarm publish --format json`",
+    ),
+    (
+        "change",
+        printed::<outputs::shelf::Revised>,
+        "`wheelfarm yank`, `hold`, `promote` and `rollback` with `--format json`",
+    ),
+    (
+        "sweep",
+        printed::<outputs::shelf::Sweep>,
+        "`wheelfarm gc --from SHELF --format json`",
+    ),
+    (
+        "status",
+        printed::<outputs::shelf::Status>,
+        "`wheelfarm status --format json`",
+    ),
+    (
+        "freshness",
+        printed::<outputs::shelf::Freshness>,
+        "`wheelfarm status --freshness --format json`",
+    ),
+    (
+        "recipe",
+        printed::<outputs::farm::Recipe>,
+        "`wheelfarm resolve --environment TOOL --format json`",
+    ),
+    (
+        "prove",
+        printed::<outputs::host::Prove>,
+        "`wheelfarm prove --format json`",
+    ),
+    (
+        "compat",
+        printed::<outputs::farm::Compat>,
+        "`wheelfarm compat --format json`",
+    ),
+    (
+        "doctor",
+        printed::<outputs::host::Doctor>,
+        "`wheelfarm doctor --format json`",
+    ),
+    (
+        "diagnose",
+        printed::<outputs::host::Diagnose>,
+        "`wheelfarm diagnose LOG --format json`",
+    ),
+    (
+        "diagnosis-rules",
+        printed::<outputs::host::DiagnosisRules>,
+        "`wheelfarm diagnose --list --format json`",
+    ),
+    (
+        "gate-rules",
+        printed::<outputs::farm::Explain>,
+        "`wheelfarm explain --format json`",
+    ),
+    (
+        "gc",
+        printed::<outputs::host::Cleared>,
+        "`wheelfarm gc --format json`",
+    ),
+    (
+        "watch",
+        printed::<outputs::farm::Watch>,
+        "`wheelfarm watch --format json`",
+    ),
+    (
+        "patch-check",
+        printed::<outputs::farm::PatchCheck>,
+        "`wheelfarm patch check --format json`",
+    ),
+    (
+        "patch-refresh",
+        printed::<outputs::farm::PatchRefresh>,
+        "`wheelfarm patch refresh --format json`",
+    ),
+    (
+        "init",
+        printed::<outputs::farm::Init>,
+        "`wheelfarm init --format json`",
+    ),
+    (
+        "init-package",
+        printed::<outputs::farm::InitPackage>,
+        "`wheelfarm init package --format json`",
+    ),
+    (
+        "schemas",
+        printed::<outputs::farm::Schemas>,
+        "`wheelfarm schema --format json`",
     ),
 ];
 

@@ -23,7 +23,7 @@ pub(crate) fn list(schemas: &[Entry], format: Format) -> Result<(), OutputError>
         Format::Human => {
             let lines = schemas.iter().map(|schema| {
                 let title = read(schema)["title"].clone();
-                format!("{:12}  {}", schema.name, title.as_str().unwrap_or_default())
+                format!("{:15}  {}", schema.name, title.as_str().unwrap_or_default())
             });
             data(&lines.collect::<Vec<_>>().join("\n"))
         }

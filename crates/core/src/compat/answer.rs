@@ -17,6 +17,7 @@ use crate::version::{CudaVersion, PythonVersion};
 
 /// The answer to a question.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Answer {
     /// Whether all of it fits together.
     #[serde(rename = "answer")]

@@ -13,6 +13,7 @@ use crate::wheel::version::TorchMinor;
 
 /// One build of a minor version of torch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TorchBuild {
     /// Which torch.
     pub torch: TorchMinor,
@@ -32,6 +33,7 @@ pub struct TorchBuild {
 
 /// What the kernels of one build do on a GPU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BuildOnGpu {
     /// The answer.
     pub verdict: Verdict,

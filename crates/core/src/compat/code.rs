@@ -11,6 +11,7 @@ use crate::gpu::{Capability, sentence};
 
 /// Machine code or PTX.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum CodeKind {
     /// A cubin, `sm_90`.
@@ -86,6 +87,7 @@ impl Serialize for CodeRun {
 
 /// Code for one arch, on the GPU that was asked about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CodeOnGpu {
     /// Machine code or PTX.
     pub kind: CodeKind,

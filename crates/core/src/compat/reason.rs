@@ -34,6 +34,7 @@ impl Serialize for Fit {
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reason {
     /// The rule's stable name, the plan's where it has one.
     pub rule: &'static str,

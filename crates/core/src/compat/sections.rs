@@ -17,6 +17,7 @@ use crate::wheel::version::TorchMinor;
 
 /// A GPU: what compiles for it, what runs on it, and with which driver.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GpuSection {
     /// Its compute capability.
     pub capability: Capability,
@@ -36,6 +37,7 @@ pub struct GpuSection {
 
 /// What a toolkit compiles for a GPU, and the least drivers for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ToolkitOnGpu {
     /// The toolkit.
     pub cuda: CudaVersion,
@@ -51,6 +53,7 @@ pub struct ToolkitOnGpu {
 
 /// What a toolkit takes as host compiler, by major versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HostCompilers {
     /// The newest gcc.
     pub gcc_most: u16,
@@ -60,6 +63,7 @@ pub struct HostCompilers {
 
 /// A CUDA toolkit.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ToolkitSection {
     /// Its version.
     pub cuda: CudaVersion,
@@ -89,6 +93,7 @@ pub struct ToolkitSection {
 
 /// A minor version of torch.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TorchSection {
     /// Its minor version.
     pub torch: TorchMinor,
@@ -120,6 +125,7 @@ pub struct TorchSection {
 
 /// On which GPUs a build of torch runs, by compute capability.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BuildGpus {
     /// The build.
     pub cuda: CudaVersion,
@@ -133,6 +139,7 @@ pub struct BuildGpus {
 
 /// A Python.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PythonSection {
     /// Its version.
     pub python: PythonVersion,

@@ -38,6 +38,7 @@ pub(super) struct ToolkitSources {
 
 /// The two C++ ABIs of libstdc++.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum CxxAbi {
     /// `_GLIBCXX_USE_CXX11_ABI=0`.
@@ -48,6 +49,7 @@ pub enum CxxAbi {
 
 /// Which index has a torch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Index {
     /// PyPI.
@@ -104,6 +106,7 @@ pub(super) struct CxxStandard {
 
 /// A version of another package that goes with a torch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Match {
     /// A PEP 440 specifier: `==0.22.*`.
     pub version: String,

@@ -25,6 +25,7 @@ const MATRIX_HINT: &str = "run it in the folder of matrix.yaml, or name one: `--
 
 /// What came of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Nothing stands in the way.
@@ -60,6 +61,7 @@ impl fmt::Display for State {
 
 /// What checks are about, in the order in which they are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Group {
     /// The files of the farm and what it runs on this host.
@@ -229,6 +231,7 @@ impl Check {
 
 /// How an examination ended, over all of its checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Ending {
     /// The night can begin.

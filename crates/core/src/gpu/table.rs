@@ -14,6 +14,7 @@ use crate::yaml;
 
 /// NVIDIA's division for binary compatibility.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Platform {
     /// Every GPU that is not a Tegra, in servers too.

@@ -26,6 +26,7 @@ use crate::wheel::tags::LibcNeed;
 
 /// Who makes the environment of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Manager {
     /// pip: a `requirements.txt`.
@@ -74,6 +75,7 @@ pub struct Ask<'a> {
 
 /// The torch of a recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TorchPick {
     /// The release, or the nightly.
     pub version: TorchVersion,

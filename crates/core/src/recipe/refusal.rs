@@ -15,6 +15,7 @@ use crate::version::PythonVersion;
 
 /// One reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Why {
     /// Whether it cannot work, or that is not known.
     pub fit: Fit,
@@ -28,6 +29,7 @@ pub struct Why {
 
 /// No recipe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Refusal {
     /// Whether it cannot work, or that is not known.
     pub fit: Fit,

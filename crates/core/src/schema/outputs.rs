@@ -10,6 +10,10 @@
     reason = "a field is named as the JSON key is"
 )]
 
+pub(super) mod farm;
+pub(super) mod host;
+pub(super) mod shelf;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;

@@ -25,6 +25,7 @@ use crate::wheel::name::WheelName;
 
 /// An installer at the version that it is tried with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Installer {
     /// The oldest pip that is supported.
@@ -65,6 +66,7 @@ impl fmt::Display for Installer {
 
 /// How the release is served to a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Face {
     /// As a folder on a static host does: HTML as HTML, whatever is asked for.
@@ -88,6 +90,7 @@ impl Face {
 
 /// Why a row is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
     /// The newest wheel of a project, as README tells it.

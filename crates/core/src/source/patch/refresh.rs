@@ -53,6 +53,7 @@ pub enum Proposal {
 
 /// A place where the patch and the new tree disagree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Conflict {
     /// The file.
     pub file: TreePath,

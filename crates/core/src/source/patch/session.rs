@@ -53,6 +53,7 @@ pub struct AppliedPatch {
 
 /// What a patch did to one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub struct AppliedFile {
     /// The file.
@@ -66,6 +67,7 @@ pub struct AppliedFile {
 
 /// What happened to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum FileChange {
     /// It was not there before.
@@ -78,6 +80,7 @@ pub enum FileChange {
 
 /// Where a hunk went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub struct AppliedHunk {
     /// The hunk in the file's part of the patch, from 1.

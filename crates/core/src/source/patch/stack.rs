@@ -64,6 +64,7 @@ pub enum FitVerdict {
 
 /// A part of a patch that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Drift {
     /// What does not fit what, as a lowercase fragment.
     pub message: String,
