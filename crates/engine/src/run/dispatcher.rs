@@ -116,7 +116,7 @@ pub(super) struct Dispatcher<'a, E: Engine> {
     disk: DiskLedger,
     /// Whether something has happened since the last job that was not let in.
     may_fit: bool,
-    /// The jobs that failed through no fault of their own since the last that did not.
+    /// The jobs that failed for good through no fault of their own since the last that did not.
     host_failures: BTreeSet<JobId>,
     /// When the engine is asked whether it is there again, and until when.
     engine_away: Option<(Instant, Instant)>,
@@ -552,7 +552,9 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             self.host_failures.clear();
             return self.finish(summary);
         };
-        self.count_host_failure(running.job.id(), &failure);
+        if failure.kind.blame() != Blame::Host {
+            self.host_failures.clear();
+        }
         self.begin_again_or_finish(running, failure, summary);
     }
 
@@ -565,11 +567,11 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         self.ended.insert(summary.job.clone(), summary);
     }
 
-    /// Several jobs that fail alike, one after the other, say that the host is at fault. One job that fails
-    /// again and again does not.
+    /// Several jobs that fail alike for good, one after the other, say that the host is at fault. One job that
+    /// fails again and again does not; nor do jobs that are begun again, for one engine that goes away, or one
+    /// full disk, is met by all that run.
     fn count_host_failure(&mut self, job: &JobId, failure: &Failure) {
         if failure.kind.blame() != Blame::Host {
-            self.host_failures.clear();
             return;
         }
         self.host_failures.insert(job.clone());
@@ -605,6 +607,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 failure.hint.clone_from(hint);
             }
             summary.outcome = Outcome::Failed(failure.clone());
+            self.count_host_failure(running.job.id(), &failure);
             again = None;
         }
         let Some(Ok(again)) = again else {

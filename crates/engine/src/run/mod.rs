@@ -101,7 +101,7 @@ pub struct Patience {
     pub answer: Duration,
     /// Before a job is begun again whose source could not be reached.
     pub later: Duration,
-    /// After how many jobs in a row that failed and are not to blame no further job is begun.
+    /// After how many jobs in a row that failed for good and are not to blame no further job is begun.
     pub host_failures: usize,
 }
 

@@ -31,7 +31,7 @@ async fn check(fault: (Operation, EngineErrorKind), (stage, kind): (Stage, Failu
         panic!("{summary:#?}");
     };
     assert_eq!((failure.stage, &failure.kind), (stage, &kind), "{fault:?}");
-    assert_eq!((retried, closed), (4, 1), "{fault:?}");
+    assert_eq!((retried, closed), (6, 1), "{fault:?}");
     assert_eq!(summary.jobs[0].attempts, 3);
     assert!(summary.closed.as_ref().unwrap().contains("3 jobs in a row"));
     assert_eq!(farm.names("jobs"), Vec::<String>::new());
@@ -62,6 +62,55 @@ async fn an_engine_that_fails_three_jobs_in_a_row_ends_the_run() {
         let fault = (operation, EngineErrorKind::Other);
         check(fault, (stage, FailureKind::Infrastructure)).await;
     }
+}
+
+/// A restart of the engine ends all that run at the time, and is one fault.
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_takes_three_running_jobs_with_it_ends_no_run() {
+    let mut farm = Farm::new(&["a", "b", "c", "d"]);
+    farm.jobs_at_a_time = 3;
+    for package in ["a", "b", "c"] {
+        let lines = vec![(Duration::from_secs(5), "one".to_owned()); 2];
+        let run = ScriptedRun {
+            lines,
+            ..good_run(package)
+        };
+        farm.engine.script_next_of(package, run);
+        farm.engine.script_next_of(package, good_run(package));
+        farm.engine
+            .fail_next(Operation::Logs, EngineErrorKind::Gone);
+    }
+    farm.engine.script_next_of("d", good_run("d"));
+    // Its streams break at five seconds, and it is asked again at ten.
+    let reboot = async {
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        farm.engine.end_all(137);
+    };
+    let (summary, ()) = tokio::join!(farm.build(), reboot);
+    assert_eq!(ends(&summary), ["built"; 4], "{summary:#?}");
+    let attempts: Vec<_> = summary.jobs.iter().map(|job| job.attempts).collect();
+    assert_eq!((attempts, &summary.closed), (vec![2, 2, 2, 1], &None));
+    farm.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_is_full_for_three_jobs_at_once_ends_no_run() {
+    let packages = ["a", "b", "c", "d"];
+    let mut farm = Farm::new(&packages);
+    farm.jobs_at_a_time = 3;
+    for package in packages {
+        // A container that is not started has its script as well.
+        farm.engine.script_next_of(package, good_run(package));
+        farm.engine.script_next_of(package, good_run(package));
+    }
+    for _ in 0..3 {
+        farm.engine
+            .fail_next(Operation::Start, EngineErrorKind::DiskFull);
+    }
+    let summary = farm.build().await;
+    assert_eq!(ends(&summary), ["built"; 4], "{summary:#?}");
+    assert_eq!(summary.closed, None);
+    farm.assert_clean();
 }
 
 /// One job that fails again and again says nothing of the host.
