@@ -239,7 +239,11 @@ impl<E: Engine> Watch<'_, E> {
                 () = stop.cancelled() => break RunHow::Cancelled,
                 () = time::sleep_until(deadline) => break RunHow::TimedOut,
                 () = time::sleep_until(silence) => break RunHow::Stalled,
-                _ = samples.tick() => self.sample().await,
+                _ = samples.tick() => {
+                    self.sample().await;
+                    // An engine that is slow to answer must not keep the log from its turn.
+                    samples.reset();
+                }
                 chunk = logs.next() => match chunk {
                     None => break RunHow::Exited,
                     Some(chunk) => {

@@ -54,6 +54,8 @@ pub enum Operation {
     RemoveVolume,
     /// `images`, `containers` and `volumes`.
     List,
+    /// `usage` does not answer.
+    HangInUsage,
 }
 
 /// What a container does once it is started.
@@ -510,6 +512,9 @@ impl Engine for ScriptedEngine {
     }
 
     async fn usage(&self, _id: &ContainerId) -> Result<Usage, EngineError> {
+        if self.check(Operation::HangInUsage).is_err() {
+            std::future::pending::<()>().await;
+        }
         Ok(Usage {
             memory_bytes: 1 << 20,
             cpu_time: Duration::from_secs(1),

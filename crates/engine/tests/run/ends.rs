@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use wheelfarm_core::outcome::{FailureKind, Outcome, Stage};
-use wheelfarm_engine::container::ScriptedRun;
+use wheelfarm_engine::container::{EngineErrorKind, Operation, ScriptedRun};
 
 use crate::farm::{Farm, ends, good_run, job_id, run_with_wheels, wheel, wheel_name};
 
@@ -90,6 +90,23 @@ fn hanging() -> ScriptedRun {
         hangs: true,
         ..ScriptedRun::default()
     }
+}
+
+/// `stats` may take a second and more on a busy host: that is no silence of the build's.
+#[tokio::test(start_paused = true)]
+async fn a_talking_build_does_not_stall_when_its_figures_come_late() {
+    let farm = Farm::new(&["a"]);
+    farm.engine.script_next(ScriptedRun {
+        lines: vec![(Duration::from_mins(5), "on".to_owned()); 6],
+        ..good_run("a")
+    });
+    for _ in 0..3000 {
+        farm.engine
+            .fail_next(Operation::HangInUsage, EngineErrorKind::Other);
+    }
+    let summary = farm.build().await;
+    assert_eq!(ends(&summary), ["built"], "{summary:#?}");
+    farm.assert_clean();
 }
 
 #[tokio::test(start_paused = true)]
