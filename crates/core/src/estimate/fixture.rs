@@ -21,6 +21,7 @@ pub(super) fn subject(package: &str, memory: u64, each: u64) -> Subject {
             time: TimeLimit::minutes(120),
             silence: TimeLimit::minutes(60),
         },
+        most_compilers: None,
     }
 }
 

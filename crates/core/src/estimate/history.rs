@@ -51,6 +51,8 @@ pub struct Subject {
     pub targets: u32,
     /// What `package.yaml` declares.
     pub resources: Resources,
+    /// The package's own `MAX_JOBS`, when that is a number: it bears no more compilers side by side.
+    pub most_compilers: Option<u32>,
 }
 
 impl Subject {
@@ -62,11 +64,14 @@ impl Subject {
             Some(variant) => format!("{}-{variant}", release.version.value),
         };
         let targets = job.archs().map_or(0, |archs| archs.iter().count());
+        let own = release.build.env.get("MAX_JOBS");
+        let own = own.and_then(|own| own.value.trim().parse().ok());
         Self {
             package: job.package().clone(),
             version,
             targets: u32::try_from(targets).unwrap_or(u32::MAX),
             resources: release.resources,
+            most_compilers: own.filter(|most| *most > 0),
         }
     }
 }
@@ -396,10 +401,11 @@ fn memory_need(
                 Some(Kin::Release) | None => RELEASE_MARGIN_PERCENT,
             },
             least_bytes: LEAST_BYTES.min(declared_bytes),
-            most_compilers: None,
+            most_compilers: subject.most_compilers,
             most_bytes,
         };
     }
+    let fitting = u32::try_from((declared_bytes / each_bytes.max(1)).max(1)).ok();
     MemoryNeed {
         single_bytes: single_bytes.max(each_bytes),
         further_bytes: further_bytes.max(each_bytes),
@@ -412,7 +418,10 @@ fn memory_need(
         },
         at_least,
         least_bytes: declared_bytes,
-        most_compilers: u32::try_from((declared_bytes / each_bytes.max(1)).max(1)).ok(),
+        most_compilers: [fitting, subject.most_compilers]
+            .into_iter()
+            .flatten()
+            .min(),
         most_bytes,
     }
 }
@@ -477,6 +486,24 @@ mod tests {
         assert_eq!(estimate.memory.bytes(3), 12 * GIB);
         assert_eq!(estimate.memory.compilers_in(100 * GIB, 16), Some(3));
         assert_eq!(estimate.memory.compilers_in(11 * GIB, 16), None);
+    }
+
+    #[test]
+    fn a_package_says_how_many_compilers_it_bears() {
+        let bears = |most_compilers| Subject {
+            most_compilers,
+            ..subject("demo", 12, 4)
+        };
+        for samples in [&[][..], &[built("demo", 2, 3 * GIB, MINUTE_MS)]] {
+            let in_all = |most| {
+                learned(&bears(most), samples)
+                    .memory
+                    .compilers_in(99 * GIB, 2)
+            };
+            assert_eq!((in_all(Some(1)), in_all(None)), (Some(1), Some(2)));
+            let little = learned(&bears(Some(1)), samples).memory;
+            assert_eq!(little.squeezed(11 * GIB, 2), 1);
+        }
     }
 
     #[test]

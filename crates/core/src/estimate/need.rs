@@ -67,7 +67,7 @@ pub struct MemoryNeed {
     pub(super) margin_percent: u64,
     /// Set aside whatever the compilers; a margin is in it.
     pub(super) least_bytes: u64,
-    /// No more compilers than this, whatever memory there is: nothing was measured.
+    /// No more compilers than this, whatever memory there is: the package bears no more, or nothing was measured.
     pub(super) most_compilers: Option<u32>,
     /// What a build that runs out of memory may have in the end.
     pub(super) most_bytes: u64,

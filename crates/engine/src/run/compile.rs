@@ -184,10 +184,7 @@ impl<E: Engine> RunningJob<'_, E> {
         let key = self.cx.key(self.job);
         let name = format!("wheelfarm-{kind}{}-{key}", self.job.id());
         let mut env = BTreeMap::from([("PROCESS_MEMORY_MIB".to_owned(), process_mib.to_string())]);
-        // A package that says how many compilers it bears knows better, but for how much memory there is.
-        let own = self.job.release().build.env.get("MAX_JOBS");
-        let own = own.and_then(|own| own.value.parse::<u32>().ok());
-        let compilers = own.map_or(compilers, |own| own.min(compilers));
+        // Never more than the package's own `MAX_JOBS`, if it has one: the grant was made with it.
         env.insert("MAX_JOBS".to_owned(), compilers.to_string());
         if self.cx.settings.mode == BuildMode::Rehearse {
             env.insert(REHEARSAL_VARIABLE.to_owned(), "1".to_owned());

@@ -55,6 +55,23 @@ async fn half_the_compilers_until_one_then_twice_the_memory_until_all() {
     farm.assert_clean();
 }
 
+/// Half of what never ran at once is no less memory.
+#[tokio::test(start_paused = true)]
+async fn a_package_that_bears_one_compiler_is_given_one() {
+    let farm = hungry();
+    let needs = "requirements: [\"setuptools==80.9.0\"]";
+    let path = "packages/a/package.yaml";
+    let own = format!("{needs}\n      env:\n        MAX_JOBS: \"1\"");
+    farm.replace(path, needs, &own);
+    for _ in 0..2 {
+        farm.engine.script_next(out_of_memory(1));
+    }
+    let (given, ends) = attempts(&farm).await;
+    assert_eq!(given, [(1, 12), (1, 15)]);
+    assert_eq!(ends, ["out-of-memory"]);
+    farm.assert_clean();
+}
+
 #[tokio::test(start_paused = true)]
 async fn fewer_compilers_may_be_enough() {
     let farm = hungry();
