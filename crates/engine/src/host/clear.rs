@@ -106,7 +106,8 @@ pub async fn make_room<E: Engine>(
     farm: &str,
     request: RoomRequest<'_>,
 ) -> Result<Vec<Cleared>, EngineError> {
-    let mut inventory = Inventory::take(engine, out, farm, Sizes::Measured).await?;
+    let sizes = Sizes::WhileBuilding(&request.running);
+    let mut inventory = Inventory::take(engine, out, farm, sizes).await?;
     let rules = Rules {
         now_s: request.now_s,
         keep: KEEP_WHEN_SHORT,

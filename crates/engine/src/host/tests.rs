@@ -401,6 +401,41 @@ async fn a_run_lets_go_of_no_more_than_it_must_and_of_nothing_that_runs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_running_jobs_write_to_is_held_by_nobody_else() {
+    let farm = Farm::new();
+    farm.container("runs", farm.own(&[(labels::JOB, "b-1")]))
+        .await;
+    let label = farm.label();
+    let own = |key, more: (&str, &str)| Labels::default().with(key, &label).with(more.0, more.1);
+    for (name, labels) in [
+        ("cache-a", own(labels::CACHE, (labels::PACKAGE, "a"))),
+        ("kept-idle", own(labels::KEPT, (labels::JOB, "a-1"))),
+        ("kept-of-running", own(labels::KEPT, (labels::JOB, "b-1"))),
+    ] {
+        farm.engine.put_volume(name, &labels);
+    }
+    farm.engine.script_next(ScriptedRun {
+        lines: vec![(Duration::from_mins(5), "1\t/volumes/0".to_owned())],
+        ..ScriptedRun::default()
+    });
+    let stop = CancellationToken::new();
+    let request = request(&farm, 3 << 30, &["b-1"], &stop);
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        farm.engine.specs()
+    };
+    let making = make_room(&farm.engine, &farm.out, "test", request);
+    let (done, specs) = tokio::join!(making, meanwhile);
+    done.unwrap();
+    let looks = specs
+        .iter()
+        .find(|spec| spec.name.starts_with("wheelfarm-volumes-"));
+    let volumes = looks.unwrap().volumes.iter();
+    let names: Vec<_> = volumes.map(|volume| volume.name.as_str()).collect();
+    assert_eq!(names, ["kept-idle", "cache-a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn caches_shrink_at_last_though_a_build_has_them() {
     let farm = Farm::new();
     let cache = Labels::default()

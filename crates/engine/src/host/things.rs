@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use camino::Utf8PathBuf;
+use wheelfarm_core::ident::JobId;
 
 use super::disk::folder_bytes;
 use super::image_tree::ImageTree;
@@ -120,13 +121,37 @@ impl Thing {
     }
 }
 
-/// Whether the size of volumes is asked for: that takes a container.
+/// Of which volumes the size is asked for: that takes a container, which has them for as long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sizes {
-    /// It is, if an image of the farm's is there to do it with.
+pub enum Sizes<'a> {
+    /// Of all, if an image of the farm's is there to do it with.
     Measured,
-    /// It is not.
+    /// While these jobs run, of those alone that none of them removes: caches, and kept builds of other jobs that
+    /// no container has. The engine does not remove a volume that a container has; and one that is gone when a
+    /// container is made with it is made again, empty and without labels.
+    WhileBuilding(&'a BTreeSet<JobId>),
+    /// Of none.
     Unknown,
+}
+
+impl Sizes<'_> {
+    fn asks_for(
+        self,
+        kind: ThingKind,
+        volume: &VolumeSummary,
+        containers: &[ContainerSummary],
+    ) -> bool {
+        let running = match self {
+            Self::Measured => return true,
+            Self::Unknown => return false,
+            Self::WhileBuilding(running) => running,
+        };
+        let job = volume.labels.value(labels::JOB);
+        let mut containers = containers.iter();
+        let is_used = running.iter().any(|one| job == Some(one.as_str()))
+            || containers.any(|container| container.volumes.contains(&volume.name));
+        kind == ThingKind::Cache || kind == ThingKind::KeptVolume && !is_used
+    }
 }
 
 /// What lies on the host of a farm's.
@@ -151,7 +176,7 @@ impl Inventory {
         engine: &Arc<E>,
         out: &OutFolder,
         farm: &str,
-        sizes: Sizes,
+        sizes: Sizes<'_>,
     ) -> Result<Self, EngineError> {
         let label = out.label(farm);
         let owner = farm_labels(&label);
@@ -168,16 +193,18 @@ impl Inventory {
             volumes.extend(listed.into_iter().map(|volume| (kind, volume)));
         }
         let tool = tool(&images, &owner);
-        let measured = match (sizes, &tool) {
-            (Sizes::Measured, Some(tool)) => {
-                let names: Vec<_> = volumes.iter().map(|(_, v)| v.name.clone()).collect();
+        let asked = volumes.iter();
+        let asked = asked.filter(|(kind, one)| sizes.asks_for(*kind, one, &containers));
+        let names: Vec<_> = asked.map(|(_, volume)| volume.name.clone()).collect();
+        let measured = match &tool {
+            Some(tool) => {
                 let measured = volume_sizes(engine, tool, &names, &owner).await;
                 measured.unwrap_or_else(|error| {
                     tracing::warn!(%error, "volumes not measured");
                     BTreeMap::new()
                 })
             }
-            (Sizes::Measured, None) | (Sizes::Unknown, _) => BTreeMap::new(),
+            None => BTreeMap::new(),
         };
         let tree = ImageTree::new(&images);
         let mut things = own_containers(&containers, &owner);
