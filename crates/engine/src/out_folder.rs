@@ -150,7 +150,20 @@ impl OutFolder {
     pub fn record(&self, staged: StagedJob) -> Result<Utf8PathBuf, FileError> {
         let place = self.job(&staged.job);
         // Until its folder is renamed, a killed run finds the job's container and makes the record again.
-        self.put(&staged.path, &place, &staged.job)?;
+        files::sync_folder(&staged.path)?;
+        let old = self.old(&staged.job);
+        if place.exists() {
+            remove_folder(&old).map_err(|source| FileError::new("write", &old, source))?;
+            // Killed between these two renames, `recover` brings the old folder back.
+            rename(&place, &old)?;
+        }
+        if let Err(error) = rename(&staged.path, &place) {
+            bring_back(&old, &place);
+            return Err(error);
+        }
+        files::sync_folder(place.parent().unwrap_or(&place))?;
+        crash_point::reach("before the folder of a job that was moved aside is removed");
+        tidy(&old);
         self.tidy_recorded(&staged.job);
         Ok(place)
     }
@@ -175,7 +188,9 @@ impl OutFolder {
         // A failed job is not gone on with.
         let note = staged.path.join(ATTEMPT_FILE);
         remove_folder(&note).map_err(|source| FileError::new("write", &note, source))?;
-        self.put(&staged.path, &place, &staged.job)?;
+        files::sync_folder(&staged.path)?;
+        rename(&staged.path, &place)?;
+        files::sync_folder(place.parent().unwrap_or(&place))?;
         Ok(place)
     }
 
@@ -186,26 +201,6 @@ impl OutFolder {
     )]
     pub fn discard(&self, staged: StagedJob) -> Result<(), FileError> {
         remove_folder(&staged.path).map_err(|source| FileError::new("write", &staged.path, source))
-    }
-
-    fn put(&self, from: &Utf8Path, to: &Utf8Path, job: &JobId) -> Result<(), FileError> {
-        files::sync_folder(from)?;
-        let old = self.root.join("staging").join(format!("{job}.old"));
-        let rename = |from: &Utf8Path, to: &Utf8Path| {
-            crash_point::reach("before a job's folder is renamed");
-            let res = fs::rename(from, to).map_err(|source| FileError::new("write", to, source));
-            crash_point::reach("after a job's folder is renamed");
-            res
-        };
-        if to.exists() {
-            remove_folder(&old).map_err(|source| FileError::new("write", &old, source))?;
-            // Killed between these two renames, `recover` brings the old folder back.
-            rename(to, &old)?;
-        }
-        rename(from, to)?;
-        files::sync_folder(to.parent().unwrap_or(to))?;
-        crash_point::reach("before the folder of a job that was moved aside is removed");
-        remove_folder(&old).map_err(|source| FileError::new("write", &old, source))
     }
 
     /// Brings back a record that a killed run had moved aside, tidies one that it had just put in place, and empties
@@ -230,6 +225,11 @@ impl OutFolder {
             }
         }
         Ok(())
+    }
+
+    /// Where the record of a job is moved while another takes its place.
+    fn old(&self, job: &JobId) -> Utf8PathBuf {
+        self.root.join("staging").join(format!("{job}.old"))
     }
 
     fn staging(&self, job: &JobId) -> Utf8PathBuf {
@@ -268,6 +268,23 @@ fn stage_at(path: Utf8PathBuf, job: &JobId) -> Result<StagedJob, FileError> {
     fs::create_dir_all(&path).map_err(prepare)?;
     let job = job.clone();
     Ok(StagedJob { path, job })
+}
+
+fn rename(from: &Utf8Path, to: &Utf8Path) -> Result<(), FileError> {
+    crash_point::reach("before a job's folder is renamed");
+    let res = fs::rename(from, to).map_err(|source| FileError::new("write", to, source));
+    crash_point::reach("after a job's folder is renamed");
+    res
+}
+
+/// Puts a record back that was moved aside for one that cannot take its place: the job may begin again in
+/// this run, and fail.
+fn bring_back(old: &Utf8Path, place: &Utf8Path) {
+    if old.exists()
+        && let Err(error) = fs::rename(old, place)
+    {
+        tracing::warn!(%old, %error, "a record lies where the next run brings it back from");
+    }
 }
 
 fn tidy(path: &Utf8Path) {
@@ -372,6 +389,26 @@ mod tests {
         assert!(found.split_at(new).0.iter().all(|text| text == "good"));
         assert!(found.split_at(new).1.iter().all(|text| text == "better"));
         assert!(found.len() > 6, "{found:?}");
+    }
+
+    #[test]
+    fn a_record_that_cannot_take_its_place_leaves_the_one_before() {
+        let (_folder, path) = temporary();
+        let out = OutFolder::open(&path).unwrap();
+        out.record(stage(&out, "good")).unwrap();
+        // The folder that the record stands in cannot be renamed into itself.
+        let staged = StagedJob {
+            path: path.join("jobs"),
+            job: job(),
+        };
+        out.record(staged).unwrap_err();
+        assert_eq!(on_record(&out), "good");
+        // The same run begins the job again.
+        out.keep_failed(stage(&out, "bad")).unwrap();
+        assert_eq!(on_record(&out), "good");
+        out.record(stage(&out, "better")).unwrap();
+        assert_eq!(on_record(&out), "better");
+        assert_eq!(path.join("staging").read_dir_utf8().unwrap().count(), 0);
     }
 
     #[test]
