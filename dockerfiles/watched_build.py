@@ -209,9 +209,9 @@ class PeakMemory(threading.Thread):
             threading.Event().wait(LOOK_EVERY_S)
 
     def look(self):
-        for used, stat, reclaimable in (
-            (f"{CGROUP}/memory.current", f"{CGROUP}/memory.stat", "inactive_file"),
-            (f"{CGROUP}/memory/memory.usage_in_bytes", f"{CGROUP}/memory/memory.stat", "total_inactive_file"),
+        for used, stat, prefix in (
+            (f"{CGROUP}/memory.current", f"{CGROUP}/memory.stat", ""),
+            (f"{CGROUP}/memory/memory.usage_in_bytes", f"{CGROUP}/memory/memory.stat", "total_"),
         ):
             try:
                 with open(used, encoding="ascii") as file:
@@ -220,7 +220,10 @@ class PeakMemory(threading.Thread):
                     pages = dict(line.split() for line in file)
             except (OSError, ValueError):
                 continue
-            self.bytes = max(self.bytes or 0, now - int(pages.get(reclaimable, 0)))
+            # The kernel drops the active ones too before it kills: a build that reads back what it wrote would
+            # look several times as large as it is.
+            cached = sum(int(pages.get(f"{prefix}{kind}_file", 0)) for kind in ("inactive", "active"))
+            self.bytes = max(self.bytes or 0, now - cached)
             return
 
 
