@@ -185,8 +185,8 @@ pub struct RoomRequest<'a> {
     pub stop: &'a CancellationToken,
 }
 
-/// The runs in the store that ended before what is kept. The file stays as large as it is: what they took up in it is
-/// used again.
+/// The runs in the store that ended before what is kept. What they took up in the file is given back when SQLite next
+/// brings its log into it, some time later: nothing is counted as freed.
 fn old_runs(inventory: &Inventory, rules: &Rules) -> Option<Thing> {
     let store = inventory.store.clone()?;
     let before_s = rules.now_s.saturating_sub(rules.keep.as_secs());
