@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -21,6 +21,7 @@ use wheelfarm_core::outcome::{FailureKind, Stage};
 use wheelfarm_core::plan::Job;
 use wheelfarm_core::render::{self, SharedStage, StageContext};
 
+use super::bootstrap_root;
 use super::job::{Halt, JobContext, RunningJob};
 use crate::container::{
     Engine, EngineError, ImageBuild, ImageId, ImageKind, ImageRef, Labels, TarSource, labels,
@@ -316,15 +317,12 @@ async fn bootstrapped_base<E: Engine>(
     {
         return Ok(image.id);
     }
-    let folder = tempfile::Builder::new()
-        .prefix("wheelfarm-debootstrap-")
-        .tempdir()
-        .map_err(|error| {
-            Halt::file(
-                Stage::Image,
-                &FileError::new("write", Utf8Path::new("/tmp"), error),
-            )
-        })?;
+    let above = Utf8PathBuf::from_path_buf(std::env::temp_dir()).unwrap_or("/tmp".into());
+    let folder = bootstrap_root::new(&above).await;
+    let folder = folder.map_err(|error| {
+        let error = FileError::new("write", &above, error);
+        Halt::file(Stage::Image, &error)
+    })?;
     let folder_path = Utf8Path::from_path(folder.path()).unwrap_or(Utf8Path::new("/tmp"));
     debootstrap(running, folder_path, suite, mirror).await?;
     let root = TarSource::File(folder_path.join("root.tar"));

@@ -5,6 +5,7 @@
 //! goes on with them.
 
 mod adopt;
+mod bootstrap_root;
 mod cache;
 mod collect;
 mod commands;
