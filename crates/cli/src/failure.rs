@@ -201,6 +201,10 @@ impl From<RunError> for Failure {
                 let hint = error.hint();
                 Self::infrastructure(error).with_hint_if(hint)
             }
+            RunError::NoMemory { .. } => Self::infrastructure(error).with_hint(
+                "`wheelfarm build` without a selection goes on with them; `docker rm --force` and a name gives \
+                 one up",
+            ),
             RunError::NoGpu { .. } => Self::infrastructure(error).with_hint(
                 "run where the engine has NVIDIA's container toolkit, leave the job out with \
                  --skip, or set `gpu: auto` in the package",

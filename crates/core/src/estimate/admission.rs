@@ -63,6 +63,21 @@ impl Host {
         }
     }
 
+    /// What is left beside containers that run on and that nobody waits for: their memory and their cores, but
+    /// for one, which are not given away again.
+    #[must_use]
+    pub fn beside(self, grants: &[Grant]) -> Self {
+        let memory_bytes = grants.iter().map(|grant| grant.memory_bytes).sum();
+        let milli_cpus: u64 = grants.iter().map(|grant| grant.milli_cpus).sum();
+        let cpus = u32::try_from(milli_cpus.div_ceil(1000)).unwrap_or(u32::MAX);
+        let jobs = u32::try_from(grants.len()).unwrap_or(u32::MAX);
+        Self {
+            cpus: self.cpus.saturating_sub(cpus).max(1),
+            memory_bytes: self.memory_bytes.saturating_sub(memory_bytes),
+            jobs: self.jobs.map(|most| most.saturating_sub(jobs).max(1)),
+        }
+    }
+
     /// How many jobs may run side by side.
     fn slots(&self) -> u32 {
         self.jobs.unwrap_or_else(|| {
@@ -718,6 +733,15 @@ mod tests {
         assert_eq!(budget(1024, None), 1016 * GIB);
         assert_eq!(budget(24, Some(ByteSize::gib(48))), 24 * GIB);
         assert_eq!(budget(24, Some(ByteSize::gib(8))), 8 * GIB);
+    }
+
+    #[test]
+    fn what_others_hold_is_not_given_away() {
+        let left = host(16, 30, Some(4)).beside(&[grant_of(3, 10 * GIB), grant_of(1, 4 * GIB)]);
+        assert_eq!(left, host(12, 16, Some(2)));
+        let left = left.beside(&[grant_of(12, 20 * GIB); 2]);
+        assert_eq!(left, host(1, 0, Some(1)));
+        assert_eq!(left.beside(&[]), left);
     }
 
     fn any_candidate() -> impl Strategy<Value = (u64, Option<u64>, Option<u8>, u64)> {

@@ -26,7 +26,7 @@ const PACKAGE_MARGIN_PERCENT: u64 = 150;
 
 /// The least that a build is given: Python that imports torch holds half of it before anything is
 /// compiled. A package that declares less gets less.
-const LEAST_BYTES: u64 = 1 << 30;
+pub const LEAST_BYTES: u64 = 1 << 30;
 
 /// How far a single build's time may lie from the next one's, in percent: with two or more, their
 /// own spread tells.

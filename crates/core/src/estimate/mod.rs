@@ -14,7 +14,7 @@ pub use admission::{
     Admission, Admitted, Held, Host, Leaves, NoMoreMemory, TwinKey, Waiting, host_reserve_bytes,
 };
 pub use forecast::{Accuracy, Forecast, JobForecast, ObjectCache, Planned, accuracy, forecast};
-pub use history::{History, StageTimes, Subject};
+pub use history::{History, LEAST_BYTES, StageTimes, Subject};
 pub use need::{Basis, Estimate, MemoryNeed, Spread};
 pub use price::{Cost, HourlyPrice, PriceError};
 pub use samples::SamplesError;

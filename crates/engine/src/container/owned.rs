@@ -116,8 +116,8 @@ impl<E: Engine> OwnedContainer<E> {
             .await
     }
 
-    /// Sees a container to its end that has been running for `elapsed`, or has ended by now. Its output
-    /// comes from its beginning.
+    /// Sees a container to its end that has been running for `elapsed`, which counts against the total limit:
+    /// nothing of one that had ended when it was found. Its output comes from its beginning.
     ///
     /// Not cancel-safe: cancel `stop` instead.
     pub async fn attach_to_end(

@@ -78,6 +78,7 @@ struct Container {
     spec: ContainerSpec,
     run: ScriptedRun,
     started_at_s: Option<u64>,
+    finished_at_s: Option<u64>,
     /// `Some(code)` once it has ended.
     ended: watch::Sender<Option<i64>>,
 }
@@ -106,7 +107,9 @@ impl Container {
             },
             created_at_s: SCRIPTED_TIME_S,
             started_at_s: self.started_at_s,
-            finished_at_s: ended.map(|_| SCRIPTED_TIME_S),
+            finished_at_s: ended
+                .and(self.finished_at_s)
+                .or(ended.map(|_| SCRIPTED_TIME_S)),
         }
     }
 }
@@ -217,6 +220,15 @@ impl ScriptedEngine {
         for id in ids {
             self.end(&ContainerId::new(id), code);
         }
+    }
+
+    /// Ends every container, as one that has run for so long.
+    pub fn end_all_after(&self, ran: Duration, code: i64) {
+        for container in self.state().containers.values_mut() {
+            let started_at_s = container.started_at_s;
+            container.finished_at_s = started_at_s.map(|started| started + ran.as_secs());
+        }
+        self.end_all(code);
     }
 
     /// The names of the containers and volumes that are there.
@@ -436,6 +448,7 @@ impl Engine for ScriptedEngine {
             spec: spec.clone(),
             run,
             started_at_s: None,
+            finished_at_s: None,
             ended: watch::Sender::new(None),
         };
         state.containers.insert(id.clone(), container);

@@ -160,6 +160,8 @@ pub struct DiskLedger {
     reserve_bytes: u64,
     folders: Vec<(DiskUse, Utf8PathBuf)>,
     leases: BTreeMap<JobId, Lease>,
+    /// What is promised to nobody of this run.
+    set_aside_bytes: u64,
     not_checked: Option<&'static str>,
 }
 
@@ -200,6 +202,7 @@ impl DiskLedger {
             reserve_bytes: reserve.bytes(),
             folders,
             leases: BTreeMap::new(),
+            set_aside_bytes: 0,
             not_checked: (!sees_engine).then_some(
                 "room for builds: not checked, the engine keeps its data where this host cannot see it",
             ),
@@ -250,6 +253,11 @@ impl DiskLedger {
         Ok(())
     }
 
+    /// Keeps room on the engine's disk for what runs there besides the jobs that are given leases.
+    pub fn set_aside(&mut self, bytes: u64) {
+        self.set_aside_bytes = self.set_aside_bytes.saturating_add(bytes);
+    }
+
     /// Says how much of its lease a job has written: that is no longer free, so it is no longer owed.
     pub fn note_used(&mut self, job: &JobId, bytes: u64) {
         if let Some(lease) = self.leases.get_mut(job) {
@@ -262,10 +270,11 @@ impl DiskLedger {
         self.leases.remove(job);
     }
 
-    /// What jobs with a lease will still write.
+    /// What jobs with a lease, and what runs besides them, will still write.
     pub fn promised_bytes(&self) -> u64 {
         let owed = |lease: &Lease| lease.bytes.saturating_sub(lease.used_bytes);
-        self.leases.values().map(owed).fold(0, u64::saturating_add)
+        let owed = self.leases.values().map(owed);
+        owed.fold(self.set_aside_bytes, u64::saturating_add)
     }
 }
 
@@ -363,6 +372,17 @@ mod tests {
         // A job that wrote more than it was promised is owed nothing, and takes from nobody else's.
         ledger.note_used(&job("a-1"), 30 * GIB);
         assert_eq!(ledger.promised_bytes(), 10 * GIB);
+    }
+
+    #[test]
+    fn what_is_set_aside_is_promised_to_no_job() {
+        let free = Arc::new(AtomicU64::new(26 * GIB));
+        let mut ledger = ledger(&free, 1, 0);
+        ledger.set_aside(8 * GIB);
+        ledger.set_aside(4 * GIB);
+        let short = short(ledger.try_lease(&job("a-1"), 10 * GIB));
+        assert_eq!(short.missing_bytes(), GIB);
+        ledger.try_lease(&job("a-1"), 9 * GIB).unwrap();
     }
 
     #[test]

@@ -4,15 +4,17 @@
 //! A container runs on when the farm's process is killed, and what has ended stays to be looked into; so
 //! all that is lost with the process is the stage that it was in.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use camino::Utf8Path;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use wheelfarm_core::estimate::Grant;
+use wheelfarm_core::ident::JobId;
 use wheelfarm_core::manifest::{PatchRecord, SourceRecord};
 use wheelfarm_core::outcome::Stage;
-use wheelfarm_core::plan::{Job, JobDigest};
+use wheelfarm_core::plan::{Job, JobDigest, Need};
 
 use super::BuildMode;
 use super::image::{BuilderImage, kind_label};
@@ -22,6 +24,7 @@ use crate::container::{
     ContainerSpec, ContainerState, ContainerSummary, Engine, EngineError, EngineErrorKind,
     ImageKind, ImageSummary, Owned,
 };
+use crate::farm_folder::on_record;
 use crate::files::{self, FileError};
 use crate::out_folder::{ATTEMPT_FILE, StagedJob};
 
@@ -95,26 +98,52 @@ pub(super) struct Adopted {
     pub(super) found: ContainerSummary,
 }
 
+impl Adopted {
+    /// Whether it runs now, and so holds what it was given.
+    pub(super) fn is_running(&self) -> bool {
+        match self.found.state {
+            ContainerState::Running => true,
+            ContainerState::Created | ContainerState::Ended(_) => false,
+        }
+    }
+}
+
+/// What a killed run left that stays.
+#[derive(Debug)]
+pub(super) struct Left {
+    /// What jobs of this run go on with.
+    pub(super) adopted: Vec<Adopted>,
+    /// What stays for a run that is about its jobs.
+    pub(super) others: Vec<Adopted>,
+    /// The jobs whose last attempt did not come to a record.
+    pub(super) unfinished: BTreeSet<JobId>,
+}
+
 impl<E: Engine> JobContext<E> {
     /// The containers that jobs of this run can go on with. What runs for jobs that this run is not about
-    /// stays for a run that is; everything else that a killed run left is removed, in the engine and on
-    /// disk.
-    pub(super) async fn adopt(&self, selected: &[&Job]) -> Result<Vec<Adopted>, EngineError> {
+    /// stays for a run that is, unless they are up to date; everything else that a killed run left is
+    /// removed, in the engine and on disk.
+    pub(super) async fn adopt(&self, selected: &[&Job]) -> Result<Left, EngineError> {
         let (mut adopted, mut others) = (Vec::new(), Vec::new());
         let unfinished = self.out.unfinished().unwrap_or_else(|error| {
             tracing::warn!(%error, "unfinished jobs not looked at");
             Vec::new()
         });
+        let names = unfinished.iter().map(|staged| staged.job().clone());
+        let names: BTreeSet<_> = names.collect();
+        let done = self.done_among(&names);
         for staged in unfinished {
+            let is_selected = selected.iter().any(|job| job.id() == staged.job());
+            // Begun by `--force`: no other run is about it.
+            let is_wanted = is_selected || !done.contains(staged.job());
             let mut jobs = self.plan.jobs.iter();
-            let job = jobs.find(|job| job.id() == staged.job());
+            let job = jobs.find(|job| job.id() == staged.job() && is_wanted);
             let Some((note, found)) = self.adoptable(job, &staged).await? else {
                 if let Err(error) = self.out.discard(staged) {
                     tracing::warn!(%error, "unfinished job not removed");
                 }
                 continue;
             };
-            let is_selected = selected.iter().any(|job| job.id() == staged.job());
             let one = Adopted {
                 staged,
                 note,
@@ -141,7 +170,25 @@ impl<E: Engine> JobContext<E> {
             tracing::warn!(%error, "something of a killed run stays");
         }
         self.remove_left_images(&all).await?;
-        Ok(adopted)
+        Ok(Left {
+            adopted,
+            others,
+            unfinished: names,
+        })
+    }
+
+    /// Those of these jobs that are up to date.
+    fn done_among(&self, jobs: &BTreeSet<JobId>) -> BTreeSet<JobId> {
+        if jobs.is_empty() {
+            return BTreeSet::new();
+        }
+        // Without records, nothing is taken for done.
+        let records = on_record(self.out.root()).unwrap_or_default();
+        let needs = self.plan.needs(&records).into_iter();
+        needs
+            .filter(|(job, need)| *need == Need::UpToDate && jobs.contains(job.id()))
+            .map(|(job, _)| job.id().clone())
+            .collect()
     }
 
     /// Removes the images that jobs of a killed run had for themselves.
@@ -190,14 +237,41 @@ pub(super) fn can_go_on(found: &ContainerSummary) -> bool {
     }
 }
 
-/// For how long a container has been running, by the clocks of the engine's host and of this one; of one
-/// that has ended, for how long it ran.
-pub(super) fn running_for(found: &ContainerSummary) -> Duration {
-    let until = match found.state {
-        ContainerState::Created => None,
-        ContainerState::Running => u64::try_from(jiff::Timestamp::now().as_second()).ok(),
-        ContainerState::Ended(_) => found.finished_at_s,
-    };
-    let times = found.started_at_s.zip(until);
-    Duration::from_secs(times.map_or(0, |(started, until)| until.saturating_sub(started)))
+/// For how long a container ran before it was found, by the clocks of the engine's host and of this one.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum FoundAfter {
+    /// It runs on.
+    Running(Duration),
+    /// It had ended by then.
+    Ended(Duration),
+}
+
+impl FoundAfter {
+    pub(super) fn of(found: &ContainerSummary) -> Self {
+        let since_start = |until: Option<u64>| {
+            let times = found.started_at_s.zip(until);
+            Duration::from_secs(times.map_or(0, |(started, until)| until.saturating_sub(started)))
+        };
+        let now_s = u64::try_from(jiff::Timestamp::now().as_second()).ok();
+        match found.state {
+            ContainerState::Created => Self::Running(Duration::ZERO),
+            ContainerState::Running => Self::Running(since_start(now_s)),
+            ContainerState::Ended(_) => Self::Ended(since_start(found.finished_at_s)),
+        }
+    }
+
+    /// How long it has taken.
+    pub(super) fn took(self) -> Duration {
+        match self {
+            Self::Running(time) | Self::Ended(time) => time,
+        }
+    }
+
+    /// What of that counts against its limit: what has ended, while nobody watched, cannot be stopped any more.
+    pub(super) fn counts(self) -> Duration {
+        match self {
+            Self::Running(time) => time,
+            Self::Ended(_) => Duration::ZERO,
+        }
+    }
 }

@@ -15,7 +15,7 @@ use wheelfarm_core::plan::Job;
 use wheelfarm_core::quantity::ByteSize;
 use wheelfarm_core::render::REHEARSAL_VARIABLE;
 
-use super::adopt::{AttemptNote, Prepared, can_go_on, running_for};
+use super::adopt::{AttemptNote, FoundAfter, Prepared, can_go_on};
 use super::cache::Usage;
 use super::image::BuilderImage;
 use super::job::{GRACE, Halt, JobContext, RunningJob};
@@ -114,16 +114,16 @@ impl<E: Engine> RunningJob<'_, E> {
     ) -> Result<Compiled, Halt> {
         let begun = self.begin(Stage::Compile).await?;
         let engine = Arc::clone(&self.cx.engine);
-        let elapsed = running_for(&found);
+        let after = FoundAfter::of(&found);
         let container = OwnedContainer::adopt(engine, note.container, found.id, note.volumes);
-        self.see_through(container, Some(elapsed), note.log, staged, begun)
+        self.see_through(container, Some(after), note.log, staged, begun)
             .await
     }
 
     async fn see_through(
         &mut self,
         mut container: OwnedContainer<E>,
-        found: Option<Duration>,
+        found: Option<FoundAfter>,
         log: LogPlace,
         staged: &StagedJob,
         begun: Instant,
@@ -255,7 +255,7 @@ impl<E: Engine> RunningJob<'_, E> {
     async fn compile_and_collect(
         &mut self,
         container: &OwnedContainer<E>,
-        begin: (Option<Duration>, LogPlace),
+        begin: (Option<FoundAfter>, LogPlace),
         staged: &StagedJob,
         begun: Instant,
     ) -> Result<Compiled, Halt> {
@@ -296,7 +296,7 @@ impl<E: Engine> RunningJob<'_, E> {
     async fn compile(
         &mut self,
         container: &OwnedContainer<E>,
-        (found, log): (Option<Duration>, LogPlace),
+        (found, log): (Option<FoundAfter>, LogPlace),
         staged: &StagedJob,
         begun: Instant,
     ) -> Result<(RunEnd, CommandReport), Halt> {
@@ -310,7 +310,7 @@ impl<E: Engine> RunningJob<'_, E> {
                 Err(error) if error.kind() == EngineErrorKind::Gone && rounds < MOST_ROUNDS => {
                     rounds += 1;
                     // The container may have outlived its engine.
-                    let Some(elapsed) = self.engine_back(container).await? else {
+                    let Some(after) = self.engine_back(container).await? else {
                         return Err(Halt::engine(Stage::Compile, &error));
                     };
                     // Not into the log: that has only what was built, and goes back.
@@ -323,12 +323,12 @@ impl<E: Engine> RunningJob<'_, E> {
                         Halt::file(Stage::Compile, &error)
                     })?;
                     self.log.begin(Stage::Compile);
-                    (found, since) = (Some(elapsed), Instant::now());
+                    (found, since) = (Some(after), Instant::now());
                 }
                 Err(error) => return Err(Halt::engine(Stage::Compile, &error)),
             }
         };
-        let compiled_for = found.unwrap_or_default() + since.elapsed();
+        let compiled_for = found.map_or(Duration::ZERO, FoundAfter::took) + since.elapsed();
         let left = cache::left_by(container).await;
         self.cache = left.cache;
         if let Some(figures) = &self.cache {
@@ -363,7 +363,7 @@ impl<E: Engine> RunningJob<'_, E> {
     async fn follow(
         &mut self,
         container: &OwnedContainer<E>,
-        found: Option<Duration>,
+        found: Option<FoundAfter>,
     ) -> Result<Result<RunEnd, EngineError>, Halt> {
         let resources = self.job.release().resources;
         let limits = RunLimits {
@@ -382,10 +382,10 @@ impl<E: Engine> RunningJob<'_, E> {
                         let run = container.run_to_end(&limits, &stop.stop, &at_once, on_line);
                         run.await
                     }
-                    Some(elapsed) => {
-                        let limits = &limits;
+                    Some(after) => {
+                        let (counts, limits) = (after.counts(), &limits);
                         container
-                            .attach_to_end(elapsed, limits, &stop.stop, &at_once, on_line)
+                            .attach_to_end(counts, limits, &stop.stop, &at_once, on_line)
                             .await
                     }
                 }
@@ -409,9 +409,9 @@ impl<E: Engine> RunningJob<'_, E> {
         }
     }
 
-    /// Waits until the engine answers again: how long the container has been running, when it still is
-    /// worth following.
-    async fn engine_back(&self, container: &OwnedContainer<E>) -> Result<Option<Duration>, Halt> {
+    /// Waits until the engine answers again: how long the container has been running, when it is still worth
+    /// following.
+    async fn engine_back(&self, container: &OwnedContainer<E>) -> Result<Option<FoundAfter>, Halt> {
         let patience = self.cx.settings.patience;
         let deadline = Instant::now() + patience.engine;
         while Instant::now() < deadline {
@@ -426,7 +426,9 @@ impl<E: Engine> RunningJob<'_, E> {
                 asked = tokio::time::timeout(patience.answer, container.find()) => asked,
             };
             match asked {
-                Ok(Ok(Some(found))) if can_go_on(&found) => return Ok(Some(running_for(&found))),
+                Ok(Ok(Some(found))) if can_go_on(&found) => {
+                    return Ok(Some(FoundAfter::of(&found)));
+                }
                 Ok(Ok(_)) => return Ok(None),
                 Ok(Err(error)) => tracing::debug!(%error, "engine not back yet"),
                 Err(_) => tracing::debug!("engine does not answer yet"),

@@ -147,12 +147,10 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         waiting: Vec<Waiting>,
     ) -> Self {
         let (settings, facts) = (&cx.settings, &cx.facts);
-        let (cpus, memory_bytes) = (facts.cpus, facts.memory_bytes);
-        let host = Host::new(cpus, memory_bytes, settings.memory, settings.jobs);
         let (out, cache) = (cx.out.root(), &settings.cache);
         let disk = DiskLedger::of_run(facts, out, cache, settings.disk_reserve);
         Self {
-            admission: Admission::new(host),
+            admission: Admission::new(cx.host()),
             history: teller.history(),
             disk,
             may_fit: true,
@@ -167,6 +165,29 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             engine_away: None,
             closed: None,
         }
+    }
+
+    /// Leaves to containers of jobs that this run is not about what they hold; `host` is what that leaves.
+    /// They are not watched, and so have it until the run ends.
+    pub(super) fn leave_alone(&mut self, others: &[&Adopted], host: Host) {
+        if others.is_empty() {
+            return;
+        }
+        self.admission = Admission::new(host);
+        for other in others {
+            let job = other.staged.job();
+            if let Some(job) = self.cx.plan.jobs.iter().find(|one| one.id() == job) {
+                let estimate = self.history.estimate(job);
+                self.disk.set_aside(disk_of(job, Some(&estimate)));
+            }
+        }
+        let held = others.iter().map(|other| other.note.grant.memory_bytes);
+        let (count, held) = (others.len(), ByteSize::from_bytes(held.sum()));
+        let text = format!(
+            "containers that a killed run left for jobs that this run does not build run on: {count}, which \
+             hold {held}; `wheelfarm build` goes on with them"
+        );
+        self.tell(&Event::RunNote { text });
     }
 
     /// What the run is expected to take, told before it begins; `None` when nothing is known of any
@@ -722,12 +743,14 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
 
 /// What a job will write into the engine: as its last builds did, or as its package says.
 fn disk_need(waiting: &Waiting) -> u64 {
-    let estimate = waiting.estimate.as_ref();
-    let need = estimate
-        .and_then(|estimate| estimate.disk_bytes)
-        .unwrap_or_else(|| waiting.job.release().resources.disk.bytes());
+    let need = disk_of(&waiting.job, waiting.estimate.as_ref());
     // One that filled the disk needs more than was thought.
     need.saturating_mul(u64::from(waiting.tries.room) + 1)
+}
+
+fn disk_of(job: &Job, estimate: Option<&Estimate>) -> u64 {
+    let learned = estimate.and_then(|estimate| estimate.disk_bytes);
+    learned.unwrap_or_else(|| job.release().resources.disk.bytes())
 }
 
 /// What admission is told of a job.

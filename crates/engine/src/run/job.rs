@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::digest::Sha256Digest;
-use wheelfarm_core::estimate::Grant;
+use wheelfarm_core::estimate::{Grant, Host};
 use wheelfarm_core::gate::report;
 use wheelfarm_core::manifest::{CacheFigures, CommandsRecord, CostRecord};
 use wheelfarm_core::outcome::{Failure, FailureKind, Outcome, Stage};
@@ -139,6 +139,13 @@ impl<E: Engine> JobContext<E> {
     /// The labels of what the whole run creates.
     pub(super) fn labels(&self) -> Labels {
         farm_labels(&self.label())
+    }
+
+    /// What the host gives to jobs.
+    pub(super) fn host(&self) -> Host {
+        let (settings, facts) = (&self.settings, &self.facts);
+        let memory_bytes = facts.memory_bytes;
+        Host::new(facts.cpus, memory_bytes, settings.memory, settings.jobs)
     }
 
     pub(super) fn label(&self) -> String {

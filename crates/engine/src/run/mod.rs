@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use camino::Utf8PathBuf;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use wheelfarm_core::estimate::{Forecast, ObjectCache};
+use wheelfarm_core::estimate::{Forecast, Grant, Host, LEAST_BYTES, ObjectCache};
 use wheelfarm_core::gate::finding::{Finding, Verdict};
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::manifest::{CacheFigures, CommandsRecord, ObjectCounts, RunsOn};
@@ -45,7 +45,7 @@ pub use image::shared_images;
 pub(crate) use image::{kind_label, torch_image};
 pub(crate) use log::FILE_NAME as LOG_FILE;
 
-use adopt::Adopted;
+use adopt::{Adopted, Left};
 use dispatcher::{Dispatcher, Ended, Waiting};
 use image::Images;
 use job::JobContext;
@@ -267,6 +267,19 @@ pub enum RunError {
         /// The first such job.
         job: JobId,
     },
+    /// What a killed run left runs on, for jobs that this run does not build, and leaves it no memory.
+    #[error(
+        "failed to find memory for jobs: of {}, {} are held by containers of a killed run: {}",
+        ByteSize::from_bytes(*.host_bytes), ByteSize::from_bytes(*.held_bytes), .containers.join(", ")
+    )]
+    NoMemory {
+        /// What the host gives to jobs.
+        host_bytes: u64,
+        /// What is held of it.
+        held_bytes: u64,
+        /// The names of those that hold it.
+        containers: Vec<String>,
+    },
 }
 
 /// Builds the jobs that need it, and says how each of `needs` ended.
@@ -307,13 +320,20 @@ pub async fn build<E: Engine>(
         events,
     });
     let jobs: Vec<_> = work.iter().map(|(job, _)| *job).collect();
-    let adopted = cx.adopt(&jobs).await.map_err(RunError::Engine)?;
-    let ledger = teller::open_ledger(&cx, reporter)?;
+    let Left {
+        adopted,
+        others,
+        unfinished,
+    } = cx.adopt(&jobs).await.map_err(RunError::Engine)?;
+    let beside: Vec<_> = others.iter().filter(|one| one.is_running()).collect();
+    let host = host_beside(&cx, &beside, &adopted, work.len())?;
+    let ledger = teller::open_ledger(&cx, reporter, &unfinished)?;
     let mut teller = Teller::new(reporter, ledger);
     let mut summary = up_to_date(needs, &mut |event| teller.tell(event));
     teller.tell(&Event::RunStarted { jobs: work.len() });
     let waiting = waiting(&work, adopted, cx.settings.object_cache());
     let mut dispatcher = Dispatcher::new(cx, inbox, teller, waiting);
+    dispatcher.leave_alone(&beside, host);
     summary.forecast = dispatcher.forecast();
     let Ended {
         jobs: mut ended,
@@ -327,6 +347,36 @@ pub async fn build<E: Engine>(
         .collect();
     summary.elapsed = started.elapsed();
     Ok(summary)
+}
+
+/// What the host gives to this run's jobs beside containers that run for others. `adopted` have theirs already,
+/// and may be the whole work.
+fn host_beside<E: Engine>(
+    cx: &JobContext<E>,
+    beside: &[&Adopted],
+    adopted: &[Adopted],
+    jobs: usize,
+) -> Result<Host, RunError> {
+    let whole = cx.host();
+    let had = adopted.iter().map(|one| one.note.grant.memory_bytes);
+    let least_bytes = if adopted.len() < jobs {
+        LEAST_BYTES
+    } else {
+        had.min().unwrap_or(0).min(LEAST_BYTES)
+    };
+    let grants: Vec<Grant> = beside.iter().map(|one| one.note.grant).collect();
+    let host = whole.beside(&grants);
+    if beside.is_empty() || host.memory_bytes >= least_bytes {
+        return Ok(host);
+    }
+    Err(RunError::NoMemory {
+        host_bytes: whole.memory_bytes,
+        held_bytes: grants.iter().map(|grant| grant.memory_bytes).sum(),
+        containers: beside
+            .iter()
+            .map(|one| format!("`{}`", one.note.container))
+            .collect(),
+    })
 }
 
 /// The jobs to begin: first those whose container was found, since that holds memory already.

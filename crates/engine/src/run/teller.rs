@@ -1,9 +1,12 @@
 //! Tells what happens: to whoever watches, and to the store.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::estimate::History;
-use wheelfarm_core::plan::WheelPresence;
+use wheelfarm_core::ident::JobId;
+use wheelfarm_core::plan::{OnRecord, WheelPresence};
 
 use super::RunError;
 use super::job::JobContext;
@@ -15,13 +18,15 @@ use crate::store::{FILE_NAME, Ledger, LedgerError, RunFacts, Store};
 /// How many builds of a version are learned from.
 const SAMPLES_EACH: u32 = 20;
 
-/// Opens the store of `out/`, closes what a killed run left open in it, and begins a run.
+/// Opens the store of `out/`, closes what a killed run left open in it, and begins a run. What is on record of
+/// `unfinished` jobs was there before they were begun.
 ///
 /// # Errors
 /// The store, or the file of events, cannot be written.
 pub(super) fn open_ledger<E: Engine>(
     cx: &JobContext<E>,
     reporter: &mut dyn Reporter,
+    unfinished: &BTreeSet<JobId>,
 ) -> Result<Ledger, RunError> {
     let (out, facts) = (&cx.out, &cx.facts);
     let events = cx.settings.events.as_deref();
@@ -39,9 +44,10 @@ pub(super) fn open_ledger<E: Engine>(
     store
         .recover(now, |job, digest| {
             let records = records.get_or_init(|| on_record(out.root()).unwrap_or_default());
-            records.get(job).is_some_and(|record| {
+            let is_whole = |record: &OnRecord| {
                 record.digest == digest && record.wheel == WheelPresence::Present
-            })
+            };
+            !unfinished.contains(job) && records.get(job).is_some_and(is_whole)
         })
         .map_err(RunError::Store)?;
     let run = RunFacts {

@@ -41,7 +41,8 @@ pub enum Became {
 impl Store {
     /// Closes the runs that have no end, as of when they were last heard of, and says which of their
     /// jobs had none. `is_on_record` says whether the record of a job on disk is of that digest: a
-    /// record is put there before the store hears of it. Nothing else may run in this `out/`.
+    /// record is put there before the store hears of it, and a job that had not come so far has an older
+    /// one when it was built again by `--force`. Nothing else may run in this `out/`.
     ///
     /// # Errors
     /// The store cannot be written; no run is closed then.
@@ -97,9 +98,10 @@ impl Closing<'_> {
     ) -> rusqlite::Result<Vec<Unfinished>> {
         let mut unfinished = Vec::new();
         for open in self.open_jobs()? {
-            let is_built = open
-                .digest
-                .is_some_and(|digest| is_on_record(&open.job, digest));
+            let is_built = self.had_a_wheel(&open.job)?
+                && open
+                    .digest
+                    .is_some_and(|digest| is_on_record(&open.job, digest));
             let found = Unfinished {
                 run: self.run,
                 stage: self.stage(&open.job)?,
@@ -156,6 +158,16 @@ impl Closing<'_> {
         )?;
         let mut rows = statement.query(params![self.run.0, job.as_str()])?;
         rows.next()?.map(|row| named(row, 0)).transpose()
+    }
+
+    /// Whether the job's last attempt had come as far as a wheel.
+    fn had_a_wheel(&self, job: &JobId) -> rusqlite::Result<bool> {
+        let mut statement = self.db.prepare(
+            "SELECT stage FROM stages WHERE run = ?1 AND job = ?2 ORDER BY n DESC LIMIT 1",
+        )?;
+        let mut rows = statement.query(params![self.run.0, job.as_str()])?;
+        let last: Option<Stage> = rows.next()?.map(|row| named(row, 0)).transpose()?;
+        Ok(last >= Some(Stage::Collect))
     }
 
     fn attempt(&self, job: &JobId) -> rusqlite::Result<Option<u32>> {

@@ -295,6 +295,28 @@ fn a_killed_run_is_closed_and_says_what_was_in_flight() {
 }
 
 /// A store with a run in it, closed.
+/// `--force` builds again what is on record.
+#[test]
+fn a_record_that_was_there_before_is_no_word_of_the_build_that_was_killed() {
+    let (_folder, path) = temporary();
+    let mut store = fresh(&path);
+    let run = store.begin_run(at(0), &facts()).unwrap();
+    let stage = |n, stage| Event::StageStarted { job: job(n), stage };
+    let events = [
+        Event::RunStarted { jobs: 3 },
+        started(1),
+        started(2),
+        started(3),
+        stage(1, Stage::Image),
+        stage(2, Stage::Collect),
+    ];
+    store.record(run, at(5), &events).unwrap();
+    let found = store.recover(at(60), |_, _| true).unwrap();
+    let found: Vec<_> = found.iter().map(|it| it.became).collect();
+    let want = [Became::Interrupted, Became::Built, Became::Interrupted];
+    assert_eq!(found, want);
+}
+
 pub(super) fn with_a_run(path: &Utf8Path, jobs: usize) -> Vec<Value> {
     let mut store = fresh(path);
     let run = store.begin_run(at(0), &facts()).unwrap();

@@ -6,8 +6,10 @@ use tokio::time;
 use wheelfarm_core::outcome::Stage;
 use wheelfarm_engine::container::{EngineErrorKind, Operation, ScriptedRun};
 use wheelfarm_engine::event::Event;
+use wheelfarm_engine::run::RunError;
+use wheelfarm_engine::store::{FILE_NAME, History, JobState};
 
-use crate::farm::{Farm, ends, good_run, job_id};
+use crate::farm::{Built, Farm, ends, good_run, job_id};
 
 const LINES: [&str; 4] = ["one", "two", "three", "four"];
 
@@ -150,6 +152,163 @@ async fn a_container_that_ended_well_meanwhile_gives_its_wheel() {
     let (second, ended) = run(&farm, LONG).await;
     assert_eq!(ended.unwrap(), ["built"]);
     assert_eq!(second.adopted, [true]);
+    farm.assert_clean();
+}
+
+/// What has ended cannot be stopped any more: a limit that it ran past while nobody watched costs it nothing.
+#[tokio::test(start_paused = true)]
+async fn a_container_that_ended_well_past_its_limit_gives_its_wheel() {
+    let farm = Farm::new(&["a"]);
+    let more_than_the_limit = Duration::from_mins(45);
+    farm.engine.script_next(slow("a"));
+    let (_, ended) = run(&farm, Duration::from_secs(12)).await;
+    assert_eq!(ended, None);
+    farm.engine.end_all_after(more_than_the_limit, 0);
+    let (second, ended) = run(&farm, LONG).await;
+    assert_eq!(ended.unwrap(), ["built"]);
+    assert_eq!(second.adopted, [true]);
+    farm.assert_clean();
+
+    // The same while the engine is away from a run that lives on.
+    let farm = Farm::new(&["a"]);
+    farm.engine.script_next(slow("a"));
+    farm.engine
+        .fail_next(Operation::Logs, EngineErrorKind::Gone);
+    let meanwhile = async {
+        time::sleep(Duration::from_secs(7)).await;
+        farm.engine.end_all_after(more_than_the_limit, 0);
+    };
+    let ((only, ended), ()) = tokio::join!(run(&farm, LONG), meanwhile);
+    assert_eq!(ended.unwrap(), ["built"]);
+    assert_eq!(only.adopted, [false]);
+    farm.assert_clean();
+}
+
+/// A farm whose `a`, with so much memory, runs on after its run was killed; the next run is about `b` alone.
+async fn with_a_left(memory: &str) -> Farm {
+    let mut farm = Farm::new(&["a", "b"]);
+    let memory = format!("memory: {memory}\n      memory-per-process: 3GiB");
+    for package in ["a", "b"] {
+        let path = format!("packages/{package}/package.yaml");
+        farm.replace(&path, "memory: 2GiB", &memory);
+    }
+    farm.engine.script_next_of("a", slow("a"));
+    let (_, ended) = run(&farm, Duration::from_secs(12)).await;
+    assert_eq!(ended, None);
+    farm.only = &["b"];
+    farm
+}
+
+/// The scripted host gives 15 GiB and 4 processors to jobs.
+#[tokio::test(start_paused = true)]
+async fn what_runs_for_jobs_that_are_not_selected_keeps_its_memory() {
+    let mut farm = with_a_left("12GiB").await;
+    farm.engine.script_next_of("b", good_run("b"));
+    let mut given = Vec::new();
+    let mut notes = Vec::new();
+    let summary = farm
+        .build_and_watch(&mut |event| {
+            if let Event::AttemptStarted { grant, .. } = event {
+                given.push((grant.compilers, grant.memory_bytes >> 30));
+            } else if let Event::RunNote { text } = event {
+                notes.push(text.clone());
+            }
+        })
+        .await;
+    assert_eq!(ends(&summary), ["built"]);
+    assert_eq!(given, [(1, 3)]);
+    let told = "run on: 1, which hold 12GiB";
+    assert!(notes.iter().any(|note| note.contains(told)), "{notes:?}");
+    farm.only = &[];
+    let (last, ended) = run(&farm, LONG).await;
+    assert_eq!(ended.unwrap(), ["built", "up-to-date"]);
+    assert_eq!(last.adopted, [true]);
+    farm.assert_clean();
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_run_begins_when_others_hold_all_memory() {
+    let mut farm = with_a_left("15GiB").await;
+    let error = farm.try_build(&mut |_| ()).await.unwrap_err();
+    assert!(matches!(error, RunError::NoMemory { .. }), "{error:?}");
+    let told = "of 15GiB, 15GiB are held by containers of a killed run: `wheelfarm-a-1.0";
+    assert!(error.to_string().contains(told), "{error}");
+    farm.engine.script_next_of("b", good_run("b"));
+    farm.only = &[];
+    let (_, ended) = run(&farm, LONG).await;
+    assert_eq!(ended.unwrap(), ["built"; 2]);
+    farm.assert_clean();
+}
+
+/// What needs none is done all the same.
+#[tokio::test(start_paused = true)]
+async fn a_run_without_work_needs_no_memory() {
+    let mut farm = Farm::new(&["a", "b"]);
+    farm.replace(
+        "packages/a/package.yaml",
+        "memory: 2GiB",
+        "memory: 15GiB\n      memory-per-process: 15GiB",
+    );
+    farm.only = &["b"];
+    farm.engine.script_next_of("b", good_run("b"));
+    assert_eq!(ends(&farm.build().await), ["built"]);
+    farm.only = &["a"];
+    farm.engine.script_next_of("a", slow("a"));
+    let (_, ended) = run(&farm, Duration::from_secs(12)).await;
+    assert_eq!(ended, None);
+    farm.only = &["b"];
+    assert_eq!(ends(&farm.build().await), ["up-to-date"]);
+    farm.only = &["a"];
+    let (last, ended) = run(&farm, LONG).await;
+    assert_eq!(ended.unwrap(), ["built"]);
+    assert_eq!(last.adopted, [true]);
+    farm.assert_clean();
+}
+
+/// What the store has of the one job of each run, the latest first.
+fn states(farm: &Farm) -> Vec<JobState> {
+    let history = History::open(&farm.out().join(FILE_NAME)).unwrap();
+    let runs = history.runs(10).unwrap().into_iter();
+    let states = runs.map(|run| history.run(run.id).unwrap().unwrap().jobs[0].state);
+    states.collect()
+}
+
+/// The record of before is none of the build that was killed.
+#[tokio::test(start_paused = true)]
+async fn a_forced_build_that_is_killed_is_not_told_as_built_and_leaves_nothing() {
+    for is_at_image in [false, true] {
+        let mut farm = Farm::new(&["a"]);
+        farm.engine.script_next(good_run("a"));
+        assert_eq!(ends(&farm.build().await), ["built"]);
+        farm.built = Built::All;
+        farm.engine.script_next(slow("a"));
+        if is_at_image {
+            let fault = EngineErrorKind::Other;
+            farm.engine.fail_next(Operation::HangInBuild, fault);
+        }
+        let (_, ended) = run(&farm, Duration::from_secs(12)).await;
+        assert_eq!(ended, None);
+        farm.built = Built::Undone;
+        let (_, ended) = run(&farm, LONG).await;
+        assert_eq!(ended.unwrap(), ["up-to-date"]);
+        farm.assert_clean();
+        let want = [JobState::UpToDate, JobState::Interrupted, JobState::Built];
+        assert_eq!(states(&farm), want, "{is_at_image}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_build_that_is_killed_is_gone_on_with_by_the_next() {
+    let mut farm = Farm::new(&["a"]);
+    farm.engine.script_next(good_run("a"));
+    assert_eq!(ends(&farm.build().await), ["built"]);
+    farm.built = Built::All;
+    farm.engine.script_next(slow("a"));
+    let (_, ended) = run(&farm, Duration::from_secs(12)).await;
+    assert_eq!(ended, None);
+    let (last, ended) = run(&farm, LONG).await;
+    assert_eq!(ended.unwrap(), ["built"]);
+    assert_eq!(last.adopted, [true]);
     farm.assert_clean();
 }
 

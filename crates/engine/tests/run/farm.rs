@@ -6,6 +6,7 @@ use std::sync::Arc;
 use camino::{Utf8Path, Utf8PathBuf};
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::outcome::Outcome;
+use wheelfarm_core::plan::Need;
 use wheelfarm_core::quantity::ByteSize;
 use wheelfarm_core::wheel::record::{self, FileRecord};
 use wheelfarm_engine::container::{ScriptedEngine, ScriptedRun};
@@ -29,6 +30,19 @@ pub(crate) struct Farm {
     pub(crate) jobs_at_a_time: u32,
     pub(crate) mode: BuildMode,
     pub(crate) objects: Objects,
+    /// The packages that the run is about; all, when there are none.
+    pub(crate) only: &'static [&'static str],
+    /// What is built besides what is not on record.
+    pub(crate) built: Built,
+}
+
+/// What is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Built {
+    /// What is not on record.
+    Undone,
+    /// What is selected, as by `--force`.
+    All,
 }
 
 /// Sees every event of a run while it happens.
@@ -51,6 +65,8 @@ impl Farm {
             jobs_at_a_time: 1,
             mode: BuildMode::Build,
             objects: Objects::Discard,
+            only: &[],
+            built: Built::Undone,
         };
         let list: String = packages
             .iter()
@@ -134,7 +150,15 @@ impl Farm {
             .and_then(|farm| farm.plan())
             .unwrap_or_else(|error| panic!("{error}: {error:?}"));
         let out = OutFolder::open(&self.out()).unwrap();
-        let needs = plan.needs(&on_record(&self.out()).unwrap());
+        let mut needs = plan.needs(&on_record(&self.out()).unwrap());
+        if !self.only.is_empty() {
+            needs.retain(|(job, _)| self.only.contains(&job.package().as_str()));
+        }
+        for (_, need) in &mut needs {
+            if self.built == Built::All && *need == Need::UpToDate {
+                *need = Need::Forced;
+            }
+        }
         let fetcher = Fetcher::new(self.path().join("cache"), FetchOptions::default()).unwrap();
         let settings = RunSettings {
             farm: "test".to_owned(),
