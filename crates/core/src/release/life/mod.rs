@@ -65,6 +65,8 @@ pub enum Effect {
     Listed(Track),
     /// It is no longer listed on a track; its bytes stay.
     Unlisted(Track),
+    /// It is listed for other jobs than before: in other channels, or for other Pythons.
+    OtherJobs,
     /// It is never to be cleared out.
     Held,
     /// It may be cleared out again.
@@ -83,6 +85,7 @@ impl Effect {
             Self::Listed(Track::Nightly) => "listed-on-nightly",
             Self::Unlisted(Track::Stable) => "unlisted-from-stable",
             Self::Unlisted(Track::Nightly) => "unlisted-from-nightly",
+            Self::OtherJobs => "listed-for-other-jobs",
             Self::Held => "held",
             Self::Released => "released",
             Self::Cleared => "cleared",
@@ -95,6 +98,7 @@ impl fmt::Display for Effect {
         match self {
             Self::Listed(track) => write!(f, "listed on {track}"),
             Self::Unlisted(track) => write!(f, "unlisted from {track}"),
+            Self::OtherJobs => f.write_str("listed for other jobs"),
             Self::Yanked | Self::Unyanked | Self::Held | Self::Released | Self::Cleared => {
                 f.write_str(self.as_str())
             }
