@@ -210,6 +210,17 @@ impl Shelf for AnyShelf {
         })
     }
 
+    async fn contents(
+        &self,
+        head: &Head,
+        paths: &[&str],
+    ) -> Result<BTreeMap<String, Vec<u8>>, AnyError> {
+        Ok(match self {
+            Self::Folder(shelf) => shelf.contents(head, paths).await?,
+            Self::Hub(shelf) | Self::Indexed(shelf, _) => shelf.contents(head, paths).await?,
+        })
+    }
+
     async fn files(&self, head: &Head) -> Result<BTreeMap<String, u64>, AnyError> {
         Ok(match self {
             Self::Folder(shelf) => shelf.files(head).await?,

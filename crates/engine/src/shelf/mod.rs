@@ -172,6 +172,23 @@ pub trait Shelf: Send + Sync {
         path: &str,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, Self::Error>> + Send;
 
+    /// The content of those files at `paths` that there were at `head`, by path.
+    fn contents(
+        &self,
+        head: &Head,
+        paths: &[&str],
+    ) -> impl Future<Output = Result<BTreeMap<String, Vec<u8>>, Self::Error>> + Send {
+        async move {
+            let mut contents = BTreeMap::new();
+            for path in paths {
+                if let Some(content) = self.file(head, path).await? {
+                    contents.insert((*path).to_owned(), content);
+                }
+            }
+            Ok(contents)
+        }
+    }
+
     /// Every file that there is, by path, with its length.
     fn files(
         &self,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::release::catalog::{Catalog, FILE_NAME};
 use wheelfarm_core::release::links::Links;
@@ -28,6 +29,9 @@ pub(super) const MAIN: &str = "main";
 
 /// The branch that wheels are brought to, and that only grows: what links are pinned to.
 pub(super) const WHEELS: &str = "wheels";
+
+/// How many files are read at a time.
+const FILES_AT_ONCE: usize = 8;
 
 /// What stands before a release's number and its time, in lines of a commit's description.
 const RELEASE: &str = "Wheelfarm-Release: ";
@@ -433,6 +437,23 @@ impl Shelf for HubShelf {
             None => Ok(None),
             Some(held) => self.api.content(&head.0, path, &held).await.map(Some),
         }
+    }
+
+    /// Asks for all of them at once, and reads several at a time: a Hub counts its API's calls.
+    async fn contents(
+        &self,
+        head: &Head,
+        paths: &[&str],
+    ) -> Result<BTreeMap<String, Vec<u8>>, HubError> {
+        if head.0.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let held = self.api.paths_info(&head.0, paths).await?;
+        let contents = stream::iter(held).map(|(path, held)| async move {
+            let content = self.api.content(&head.0, &path, &held).await?;
+            Ok((path, content))
+        });
+        contents.buffer_unordered(FILES_AT_ONCE).try_collect().await
     }
 
     async fn files(&self, head: &Head) -> Result<BTreeMap<String, u64>, HubError> {
