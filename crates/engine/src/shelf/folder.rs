@@ -347,8 +347,7 @@ impl FolderShelf {
         if *head == self.head_now()? || path.starts_with("files/") {
             return read_if_there(&place);
         }
-        let kept = self.kept()?;
-        let Some(kept) = kept.into_iter().find(|kept| kept.head == head.0) else {
+        let Some(kept) = self.kept_at(head)? else {
             return Err(FolderError::Past(head.0.clone()));
         };
         let Some(pages) = &kept.catalog.pages else {
@@ -390,13 +389,15 @@ impl FolderShelf {
         Ok(found)
     }
 
-    /// What is kept of every release, the newest first.
-    fn kept(&self) -> Result<Vec<Kept>, FolderError> {
-        let mut kept = Vec::new();
+    /// What is kept of the release at `head`. They are large, and read one after the other, from the newest.
+    fn kept_at(&self, head: &Head) -> Result<Option<Kept>, FolderError> {
         for number in self.kept_numbers()? {
-            kept.push(self.kept_release(number)?);
+            let kept = self.kept_release(number)?;
+            if kept.head == head.0 {
+                return Ok(Some(kept));
+            }
         }
-        Ok(kept)
+        Ok(None)
     }
 
     fn kept_numbers(&self) -> Result<Vec<u64>, FolderError> {

@@ -259,6 +259,24 @@ async fn earlier_releases_can_be_read() {
 }
 
 #[tokio::test]
+async fn a_damaged_catalog_keeps_no_later_release_from_being_read() {
+    let folder = Folder::new();
+    let shelf = shelf(&folder);
+    for wheels in [first(), second(), first()] {
+        publish(&shelf, &folder, &wheels, "beta").await.unwrap();
+    }
+    fs::write(shelf.kept_path(1), "{").unwrap();
+    let second = shelf.past(2).await.unwrap().remove(1);
+    assert_eq!(second.release, 2);
+    let text = shelf.file(&second.head, catalog::FILE_NAME).await.unwrap();
+    let text = String::from_utf8(text.unwrap()).unwrap();
+    assert_eq!(Catalog::parse(&text).unwrap().release, 2);
+    let none = Head("none".to_owned());
+    let error = shelf.file(&none, catalog::FILE_NAME).await.unwrap_err();
+    assert!(matches!(error, FolderError::Own { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn links_stay_as_they_were_until_another_address_is_given() {
     let folder = Folder::new();
     let open = |address| FolderShelf::new(&folder.join("release"), address).unwrap();
