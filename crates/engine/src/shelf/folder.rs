@@ -161,7 +161,7 @@ impl Fault for FolderError {
 
 impl FolderShelf {
     /// The shelf in a folder, which need not be there yet: nothing is written before something is
-    /// brought.
+    /// brought, but what a killed run had begun is finished.
     pub fn new(folder: &Utf8Path, address: Address) -> Result<Self, FolderError> {
         let fault = |source| FileError::new("find", folder, source);
         let root = camino::absolute_utf8(folder).map_err(fault)?;
@@ -173,7 +173,13 @@ impl FolderShelf {
         shelf.links = match address {
             Address::Anywhere => Links::Relative,
             Address::At(base) => Links::Absolute { base },
-            Address::Kept => shelf.links_there(),
+            Address::Kept => {
+                // A change that was cut may be one of them.
+                if shelf.has_begun() {
+                    drop(shelf.lock()?);
+                }
+                shelf.links_there()
+            }
         };
         Ok(shelf)
     }

@@ -299,6 +299,30 @@ async fn links_stay_as_they_were_until_another_address_is_given() {
     assert!(!String::from_utf8_lossy(page).contains("example.org"));
 }
 
+/// The address that a killed run was to write is the folder's, whoever finishes it.
+#[tokio::test]
+async fn links_of_a_change_that_was_cut_are_kept() {
+    let folder = Folder::new();
+    let root = folder.join("release");
+    let open = |address| FolderShelf::new(&root, address).unwrap();
+    publish(&open(Address::Kept), &folder, &first(), "")
+        .await
+        .unwrap();
+    let base = "https://wheels.example.org".to_owned();
+    for step in 0.. {
+        assert!(step < 1000, "no cut after the journal was written");
+        let mut cut = open(Address::At(base.clone()));
+        cut.fuse.steps = Some(Arc::new(AtomicUsize::new(step)));
+        publish(&cut, &folder, &second(), "").await.unwrap_err();
+        if cut.has_begun() {
+            break;
+        }
+    }
+    let kept = open(Address::Kept);
+    assert_eq!(kept.links(), Links::Absolute { base });
+    assert!(!kept.has_begun());
+}
+
 /// Cuts the power before every step of a publication. Whatever is there then is whole, and the next
 /// run leaves the folder as if nothing had happened.
 #[tokio::test]
