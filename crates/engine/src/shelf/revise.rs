@@ -55,6 +55,9 @@ impl<E: Fault> Fault for ReviseError<E> {
             Self::NoSuchRelease { .. } => {
                 Some("`wheelfarm status --from …` lists the releases that can come back".to_owned())
             }
+            Self::LockFile(_, error) if error.kind() == io::ErrorKind::InvalidData => {
+                Some("save it as UTF-8: nothing was cleared out".to_owned())
+            }
             Self::LockFile(..) => {
                 Some("name a file that is there: nothing was cleared out".to_owned())
             }
@@ -235,9 +238,29 @@ fn read_holds<E: Fault>(files: &[Utf8PathBuf]) -> Result<Holds, ReviseError<E>> 
     Ok(holds)
 }
 
-/// What is not UTF-8 in a lock file is in a comment, and names nothing.
+/// A lock file as text: UTF-8, or UTF-16 with the mark at its start that PowerShell's `>` writes and pip
+/// reads. What else is not UTF-8 is in a comment, and names nothing.
 fn read_text(file: &Utf8Path) -> io::Result<String> {
-    Ok(String::from_utf8_lossy(&fs::read(file)?).into_owned())
+    let bytes = fs::read(file)?;
+    let text = match bytes.as_slice() {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        bytes => String::from_utf8_lossy(bytes).into_owned(),
+    };
+    // Of text in another encoding nothing would be found, and all that it points to would go.
+    if text.contains('\0') {
+        let what = "it is no text in UTF-8, nor in UTF-16 with a mark at its start";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    Ok(text)
+}
+
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
+    let units: Vec<u16> = bytes
+        .chunks_exact(2)
+        .map(|pair| unit([pair[0], pair[1]]))
+        .collect();
+    String::from_utf16_lossy(&units)
 }
 
 async fn past_catalog<S: Shelf>(
@@ -513,6 +536,44 @@ mod tests {
         };
         let kept = clear_out(&lab.shelf, Act::Show, &rules, &[]).await.unwrap();
         assert_eq!(kept.revised.end, End::Nothing);
+    }
+
+    /// PowerShell 5 writes `pip freeze > requirements.txt` in UTF-16, and pip reads it.
+    #[tokio::test]
+    async fn a_lock_file_is_read_in_the_encodings_that_pip_reads_or_refused() {
+        let lab = Lab::new();
+        lab.publish(&["1.0", "1.1", "1.2"], Track::Stable).await;
+        let line = "demo==1.1+cu130torch2.11\r\n";
+        let utf16 = |unit: fn(u16) -> [u8; 2], mark: &str| -> Vec<u8> {
+            let text = format!("{mark}{line}");
+            text.encode_utf16().flat_map(unit).collect()
+        };
+        let lock = lab.folder.path().join("requirements.txt");
+        let lock = [Utf8PathBuf::try_from(lock).unwrap()];
+        let rules = KeepRules {
+            last: NonZeroU32::new(1),
+            ..KeepRules::default()
+        };
+        let clear = async |bytes: &[u8], act| {
+            fs::write(&lock[0], bytes).unwrap();
+            clear_out(&lab.shelf, act, &rules, &lock).await
+        };
+        for bytes in [
+            format!("\u{feff}{line}").into_bytes(),
+            utf16(u16::to_le_bytes, "\u{feff}"),
+            utf16(u16::to_be_bytes, "\u{feff}"),
+        ] {
+            let cleared = clear(&bytes, Act::Show).await.unwrap();
+            assert_eq!(cleared.held_by[0].1, 1, "{bytes:?}");
+        }
+        let error = clear(&utf16(u16::to_le_bytes, ""), Act::Make).await;
+        let error = error.unwrap_err();
+        assert!(error.is_bad_input(), "{error:?}");
+        assert_eq!(
+            error.hint().unwrap(),
+            "save it as UTF-8: nothing was cleared out"
+        );
+        assert_eq!(lab.catalog().await.wheels.len(), 3);
     }
 
     #[tokio::test]
