@@ -188,6 +188,8 @@ pub enum HubError {
         address: String,
         /// What the library said.
         reason: String,
+        /// How long the Hub asked to wait, where the library says it.
+        wait: Option<Duration>,
     },
     /// The catalog on the shelf cannot be used.
     #[error("failed to read what is on `{address}`")]
@@ -270,6 +272,15 @@ impl HubError {
                 ..
             } => Some("publish to a new repository, or with another version of wheelfarm"),
             Self::Setup(_) | Self::Refused { .. } | Self::Catalog { .. } | Self::File(_) => None,
+        }
+    }
+
+    /// How long the Hub asked to wait before the same upload is tried again.
+    pub(super) fn asked_wait(&self) -> Option<Duration> {
+        if let Self::Upload { wait, .. } = self {
+            *wait
+        } else {
+            None
         }
     }
 
