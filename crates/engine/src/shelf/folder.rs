@@ -107,6 +107,15 @@ pub enum FolderError {
     /// A change that was begun has lost a part of what it needs.
     #[error("the change of an earlier run cannot be finished: `{0}` is lost")]
     Lost(Utf8PathBuf),
+    /// A change has begun and has not ended; whoever opens the folder next finishes it.
+    #[error("failed to finish a change of `{folder}` that has begun")]
+    Unfinished {
+        /// The folder.
+        folder: Utf8PathBuf,
+        /// Why.
+        #[source]
+        source: Box<FolderError>,
+    },
     /// A path leads out of the folder, or into what is the shelf's own.
     #[error("`{0}` is no path of a release")]
     Path(String),
@@ -145,6 +154,7 @@ impl Fault for FolderError {
             }
             Self::Changed(_) => "run it again: nothing was changed",
             Self::Lost(_) => "bring it back from a copy, or publish to a new folder",
+            Self::Unfinished { .. } => "run it again: what has begun is finished first",
             Self::Missing(_) | Self::Path(_) | Self::Past(_) | Self::File(_) | Self::Stopped => {
                 return None;
             }
@@ -156,6 +166,10 @@ impl Fault for FolderError {
 
     fn is_refusal(&self) -> bool {
         matches!(self, Self::Altered { .. } | Self::OtherBytes { .. })
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Unfinished { .. })
     }
 }
 
@@ -330,9 +344,20 @@ impl FolderShelf {
                 return Err(FolderError::Missing(path));
             }
         }
-        self.begin(change)?;
-        self.recover()?;
-        self.head_now()
+        let unfinished = |source| FolderError::Unfinished {
+            folder: self.root.clone(),
+            source: Box::new(source),
+        };
+        if let Err(error) = self.begin(change) {
+            // The journal may be there all the same, and then the change happens.
+            return Err(if self.has_begun() {
+                unfinished(error)
+            } else {
+                error
+            });
+        }
+        self.recover().map_err(unfinished)?;
+        self.head_now().map_err(unfinished)
     }
 
     /// The place of a file of the release.

@@ -111,6 +111,11 @@ pub trait Fault: Error + Send + Sync + 'static {
     fn is_bad_input(&self) -> bool {
         false
     }
+
+    /// Whether the change that was asked for may have been made all the same.
+    fn is_in_doubt(&self) -> bool {
+        false
+    }
 }
 
 /// A place that releases are published to.

@@ -46,6 +46,21 @@ pub enum ReviseError<E: Fault> {
     /// The shelf failed.
     #[error(transparent)]
     Shelf(E),
+    /// The shelf failed when the change may have been made already.
+    #[error("failed to see what came of release {release} of `{place}`: {title}")]
+    InDoubt {
+        /// The shelf.
+        place: String,
+        /// The number that the release has if it was made.
+        release: u64,
+        /// What it is about.
+        title: String,
+        /// The release that was to come back, if one was: its number means the same afterwards.
+        back_to: Option<u64>,
+        /// Why.
+        #[source]
+        source: E,
+    },
 }
 
 impl<E: Fault> Fault for ReviseError<E> {
@@ -64,6 +79,21 @@ impl<E: Fault> Fault for ReviseError<E> {
             Self::Past(..) => None,
             Self::Life(error) => error.hint(),
             Self::Shelf(error) => error.hint(),
+            // What was typed may count from the latest release, and that may be another one by now.
+            Self::InDoubt {
+                place,
+                release,
+                title,
+                back_to,
+                ..
+            } => {
+                let again =
+                    back_to.map_or_else(String::new, |number| format!(" with `--to {number}`"));
+                Some(format!(
+                    "`wheelfarm status --from {place}` says: if it has a release {release}, `{title}`, it is done; \
+                     only if not, run it again{again}"
+                ))
+            }
         }
     }
 
@@ -72,7 +102,7 @@ impl<E: Fault> Fault for ReviseError<E> {
             Self::Empty(_) | Self::NoSuchRelease { .. } | Self::LockFile(..) => true,
             Self::Life(error) => matches!(error, LifeError::NothingPicked { .. }),
             Self::Shelf(error) => error.is_bad_input(),
-            Self::Past(..) => false,
+            Self::Past(..) | Self::InDoubt { .. } => false,
         }
     }
 
@@ -80,9 +110,11 @@ impl<E: Fault> Fault for ReviseError<E> {
         match self {
             Self::Life(error) => error.is_refusal(),
             Self::Shelf(error) => error.is_refusal(),
-            Self::Empty(_) | Self::NoSuchRelease { .. } | Self::Past(..) | Self::LockFile(..) => {
-                false
-            }
+            Self::Empty(_)
+            | Self::NoSuchRelease { .. }
+            | Self::Past(..)
+            | Self::LockFile(..)
+            | Self::InDoubt { .. } => false,
         }
     }
 }
@@ -182,7 +214,11 @@ pub async fn roll_back<S: Shelf>(
     let past = past.iter().find(|past| past.release == wanted);
     let to = past_catalog(shelf, past.ok_or_else(missing)?).await?;
     let revision = rollback(&snapshot.catalog, &to, yanks, cleared_out, &now())?;
-    apply(shelf, &snapshot, revision, BTreeSet::new(), act).await
+    let mut res = apply(shelf, &snapshot, revision, BTreeSet::new(), act).await;
+    if let Err(ReviseError::InDoubt { back_to, .. }) = &mut res {
+        *back_to = Some(wanted);
+    }
+    res
 }
 
 /// What clearing out came to.
@@ -321,13 +357,27 @@ async fn apply<S: Shelf>(
         Act::Show => End::Shown,
         Act::Make => {
             let head = shelf.commit(&snapshot.head, &change).await;
-            let head = head.map_err(ReviseError::Shelf)?;
+            let head = head.map_err(|error| in_doubt(error, &revised))?;
             let settled = shelf.settle(&revised.revision.catalog).await;
             settled.map_err(ReviseError::Shelf)?;
             End::Made(head)
         }
     };
     Ok(revised)
+}
+
+/// The failure of a commit, which may be there all the same.
+fn in_doubt<E: Fault>(error: E, revised: &Revised) -> ReviseError<E> {
+    if !error.is_in_doubt() {
+        return ReviseError::Shelf(error);
+    }
+    ReviseError::InDoubt {
+        place: revised.place.clone(),
+        release: revised.revision.catalog.release,
+        title: revised.revision.title.clone(),
+        back_to: None,
+        source: error,
+    }
 }
 
 #[cfg(test)]

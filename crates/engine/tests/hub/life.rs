@@ -1,5 +1,7 @@
 //! Publications that go well, and what a shelf then says of itself.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
 use test_hub::{Entry, Limits, Mode, Options, TestHub};
 use wheelfarm_core::release::catalog::Track;
@@ -252,19 +254,18 @@ async fn a_static_space_shows_indexes_and_nothing_else() {
         page("whl/a/index.html", "<a>a</a>"),
         page("whl/b/index.html", "<a>b</a>"),
     ];
-    let head = index
-        .publish(&first.clone().into(), "release 1")
-        .await
-        .unwrap();
+    let publish = async |files: &BTreeMap<_, _>, title| {
+        let there = index.read().await.unwrap();
+        index.publish(&there, files, title).await.unwrap()
+    };
+    let first = BTreeMap::from(first);
+    let head = publish(&first, "release 1").await;
     let commits = || hub.commits("spaces/farm/index", "main").unwrap().len();
     let count = commits();
-    assert_eq!(
-        index.publish(&first.into(), "release 1").await.unwrap(),
-        head
-    );
+    assert_eq!(publish(&first, "release 1").await, head);
     assert_eq!(commits(), count);
     let second = [page("whl/a/index.html", "<a>c</a>")];
-    index.publish(&second.into(), "release 2").await.unwrap();
+    publish(&second.into(), "release 2").await;
     assert_eq!(commits(), count + 1);
     let tree = hub.tree("spaces/farm/index", "main").unwrap();
     let paths: Vec<&str> = tree.keys().map(String::as_str).collect();

@@ -345,6 +345,9 @@ async fn a_run_that_is_killed_anywhere_leaves_a_whole_release_and_the_next_one_f
         let res = publish(&cut, &folder, &second(), "beta").await;
         check_whole(&whole, &format!("cut before step {step}"));
         let has_begun = whole.has_begun();
+        if let Err(error) = &res {
+            assert_eq!(error.is_in_doubt(), has_begun, "step {step}: {error:?}");
+        }
         // Killed once more while the next run finishes it.
         if has_begun {
             for again in 0..3 {
