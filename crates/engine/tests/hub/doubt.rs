@@ -7,12 +7,12 @@ use wheelfarm_core::release::catalog::Catalog;
 use wheelfarm_core::release::life::pick::WheelGlobs;
 use wheelfarm_core::release::life::steps::{self, ClearedOut, Yanks};
 use wheelfarm_engine::shelf::any::{AnyError, AnyShelf};
-use wheelfarm_engine::shelf::hub::{HubNotice, HubOptions, HubShelf, Listener, space};
+use wheelfarm_engine::shelf::hub::{HubError, HubNotice, HubOptions, HubShelf, Listener, space};
 use wheelfarm_engine::shelf::revise::{self, Act, End, ReviseError, Revised};
 use wheelfarm_engine::shelf::{Fault as _, Shelf};
 
 use crate::bench::{
-    REPOSITORY, Wheels, at_first_wait, options, publish, shelf, start,
+    REPOSITORY, Wheels, assert_whole, at_first_wait, options, publish, shelf, start,
 };
 
 const COMMIT: &str = "/api/*/commit/main";
@@ -180,4 +180,33 @@ async fn a_space_does_not_go_back_behind_what_is_out() {
         yank(&shelf, "demo-1.1*").await.unwrap();
         assert_eq!((release(&hub), yanked(&hub)), (4, 2), "{path}");
     }
+}
+
+/// Two machines publish to a repository that nothing was published to, and the first commit of one has to
+/// wait while the other does all of it.
+#[tokio::test]
+async fn a_first_publication_does_not_undo_another_one() {
+    let hub = Arc::new(start(Mode::Lfs).await);
+    let (one, two) = (Wheels::new(&[1], 5000), Wheels::new(&[2], 5000));
+    let other = Arc::clone(&hub);
+    let options = HubOptions {
+        listener: at_first_wait(move || async move {
+            let shelf = shelf(&other, 3).await;
+            publish(&shelf, &two).await.unwrap().unwrap();
+        }),
+        ..options(&hub, 3)
+    };
+    let shelf = HubShelf::open(options).await.unwrap();
+    let busy = What::status(409, "Another commit operation is in progress");
+    hub.plant(Fault::on("POST", COMMIT, busy));
+    let error = publish(&shelf, &one).await.unwrap_err();
+    assert!(
+        matches!(error, HubError::ChangedMeanwhile { .. }),
+        "{error}"
+    );
+    assert_whole(&hub);
+    assert_eq!(shelf.read().await.unwrap().catalog.wheels.len(), 1);
+    publish(&shelf, &one).await.unwrap().unwrap();
+    assert_whole(&hub);
+    assert_eq!(shelf.read().await.unwrap().catalog.wheels.len(), 2);
 }

@@ -252,12 +252,14 @@ impl Api {
         if Some(head.id.as_str()) == draft.parent {
             return Ok(Settled::Open);
         }
-        // A Hub that keeps no descriptions has the files all the same.
-        let differs = self.difference(draft, &head.id).await?;
-        Ok(match differs {
-            None => Settled::Landed(head.id.clone()),
-            Some(_) => Settled::Other(head.id.clone()),
-        })
+        // A Hub that keeps no descriptions has the files all the same. Somebody else's commit may have them
+        // too, and more: it is ours only where nothing else came after what was read.
+        let is_next = commits.get(1).map(|commit| commit.id.as_str()) == draft.parent;
+        let is_others = head.message.contains(MARK);
+        if is_next && !is_others && self.difference(draft, &head.id).await?.is_none() {
+            return Ok(Settled::Landed(head.id.clone()));
+        }
+        Ok(Settled::Other(head.id.clone()))
     }
 
     /// Compares what the Hub says of a commit with what was to be there.

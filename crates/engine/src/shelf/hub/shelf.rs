@@ -129,13 +129,20 @@ impl HubShelf {
 
     /// The commit that a change of what was read at `head` is made on.
     async fn parent(&self, head: &Head) -> Result<Option<String>, HubError> {
-        {
+        let advanced = {
             let advanced = self.advanced.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((from, to)) = &*advanced
-                && from == head
-            {
-                return Ok(Some(to.0.clone()));
+            advanced.clone()
+        };
+        if let Some((from, to)) = advanced.filter(|(from, _)| from == head) {
+            // A first commit is made on nothing, so that somebody else's release may be below it.
+            if self.catalog_at(&from).await? == self.catalog_at(&to).await? {
+                return Ok(Some(to.0));
             }
+            return Err(HubError::ChangedMeanwhile {
+                address: self.api.repository.to_string(),
+                read: from.0,
+                now: to.0,
+            });
         }
         if !head.0.is_empty() {
             return Ok(Some(head.0.clone()));
@@ -152,6 +159,14 @@ impl HubShelf {
                 now,
             }),
         }
+    }
+
+    /// What the repository has for its catalog at `head`.
+    async fn catalog_at(&self, head: &Head) -> Result<Option<Held>, HubError> {
+        if head.0.is_empty() {
+            return Ok(None);
+        }
+        self.api.path_info(&head.0, FILE_NAME).await
     }
 
     /// What a change does to the files of `parent`, those that are as they should be left out. What is
