@@ -226,6 +226,26 @@ pub(super) mod tests {
         wheel
     }
 
+    #[test]
+    fn every_effect_stands_in_the_schema_of_what_programs_read() {
+        let schema = include_str!("../../../../../schemas/change.schema.json");
+        let of_tracks = Track::ALL
+            .into_iter()
+            .flat_map(|track| [Effect::Listed(track), Effect::Unlisted(track)]);
+        let others = [
+            Effect::Yanked,
+            Effect::Unyanked,
+            Effect::OtherJobs,
+            Effect::Held,
+            Effect::Released,
+            Effect::Cleared,
+        ];
+        for effect in of_tracks.chain(others) {
+            let name = format!("\"const\": \"{}\"", effect.as_str());
+            assert!(schema.contains(&name), "{name}");
+        }
+    }
+
     /// A catalog of these wheels: release 4.
     pub(in crate::release) fn catalog(wheels: impl IntoIterator<Item = CatalogWheel>) -> Catalog {
         let wheels = wheels.into_iter();
