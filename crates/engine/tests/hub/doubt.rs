@@ -187,6 +187,7 @@ async fn a_space_does_not_go_back_behind_what_is_out() {
 #[tokio::test]
 async fn a_first_publication_does_not_undo_another_one() {
     let hub = Arc::new(start(Mode::Lfs).await);
+    hub.create_repo(REPOSITORY, false).unwrap();
     let (one, two) = (Wheels::new(&[1], 5000), Wheels::new(&[2], 5000));
     let other = Arc::clone(&hub);
     let options = HubOptions {
