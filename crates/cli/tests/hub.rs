@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use farm::{DEMO, Farm, WHEEL, wheel, wheelfarm};
 use serde_json::Value;
-use test_hub::{Mode, Options, TestHub, WRITE_TOKEN};
+use test_hub::{Fault, Mode, Options, TestHub, WRITE_TOKEN, What};
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::release::catalog::Catalog;
 
@@ -150,6 +150,26 @@ fn other_bytes_under_a_published_name_never_reach_the_hub() {
         .filter(|request| request.path.contains("/commit/") || request.method == "PUT")
         .collect();
     assert!(written.is_empty(), "{written:?}");
+}
+
+/// The release is out: running it again is what brings the Space to it, and proves what was to be proven.
+#[test]
+fn a_publication_that_its_space_does_not_show_can_be_run_again() {
+    let lab = Lab::new(Mode::Lfs);
+    let url = lab.hub.space_url("farm", "index");
+    let space = ["--index-space", "farm/index", "--index-url", &url];
+    let refused = What::status(403, "not yours");
+    let commit = "/api/spaces/*/commit/main";
+    lab.hub.plant(Fault::on("POST", commit, refused));
+    let output = lab.publish(&space);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("hint: run it again"), "{stderr}");
+    assert_eq!(lab.catalog().release, 1);
+    let again = done(&lab.publish(&space));
+    assert!(again.contains("nothing to do"), "{again}");
+    let page = "whl/cu130/torch2.11/simple/demo/index.html";
+    assert!(lab.hub.bytes("spaces/farm/index", "main", page).is_ok());
 }
 
 #[test]

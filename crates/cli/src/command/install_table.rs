@@ -12,12 +12,12 @@ use wheelfarm_engine::install_table::{
     AT_ONCE, InstallTable, ROW_LIMIT, RowReport, SHOWN_LIMIT, Served, Source, TableError,
     TableOptions, TableReport,
 };
-use wheelfarm_engine::publish::draft::Draft;
+use wheelfarm_engine::publish::draft::{Candidate, Draft};
 use wheelfarm_engine::run::StopSignal;
 use wheelfarm_engine::shelf::Shelf;
 use wheelfarm_engine::shelf::revise::{self, Act};
 
-use super::{Selected, cache_folder};
+use super::{Selected, cache_folder, place};
 use crate::args::{Format, PublishArgs};
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -133,23 +133,22 @@ async fn published_metadata<S: Shelf>(
     shelf: &S,
     draft: &Draft,
 ) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
-    let candidate = draft.candidate();
-    let is_touched = |name: &WheelName| {
-        let mut changed = candidate.changed.iter();
-        changed.any(|one| one.project() == name.project())
-    };
-    let mut old = BTreeMap::new();
-    for wheel in candidate.catalog.wheels.values() {
-        let path = format!("{}.metadata", wheel.path());
-        if !is_touched(&wheel.file_name) || candidate.places.contains_key(&path) {
-            continue;
-        }
-        let text = shelf.file(draft.head(), &path).await;
-        if let Some(text) = text.map_err(Failure::infrastructure)? {
-            old.insert(path, text);
-        }
-    }
-    Ok(old)
+    let paths = metadata_elsewhere(&draft.candidate());
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let old = shelf.contents(draft.head(), &paths).await;
+    old.map_err(place::failure)
+}
+
+/// Where it lies on the shelf, of those wheels that a page lists and that are not on this machine.
+fn metadata_elsewhere(candidate: &Candidate<'_>) -> Vec<String> {
+    let touched: BTreeSet<_> = candidate.changed.iter().map(WheelName::project).collect();
+    let wheels = candidate.catalog.wheels.values();
+    let listed = wheels.filter(|wheel| !wheel.tracks.is_empty());
+    listed
+        .filter(|wheel| touched.contains(wheel.file_name.project()))
+        .map(|wheel| format!("{}.metadata", wheel.path()))
+        .filter(|path| !candidate.places.contains_key(path))
+        .collect()
 }
 
 /// Marks the new wheels that came out wrong, so that nobody takes them; how many there are.
@@ -208,5 +207,51 @@ fn table_failure(error: TableError) -> Failure {
     match hint {
         Some(hint) => failure.with_hint(hint),
         None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wheel(project: &str, version: &str, tracks: &[&str]) -> CatalogWheel {
+        serde_json::from_value(serde_json::json!({
+            "file_name": format!("{project}-{version}-py3-none-any.whl"),
+            "sha256": "0".repeat(64), "size_bytes": 1, "metadata_sha256": "0".repeat(64),
+            "requires_dist": [], "channel": "cu130/torch2.11", "tracks": tracks,
+            "job": format!("{project}-{version}-cu130-torch2.11-cp311"), "package": project,
+            "built_against": { "cuda": "13.0", "torch": "2.11.0", "python": "3.11" },
+            "uses_torch_cxx_abi": false, "module_archs": {}, "runs_on": {},
+            "gate": "passed", "gpu_run": "not-run", "published_at": "2026-11-21T03:00:00Z",
+        }))
+        .unwrap()
+    }
+
+    /// A nightly that was rolled back behind, or another project's wheel, is on no page of the table.
+    #[test]
+    fn only_what_a_page_lists_is_fetched_and_only_what_is_not_here() {
+        let wheels = [
+            wheel("demo", "1.0", &["stable"]),
+            wheel("demo", "1.1", &["nightly"]),
+            wheel("demo", "1.2", &[]),
+            wheel("demo", "1.3", &["stable"]),
+            wheel("other", "1.0", &["stable"]),
+        ];
+        let new = &wheels[3];
+        let catalog = Catalog {
+            wheels: wheels
+                .iter()
+                .map(|it| (it.file_name.clone(), it.clone()))
+                .collect(),
+            ..Catalog::empty()
+        };
+        let here = format!("{}.metadata", new.path());
+        let candidate = Candidate {
+            catalog: &catalog,
+            changed: [new.file_name.clone()].into(),
+            places: [(here, "out/demo.metadata".into())].into(),
+        };
+        let wanted = wheels[..2].iter().map(|it| it.path() + ".metadata");
+        assert_eq!(metadata_elsewhere(&candidate), wanted.collect::<Vec<_>>());
     }
 }

@@ -157,8 +157,9 @@ async fn publish_until<S: Shelf>(
     ended
 }
 
-/// Runs the table where the release stands, and yanks what came out wrong: what came of the rows as far as
-/// they were run, with how many wheels were yanked, and how the command ends.
+/// Runs the table where the release stands, and yanks what came out wrong of the wheels that this
+/// publication changed: what came of the rows as far as they were run, with how many wheels were yanked, and
+/// how the command ends.
 async fn prove_after<S: Shelf>(
     shelf: &S,
     tables: &Tables,
@@ -166,14 +167,16 @@ async fn prove_after<S: Shelf>(
     published: &Catalog,
 ) -> (Option<(TableReport, usize)>, Result<ExitCode, Failure>) {
     let wheels = shown.wheels().iter();
-    let changed = wheels.map(|ready| ready.wheel.file_name.clone()).collect();
-    let report = match tables.after(shelf, published, &changed).await {
+    let asked_for = wheels.map(|ready| ready.wheel.file_name.clone()).collect();
+    let report = match tables.after(shelf, published, &asked_for).await {
         Ok(report) => report,
         Err(failure) => return (None, Err(failure)),
     };
     let Some(verdict) = install_table::verdict(&report) else {
         return (Some((report, 0)), Ok(ExitCode::Done));
     };
+    // What was out before may be in use, and is not this publication's to take back.
+    let changed = shown.candidate().changed;
     match install_table::yank(shelf, published, &report, &changed).await {
         Ok(yanked) => (Some((report, yanked)), Ok(verdict)),
         Err(failure) => (Some((report, 0)), Err(failure)),

@@ -35,6 +35,15 @@ pub enum PublishError<F: Fault> {
         #[source]
         source: F,
     },
+    /// The release is out, and a place that shows it does not yet.
+    #[error("failed to show the release of `{address}`")]
+    Unshown {
+        /// The shelf.
+        address: String,
+        /// Why.
+        #[source]
+        source: F,
+    },
     /// What the shelf has after the release is not what was published.
     #[error("`{address}` does not have the release that was published: {what}")]
     Unsettled {
@@ -54,7 +63,9 @@ impl<F: Fault> Fault for PublishError<F> {
             Self::Release(error) => error.hint(),
             Self::Record(error) => error.hint(),
             Self::Shelf { source, .. } => source.hint(),
-            Self::Unsettled { .. } => Some("run it again: nothing is brought twice".to_owned()),
+            Self::Unsettled { .. } | Self::Unshown { .. } => {
+                Some("run it again: nothing is brought twice".to_owned())
+            }
             Self::Stopped => None,
         }
     }
@@ -63,7 +74,7 @@ impl<F: Fault> Fault for PublishError<F> {
         match self {
             Self::Release(_) => true,
             Self::Record(error) => error.is_refusal(),
-            Self::Shelf { source, .. } => source.is_refusal(),
+            Self::Shelf { source, .. } | Self::Unshown { source, .. } => source.is_refusal(),
             Self::Unsettled { .. } | Self::Stopped => false,
         }
     }
@@ -293,7 +304,7 @@ impl Draft {
         let fail = |action| move |source| shelf_failed(shelf, action, source);
         if self.is_there() {
             let settled = shelf.settle(&self.read.catalog).await;
-            settled.map_err(fail("publish to"))?;
+            settled.map_err(|source| unshown(shelf, source))?;
             return Ok(Published {
                 release: self.read.catalog.release,
                 head: self.read.head,
@@ -318,7 +329,7 @@ impl Draft {
         let head = head.map_err(fail("publish to"))?;
         self.check(shelf, &head).await?;
         let settled = shelf.settle(&self.catalog).await;
-        settled.map_err(fail("publish to"))?;
+        settled.map_err(|source| unshown(shelf, source))?;
         Ok(Published {
             release: self.catalog.release,
             head,
@@ -413,6 +424,13 @@ fn shelf_failed<S: Shelf>(
 ) -> PublishError<S::Error> {
     PublishError::Shelf {
         action,
+        address: shelf.address(),
+        source,
+    }
+}
+
+fn unshown<S: Shelf>(shelf: &S, source: S::Error) -> PublishError<S::Error> {
+    PublishError::Unshown {
         address: shelf.address(),
         source,
     }

@@ -14,6 +14,9 @@ use super::{Blob, Brought, Change, Fault, Head, PastRelease, Progress, Shelf, Sn
 /// Where the pages of a release lie that are true indexes where they are served as HTML.
 const INDEXES: &str = "whl/";
 
+/// How often a Space that somebody else changes at the same time is tried.
+const TURNS: u32 = 4;
+
 /// A folder, or a repository on a Hub with or without a Space for its indexes.
 #[derive(Debug)]
 pub enum AnyShelf {
@@ -66,7 +69,7 @@ impl Fault for AnyError {
             Self::Folder(error) => error.hint(),
             Self::Hub(error) => Fault::hint(&**error),
             Self::Space { .. } => Some(
-                "do not run it again: `wheelfarm status --from … --index-space …` brings the Space to what is out"
+                "do not make the change again: `wheelfarm status --from … --index-space …` brings the Space to what is out"
                     .to_owned(),
             ),
             Self::SpaceNotNamed { .. } => Some(
@@ -85,6 +88,15 @@ impl Fault for AnyError {
 
     fn is_bad_input(&self) -> bool {
         matches!(self, Self::SpaceNotNamed { .. })
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::Folder(error) => error.is_in_doubt(),
+            Self::Hub(error) => Fault::is_in_doubt(&**error),
+            // The release is out.
+            Self::Space { .. } | Self::SpaceNotNamed { .. } => false,
+        }
     }
 }
 
@@ -107,6 +119,40 @@ impl AnyShelf {
         };
         let space = IndexSpace::open(index, index_url).await?;
         Ok(Self::Indexed(shelf, Box::new(space)))
+    }
+}
+
+impl AnyShelf {
+    /// Brings `space` to what is out on `shelf`, which is `catalog` or later.
+    async fn show(
+        &self,
+        shelf: &HubShelf,
+        space: &IndexSpace,
+        catalog: &Catalog,
+    ) -> Result<(), HubError> {
+        // Before the shelf: who goes on to a later release changes the Space after this, and is then not
+        // written over. A Space never goes back behind what is out.
+        let there = space.read().await?;
+        let now = shelf.read().await?.catalog;
+        let catalog = if now.release > catalog.release {
+            &now
+        } else {
+            catalog
+        };
+        let (links, index_url) = (self.links(), self.index_url());
+        let layout = Layout {
+            catalog,
+            links: &links,
+            index_url: index_url.as_deref(),
+        };
+        let files: BTreeMap<_, _> = layout
+            .files()
+            .into_iter()
+            .filter(|(path, _)| path.starts_with(INDEXES))
+            .collect();
+        let title = format!("release {} of {}", catalog.release, self.address());
+        space.publish(&there, &files, &title).await?;
+        Ok(())
     }
 }
 
@@ -176,37 +222,38 @@ impl Shelf for AnyShelf {
         let Self::Indexed(shelf, space) = self else {
             return Ok(());
         };
-        // Somebody else may have published since: a Space never goes back behind what is out.
-        let now = shelf.read().await?.catalog;
-        let catalog = if now.release > catalog.release {
-            &now
-        } else {
-            catalog
-        };
-        let (links, index_url) = (self.links(), self.index_url());
-        let layout = Layout {
-            catalog,
-            links: &links,
-            index_url: index_url.as_deref(),
-        };
-        let files: BTreeMap<_, _> = layout
-            .files()
-            .into_iter()
-            .filter(|(path, _)| path.starts_with(INDEXES))
-            .collect();
-        let title = format!("release {} of {}", catalog.release, self.address());
-        let shown = space.publish(&files, &title).await;
-        shown.map_err(|source| AnyError::Space {
-            space: space.url().to_owned(),
-            source: Box::new(source),
-        })?;
-        Ok(())
+        let mut turn = 1;
+        loop {
+            let shown = self.show(shelf, space, catalog).await;
+            match shown {
+                Ok(()) => return Ok(()),
+                // Somebody else brought the Space to a release in between, perhaps to a later one.
+                Err(HubError::ChangedMeanwhile { .. }) if turn < TURNS => turn += 1,
+                Err(source) => {
+                    return Err(AnyError::Space {
+                        space: space.url().to_owned(),
+                        source: Box::new(source),
+                    });
+                }
+            }
+        }
     }
 
     async fn file(&self, head: &Head, path: &str) -> Result<Option<Vec<u8>>, AnyError> {
         Ok(match self {
             Self::Folder(shelf) => shelf.file(head, path).await?,
             Self::Hub(shelf) | Self::Indexed(shelf, _) => shelf.file(head, path).await?,
+        })
+    }
+
+    async fn contents(
+        &self,
+        head: &Head,
+        paths: &[&str],
+    ) -> Result<BTreeMap<String, Vec<u8>>, AnyError> {
+        Ok(match self {
+            Self::Folder(shelf) => shelf.contents(head, paths).await?,
+            Self::Hub(shelf) | Self::Indexed(shelf, _) => shelf.contents(head, paths).await?,
         })
     }
 

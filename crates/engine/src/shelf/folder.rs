@@ -107,6 +107,15 @@ pub enum FolderError {
     /// A change that was begun has lost a part of what it needs.
     #[error("the change of an earlier run cannot be finished: `{0}` is lost")]
     Lost(Utf8PathBuf),
+    /// A change has begun and has not ended; whoever opens the folder next finishes it.
+    #[error("failed to finish a change of `{folder}` that has begun")]
+    Unfinished {
+        /// The folder.
+        folder: Utf8PathBuf,
+        /// Why.
+        #[source]
+        source: Box<FolderError>,
+    },
     /// A path leads out of the folder, or into what is the shelf's own.
     #[error("`{0}` is no path of a release")]
     Path(String),
@@ -145,6 +154,7 @@ impl Fault for FolderError {
             }
             Self::Changed(_) => "run it again: nothing was changed",
             Self::Lost(_) => "bring it back from a copy, or publish to a new folder",
+            Self::Unfinished { .. } => "run it again: what has begun is finished first",
             Self::Missing(_) | Self::Path(_) | Self::Past(_) | Self::File(_) | Self::Stopped => {
                 return None;
             }
@@ -157,11 +167,15 @@ impl Fault for FolderError {
     fn is_refusal(&self) -> bool {
         matches!(self, Self::Altered { .. } | Self::OtherBytes { .. })
     }
+
+    fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Unfinished { .. })
+    }
 }
 
 impl FolderShelf {
     /// The shelf in a folder, which need not be there yet: nothing is written before something is
-    /// brought.
+    /// brought, but what a killed run had begun is finished.
     pub fn new(folder: &Utf8Path, address: Address) -> Result<Self, FolderError> {
         let fault = |source| FileError::new("find", folder, source);
         let root = camino::absolute_utf8(folder).map_err(fault)?;
@@ -173,7 +187,13 @@ impl FolderShelf {
         shelf.links = match address {
             Address::Anywhere => Links::Relative,
             Address::At(base) => Links::Absolute { base },
-            Address::Kept => shelf.links_there(),
+            Address::Kept => {
+                // A change that was cut may be one of them.
+                if shelf.has_begun() {
+                    drop(shelf.lock()?);
+                }
+                shelf.links_there()
+            }
         };
         Ok(shelf)
     }
@@ -324,9 +344,20 @@ impl FolderShelf {
                 return Err(FolderError::Missing(path));
             }
         }
-        self.begin(change)?;
-        self.recover()?;
-        self.head_now()
+        let unfinished = |source| FolderError::Unfinished {
+            folder: self.root.clone(),
+            source: Box::new(source),
+        };
+        if let Err(error) = self.begin(change) {
+            // The journal may be there all the same, and then the change happens.
+            return Err(if self.has_begun() {
+                unfinished(error)
+            } else {
+                error
+            });
+        }
+        self.recover().map_err(unfinished)?;
+        self.head_now().map_err(unfinished)
     }
 
     /// The place of a file of the release.
@@ -347,8 +378,7 @@ impl FolderShelf {
         if *head == self.head_now()? || path.starts_with("files/") {
             return read_if_there(&place);
         }
-        let kept = self.kept()?;
-        let Some(kept) = kept.into_iter().find(|kept| kept.head == head.0) else {
+        let Some(kept) = self.kept_at(head)? else {
             return Err(FolderError::Past(head.0.clone()));
         };
         let Some(pages) = &kept.catalog.pages else {
@@ -390,13 +420,15 @@ impl FolderShelf {
         Ok(found)
     }
 
-    /// What is kept of every release, the newest first.
-    fn kept(&self) -> Result<Vec<Kept>, FolderError> {
-        let mut kept = Vec::new();
+    /// What is kept of the release at `head`. They are large, and read one after the other, from the newest.
+    fn kept_at(&self, head: &Head) -> Result<Option<Kept>, FolderError> {
         for number in self.kept_numbers()? {
-            kept.push(self.kept_release(number)?);
+            let kept = self.kept_release(number)?;
+            if kept.head == head.0 {
+                return Ok(Some(kept));
+            }
         }
-        Ok(kept)
+        Ok(None)
     }
 
     fn kept_numbers(&self) -> Result<Vec<u64>, FolderError> {

@@ -111,6 +111,11 @@ pub trait Fault: Error + Send + Sync + 'static {
     fn is_bad_input(&self) -> bool {
         false
     }
+
+    /// Whether the change that was asked for may have been made all the same.
+    fn is_in_doubt(&self) -> bool {
+        false
+    }
 }
 
 /// A place that releases are published to.
@@ -171,6 +176,23 @@ pub trait Shelf: Send + Sync {
         head: &Head,
         path: &str,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, Self::Error>> + Send;
+
+    /// The content of those files at `paths` that there were at `head`, by path.
+    fn contents(
+        &self,
+        head: &Head,
+        paths: &[&str],
+    ) -> impl Future<Output = Result<BTreeMap<String, Vec<u8>>, Self::Error>> + Send {
+        async move {
+            let mut contents = BTreeMap::new();
+            for path in paths {
+                if let Some(content) = self.file(head, path).await? {
+                    contents.insert((*path).to_owned(), content);
+                }
+            }
+            Ok(contents)
+        }
+    }
 
     /// Every file that there is, by path, with its length.
     fn files(

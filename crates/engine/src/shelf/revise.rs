@@ -46,6 +46,21 @@ pub enum ReviseError<E: Fault> {
     /// The shelf failed.
     #[error(transparent)]
     Shelf(E),
+    /// The shelf failed when the change may have been made already.
+    #[error("failed to see what came of release {release} of `{place}`: {title}")]
+    InDoubt {
+        /// The shelf.
+        place: String,
+        /// The number that the release has if it was made.
+        release: u64,
+        /// What it is about.
+        title: String,
+        /// The release that was to come back, if one was: its number means the same afterwards.
+        back_to: Option<u64>,
+        /// Why.
+        #[source]
+        source: E,
+    },
 }
 
 impl<E: Fault> Fault for ReviseError<E> {
@@ -55,12 +70,30 @@ impl<E: Fault> Fault for ReviseError<E> {
             Self::NoSuchRelease { .. } => {
                 Some("`wheelfarm status --from …` lists the releases that can come back".to_owned())
             }
+            Self::LockFile(_, error) if error.kind() == io::ErrorKind::InvalidData => {
+                Some("save it as UTF-8: nothing was cleared out".to_owned())
+            }
             Self::LockFile(..) => {
                 Some("name a file that is there: nothing was cleared out".to_owned())
             }
             Self::Past(..) => None,
             Self::Life(error) => error.hint(),
             Self::Shelf(error) => error.hint(),
+            // What was typed may count from the latest release, and that may be another one by now.
+            Self::InDoubt {
+                place,
+                release,
+                title,
+                back_to,
+                ..
+            } => {
+                let again =
+                    back_to.map_or_else(String::new, |number| format!(" with `--to {number}`"));
+                Some(format!(
+                    "`wheelfarm status --from {place}` says: if it has a release {release}, `{title}`, it is done; \
+                     only if not, run it again{again}"
+                ))
+            }
         }
     }
 
@@ -69,7 +102,7 @@ impl<E: Fault> Fault for ReviseError<E> {
             Self::Empty(_) | Self::NoSuchRelease { .. } | Self::LockFile(..) => true,
             Self::Life(error) => matches!(error, LifeError::NothingPicked { .. }),
             Self::Shelf(error) => error.is_bad_input(),
-            Self::Past(..) => false,
+            Self::Past(..) | Self::InDoubt { .. } => false,
         }
     }
 
@@ -77,9 +110,11 @@ impl<E: Fault> Fault for ReviseError<E> {
         match self {
             Self::Life(error) => error.is_refusal(),
             Self::Shelf(error) => error.is_refusal(),
-            Self::Empty(_) | Self::NoSuchRelease { .. } | Self::Past(..) | Self::LockFile(..) => {
-                false
-            }
+            Self::Empty(_)
+            | Self::NoSuchRelease { .. }
+            | Self::Past(..)
+            | Self::LockFile(..)
+            | Self::InDoubt { .. } => false,
         }
     }
 }
@@ -179,7 +214,11 @@ pub async fn roll_back<S: Shelf>(
     let past = past.iter().find(|past| past.release == wanted);
     let to = past_catalog(shelf, past.ok_or_else(missing)?).await?;
     let revision = rollback(&snapshot.catalog, &to, yanks, cleared_out, &now())?;
-    apply(shelf, &snapshot, revision, BTreeSet::new(), act).await
+    let mut res = apply(shelf, &snapshot, revision, BTreeSet::new(), act).await;
+    if let Err(ReviseError::InDoubt { back_to, .. }) = &mut res {
+        *back_to = Some(wanted);
+    }
+    res
 }
 
 /// What clearing out came to.
@@ -235,9 +274,29 @@ fn read_holds<E: Fault>(files: &[Utf8PathBuf]) -> Result<Holds, ReviseError<E>> 
     Ok(holds)
 }
 
-/// What is not UTF-8 in a lock file is in a comment, and names nothing.
+/// A lock file as text: UTF-8, or UTF-16 with the mark at its start that PowerShell's `>` writes and pip
+/// reads. What else is not UTF-8 is in a comment, and names nothing.
 fn read_text(file: &Utf8Path) -> io::Result<String> {
-    Ok(String::from_utf8_lossy(&fs::read(file)?).into_owned())
+    let bytes = fs::read(file)?;
+    let text = match bytes.as_slice() {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        bytes => String::from_utf8_lossy(bytes).into_owned(),
+    };
+    // Of text in another encoding nothing would be found, and all that it points to would go.
+    if text.contains('\0') {
+        let what = "it is no text in UTF-8, nor in UTF-16 with a mark at its start";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    Ok(text)
+}
+
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
+    let units: Vec<u16> = bytes
+        .chunks_exact(2)
+        .map(|pair| unit([pair[0], pair[1]]))
+        .collect();
+    String::from_utf16_lossy(&units)
 }
 
 async fn past_catalog<S: Shelf>(
@@ -298,13 +357,27 @@ async fn apply<S: Shelf>(
         Act::Show => End::Shown,
         Act::Make => {
             let head = shelf.commit(&snapshot.head, &change).await;
-            let head = head.map_err(ReviseError::Shelf)?;
+            let head = head.map_err(|error| in_doubt(error, &revised))?;
             let settled = shelf.settle(&revised.revision.catalog).await;
             settled.map_err(ReviseError::Shelf)?;
             End::Made(head)
         }
     };
     Ok(revised)
+}
+
+/// The failure of a commit, which may be there all the same.
+fn in_doubt<E: Fault>(error: E, revised: &Revised) -> ReviseError<E> {
+    if !error.is_in_doubt() {
+        return ReviseError::Shelf(error);
+    }
+    ReviseError::InDoubt {
+        place: revised.place.clone(),
+        release: revised.revision.catalog.release,
+        title: revised.revision.title.clone(),
+        back_to: None,
+        source: error,
+    }
 }
 
 #[cfg(test)]
@@ -513,6 +586,44 @@ mod tests {
         };
         let kept = clear_out(&lab.shelf, Act::Show, &rules, &[]).await.unwrap();
         assert_eq!(kept.revised.end, End::Nothing);
+    }
+
+    /// PowerShell 5 writes `pip freeze > requirements.txt` in UTF-16, and pip reads it.
+    #[tokio::test]
+    async fn a_lock_file_is_read_in_the_encodings_that_pip_reads_or_refused() {
+        let lab = Lab::new();
+        lab.publish(&["1.0", "1.1", "1.2"], Track::Stable).await;
+        let line = "demo==1.1+cu130torch2.11\r\n";
+        let utf16 = |unit: fn(u16) -> [u8; 2], mark: &str| -> Vec<u8> {
+            let text = format!("{mark}{line}");
+            text.encode_utf16().flat_map(unit).collect()
+        };
+        let lock = lab.folder.path().join("requirements.txt");
+        let lock = [Utf8PathBuf::try_from(lock).unwrap()];
+        let rules = KeepRules {
+            last: NonZeroU32::new(1),
+            ..KeepRules::default()
+        };
+        let clear = async |bytes: &[u8], act| {
+            fs::write(&lock[0], bytes).unwrap();
+            clear_out(&lab.shelf, act, &rules, &lock).await
+        };
+        for bytes in [
+            format!("\u{feff}{line}").into_bytes(),
+            utf16(u16::to_le_bytes, "\u{feff}"),
+            utf16(u16::to_be_bytes, "\u{feff}"),
+        ] {
+            let cleared = clear(&bytes, Act::Show).await.unwrap();
+            assert_eq!(cleared.held_by[0].1, 1, "{bytes:?}");
+        }
+        let error = clear(&utf16(u16::to_le_bytes, ""), Act::Make).await;
+        let error = error.unwrap_err();
+        assert!(error.is_bad_input(), "{error:?}");
+        assert_eq!(
+            error.hint().unwrap(),
+            "save it as UTF-8: nothing was cleared out"
+        );
+        assert_eq!(lab.catalog().await.wheels.len(), 3);
     }
 
     #[tokio::test]

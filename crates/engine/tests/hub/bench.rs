@@ -13,7 +13,7 @@ use wheelfarm_core::wheel::name::WheelName;
 use wheelfarm_engine::fetch::FetchOptions;
 use wheelfarm_engine::shelf::change::between;
 use wheelfarm_engine::shelf::hub::{
-    Credentials, HubError, HubOptions, HubShelf, Repository, Visibility,
+    Credentials, HubNotice, HubOptions, HubShelf, Listener, Repository, Visibility,
 };
 use wheelfarm_engine::shelf::{Blob, Brought, Change, Head, Progress, Shelf};
 
@@ -54,6 +54,27 @@ pub(crate) fn options(hub: &TestHub, attempts: u32) -> HubOptions {
 
 pub(crate) async fn shelf(hub: &TestHub, attempts: u32) -> HubShelf {
     HubShelf::open(options(hub, attempts)).await.unwrap()
+}
+
+/// Hears of the first wait, and does `work` before it is over: what somebody else does meanwhile.
+pub(crate) fn at_first_wait<F>(work: impl FnOnce() -> F + Send + 'static) -> Listener
+where
+    F: Future<Output = ()>,
+{
+    let apart = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(work());
+    };
+    let apart = Mutex::new(Some(apart));
+    Listener::new(move |notice: &HubNotice| {
+        let is_wait = matches!(notice, HubNotice::Waiting { .. });
+        let apart = apart.lock().unwrap().take_if(|_| is_wait);
+        if let Some(apart) = apart {
+            std::thread::spawn(apart).join().unwrap();
+        }
+    })
 }
 
 pub(crate) async fn start(mode: Mode) -> TestHub {
@@ -162,10 +183,10 @@ pub(crate) struct Published {
 }
 
 /// Publishes: nothing where all is there, and else wheels, then everything that lists them.
-pub(crate) async fn publish(
-    shelf: &HubShelf,
+pub(crate) async fn publish<S: Shelf>(
+    shelf: &S,
     wheels: &Wheels,
-) -> Result<Option<Published>, HubError> {
+) -> Result<Option<Published>, S::Error> {
     let snapshot = shelf.read().await?;
     let is_there = |wheel: &CatalogWheel| {
         snapshot
@@ -189,12 +210,17 @@ pub(crate) async fn publish(
 }
 
 /// What makes a shelf what `next` says, as a layout would.
-pub(crate) fn change(shelf: &HubShelf, before: &Catalog, next: &Catalog, blobs: &[Blob]) -> Change {
-    let links = shelf.links();
+pub(crate) fn change(
+    shelf: &impl Shelf,
+    before: &Catalog,
+    next: &Catalog,
+    blobs: &[Blob],
+) -> Change {
+    let (links, index_url) = (shelf.links(), shelf.index_url());
     let layout = |catalog| Layout {
         catalog,
         links: &links,
-        index_url: None,
+        index_url: index_url.as_deref(),
     };
     let old = layout(before);
     let old = (before.release > 0).then_some(&old);

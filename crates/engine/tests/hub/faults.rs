@@ -367,3 +367,61 @@ async fn xet_sends_only_what_is_new() {
     })
     .await;
 }
+
+/// A Hub that says how long to wait while wheels go through Xet is waited for, by either of its headers.
+#[tokio::test]
+async fn a_limit_during_an_upload_through_xet_is_waited_for() {
+    let name = "faults::a_limit_during_an_upload_through_xet_is_waited_for";
+    crate::sweep::with_own_xet(name, || async {
+        let retry_after = |seconds: u64| What::Status {
+            code: 429,
+            headers: vec![("retry-after".to_owned(), seconds.to_string())],
+            body: "{\"error\":\"We had to rate limit you\"}".to_owned(),
+        };
+        let upload = |what| Fault::on("POST", "/api/*/commit/wheels", what);
+        let waits = async |hub: &TestHub, seed: u64| {
+            let told = Arc::new(Mutex::new(Vec::new()));
+            let hear = Arc::clone(&told);
+            let options = HubOptions {
+                listener: Listener::new(move |notice: &HubNotice| {
+                    if let HubNotice::Waiting { wait, .. } = notice {
+                        hear.lock().unwrap().push(wait.as_secs());
+                    }
+                }),
+                ..options(hub, 3)
+            };
+            let shelf = HubShelf::open(options).await.unwrap();
+            let res = publish(&shelf, &Wheels::new(&[seed], 5000)).await;
+            let told = told.lock().unwrap().clone();
+            res.map(|_| told)
+        };
+        let hub = start(Mode::Xet).await;
+        hub.plant(upload(retry_after(1)));
+        assert_eq!(waits(&hub, 1).await.unwrap(), [1]);
+
+        // hf-hub does not read this header: the next call meets the limit too, and waits as it says.
+        hub.plant(upload(What::rate_limited(0)));
+        let branch = Fault::on("GET", "/api/*/revision/wheels", What::rate_limited(0));
+        hub.plant(branch.after(1));
+        assert_eq!(waits(&hub, 2).await.unwrap(), [0, 1]);
+
+        hub.plant(upload(retry_after(3000)));
+        let error = waits(&hub, 3).await.unwrap_err();
+        assert!(
+            matches!(error, HubError::TooManyRequests { wait, .. } if wait.as_secs() == 3000),
+            "{error:?}"
+        );
+        assert_eq!(releases(&hub), 2);
+    })
+    .await;
+}
+
+/// An account makes one repository at a time, and is told so with the status of one that is there.
+#[tokio::test]
+async fn a_hub_that_is_busy_with_another_repository_is_asked_again() {
+    let hub = start(Mode::Lfs).await;
+    let busy = What::status(409, "another conflicting operation is in progress");
+    hub.plant(Fault::on("POST", "/api/repos/create", busy).times(2));
+    published(&hub, 4).await.unwrap();
+    assert_eq!(releases(&hub), 1);
+}

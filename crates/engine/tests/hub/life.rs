@@ -1,5 +1,7 @@
 //! Publications that go well, and what a shelf then says of itself.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
 use test_hub::{Entry, Limits, Mode, Options, TestHub};
 use wheelfarm_core::release::catalog::Track;
@@ -145,6 +147,32 @@ async fn releases_follow_each_other_and_are_remembered() {
     assert_eq!(again, puts);
 }
 
+/// A Hub counts the calls of its API: many files are asked for in one.
+#[tokio::test]
+async fn the_contents_of_many_files_are_one_question() {
+    let hub = start(Mode::Lfs).await;
+    let shelf = shelf(&hub, 3).await;
+    let seeds: Vec<u64> = (1..=20).collect();
+    let wheels = Wheels::new(&seeds, 1000);
+    let published = publish(&shelf, &wheels).await.unwrap().unwrap();
+    let beside = wheels.blobs.iter().skip(1).step_by(2);
+    let beside: Vec<&Blob> = beside.collect();
+    let mut paths: Vec<&str> = beside.iter().map(|blob| blob.path.as_str()).collect();
+    paths.push("never/was/there");
+    let before = usize::try_from(hub.request_count()).unwrap();
+    let contents = shelf.contents(&published.head, &paths).await.unwrap();
+    assert_eq!(contents.len(), 20);
+    for blob in beside {
+        assert_eq!(contents[&blob.path], fs_err::read(&blob.source).unwrap());
+    }
+    let requests = hub.requests().into_iter().skip(before);
+    let asked = requests.filter(|request| request.path.starts_with("/api/"));
+    let asked: Vec<_> = asked
+        .filter(|it| it.path.contains("/paths-info/"))
+        .collect();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+}
+
 /// The catalog of a large shelf is too large for git, and is LFS as a wheel is.
 #[tokio::test]
 async fn large_pages_and_large_wheels_go_their_own_ways() {
@@ -226,19 +254,18 @@ async fn a_static_space_shows_indexes_and_nothing_else() {
         page("whl/a/index.html", "<a>a</a>"),
         page("whl/b/index.html", "<a>b</a>"),
     ];
-    let head = index
-        .publish(&first.clone().into(), "release 1")
-        .await
-        .unwrap();
+    let publish = async |files: &BTreeMap<_, _>, title| {
+        let there = index.read().await.unwrap();
+        index.publish(&there, files, title).await.unwrap()
+    };
+    let first = BTreeMap::from(first);
+    let head = publish(&first, "release 1").await;
     let commits = || hub.commits("spaces/farm/index", "main").unwrap().len();
     let count = commits();
-    assert_eq!(
-        index.publish(&first.into(), "release 1").await.unwrap(),
-        head
-    );
+    assert_eq!(publish(&first, "release 1").await, head);
     assert_eq!(commits(), count);
     let second = [page("whl/a/index.html", "<a>c</a>")];
-    index.publish(&second.into(), "release 2").await.unwrap();
+    publish(&second.into(), "release 2").await;
     assert_eq!(commits(), count + 1);
     let tree = hub.tree("spaces/farm/index", "main").unwrap();
     let paths: Vec<&str> = tree.keys().map(String::as_str).collect();

@@ -10,6 +10,7 @@
 mod access;
 mod bench;
 mod doctor;
+mod doubt;
 mod faults;
 mod life;
 mod secrets;

@@ -65,6 +65,8 @@ pub enum Effect {
     Listed(Track),
     /// It is no longer listed on a track; its bytes stay.
     Unlisted(Track),
+    /// It is listed for other jobs than before: in other channels, or for other Pythons.
+    OtherJobs,
     /// It is never to be cleared out.
     Held,
     /// It may be cleared out again.
@@ -83,6 +85,7 @@ impl Effect {
             Self::Listed(Track::Nightly) => "listed-on-nightly",
             Self::Unlisted(Track::Stable) => "unlisted-from-stable",
             Self::Unlisted(Track::Nightly) => "unlisted-from-nightly",
+            Self::OtherJobs => "listed-for-other-jobs",
             Self::Held => "held",
             Self::Released => "released",
             Self::Cleared => "cleared",
@@ -95,6 +98,7 @@ impl fmt::Display for Effect {
         match self {
             Self::Listed(track) => write!(f, "listed on {track}"),
             Self::Unlisted(track) => write!(f, "unlisted from {track}"),
+            Self::OtherJobs => f.write_str("listed for other jobs"),
             Self::Yanked | Self::Unyanked | Self::Held | Self::Released | Self::Cleared => {
                 f.write_str(self.as_str())
             }
@@ -220,6 +224,26 @@ pub(super) mod tests {
         };
         wheel.built_against.python = python;
         wheel
+    }
+
+    #[test]
+    fn every_effect_stands_in_the_schema_of_what_programs_read() {
+        let schema = include_str!("../../../../../schemas/change.schema.json");
+        let of_tracks = Track::ALL
+            .into_iter()
+            .flat_map(|track| [Effect::Listed(track), Effect::Unlisted(track)]);
+        let others = [
+            Effect::Yanked,
+            Effect::Unyanked,
+            Effect::OtherJobs,
+            Effect::Held,
+            Effect::Released,
+            Effect::Cleared,
+        ];
+        for effect in of_tracks.chain(others) {
+            let name = format!("\"const\": \"{}\"", effect.as_str());
+            assert!(schema.contains(&name), "{name}");
+        }
     }
 
     /// A catalog of these wheels: release 4.

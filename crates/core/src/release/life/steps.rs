@@ -214,11 +214,30 @@ pub fn rollback(
         }
         wheel.tracks = tracks;
         if let Some(then) = then {
+            effects.extend(list_again(name, wheel, then));
             effects.extend(yank_again(name, wheel, then, yanks));
         }
     }
     let title = format!("roll back to release {}", to.release);
     Ok(Revision::new(catalog, next, title, effects, now))
+}
+
+/// Lists a wheel for the jobs that it was listed for then: one without compiled code comes out of many, and
+/// publications since may have told of more.
+fn list_again(
+    name: &WheelName,
+    wheel: &mut CatalogWheel,
+    then: &CatalogWheel,
+) -> Option<(WheelName, Effect)> {
+    let is_same = wheel.jobs().collect::<BTreeSet<_>>() == then.jobs().collect();
+    if is_same || then.tracks.is_empty() {
+        return None;
+    }
+    wheel.job.clone_from(&then.job);
+    wheel.channel.clone_from(&then.channel);
+    wheel.built_against.clone_from(&then.built_against);
+    wheel.also.clone_from(&then.also);
+    Some((name.clone(), Effect::OtherJobs))
 }
 
 fn yank_again(
@@ -411,6 +430,33 @@ mod tests {
         let first = &back.catalog.wheels.values().next().unwrap();
         assert_eq!(first.yanked.as_deref(), Some("wrong results"));
         assert_eq!(told(&back)[0], "yanked 1.0+cu130torch2.11-cp311-cp311");
+    }
+
+    #[test]
+    fn a_wheel_of_several_channels_is_back_in_those_of_then() {
+        let of = |channel| wheel("0.1-py3-none", channel, 1, STABLE);
+        let earlier = Catalog {
+            release: 2,
+            ..catalog([of("cu130/torch2.11")])
+        };
+        let more = [of("cu128/torch2.8")];
+        let now = earlier.with(more, Track::Stable, NOW).unwrap();
+        let channels = |catalog: &Catalog| catalog.wheels.values().next().unwrap().channels().len();
+        assert_eq!((channels(&earlier), channels(&now)), (1, 2));
+        let back = rollback(&now, &earlier, Yanks::Keep, ClearedOut::Refuse, NOW).unwrap();
+        assert_eq!(told(&back), ["listed for other jobs 0.1-py3-none"]);
+        assert_eq!(back.catalog.wheels, earlier.wheels);
+        let again = rollback(
+            &back.catalog,
+            &earlier,
+            Yanks::Keep,
+            ClearedOut::Refuse,
+            NOW,
+        );
+        assert!(again.unwrap().is_nothing());
+        // Forward again, to what it was listed for before.
+        let on = rollback(&back.catalog, &now, Yanks::Keep, ClearedOut::Refuse, NOW).unwrap();
+        assert_eq!(on.catalog.wheels, now.wheels);
     }
 
     #[test]

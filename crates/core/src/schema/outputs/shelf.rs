@@ -238,6 +238,8 @@ pub(in crate::schema) enum EffectKind {
     UnlistedFromStable,
     /// Its bytes stay.
     UnlistedFromNightly,
+    /// In other channels, or for other Pythons.
+    ListedForOtherJobs,
     /// It is never to be cleared out.
     Held,
     /// It may be cleared out again.

@@ -259,6 +259,24 @@ async fn earlier_releases_can_be_read() {
 }
 
 #[tokio::test]
+async fn a_damaged_catalog_keeps_no_later_release_from_being_read() {
+    let folder = Folder::new();
+    let shelf = shelf(&folder);
+    for wheels in [first(), second(), first()] {
+        publish(&shelf, &folder, &wheels, "beta").await.unwrap();
+    }
+    fs::write(shelf.kept_path(1), "{").unwrap();
+    let second = shelf.past(2).await.unwrap().remove(1);
+    assert_eq!(second.release, 2);
+    let text = shelf.file(&second.head, catalog::FILE_NAME).await.unwrap();
+    let text = String::from_utf8(text.unwrap()).unwrap();
+    assert_eq!(Catalog::parse(&text).unwrap().release, 2);
+    let none = Head("none".to_owned());
+    let error = shelf.file(&none, catalog::FILE_NAME).await.unwrap_err();
+    assert!(matches!(error, FolderError::Own { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn links_stay_as_they_were_until_another_address_is_given() {
     let folder = Folder::new();
     let open = |address| FolderShelf::new(&folder.join("release"), address).unwrap();
@@ -279,6 +297,30 @@ async fn links_stay_as_they_were_until_another_address_is_given() {
     let pages = files_of(&kept);
     let page = &pages["whl/cu130/torch2.11/simple/beta/index.html"];
     assert!(!String::from_utf8_lossy(page).contains("example.org"));
+}
+
+/// The address that a killed run was to write is the folder's, whoever finishes it.
+#[tokio::test]
+async fn links_of_a_change_that_was_cut_are_kept() {
+    let folder = Folder::new();
+    let root = folder.join("release");
+    let open = |address| FolderShelf::new(&root, address).unwrap();
+    publish(&open(Address::Kept), &folder, &first(), "")
+        .await
+        .unwrap();
+    let base = "https://wheels.example.org".to_owned();
+    for step in 0.. {
+        assert!(step < 1000, "no cut after the journal was written");
+        let mut cut = open(Address::At(base.clone()));
+        cut.fuse.steps = Some(Arc::new(AtomicUsize::new(step)));
+        publish(&cut, &folder, &second(), "").await.unwrap_err();
+        if cut.has_begun() {
+            break;
+        }
+    }
+    let kept = open(Address::Kept);
+    assert_eq!(kept.links(), Links::Absolute { base });
+    assert!(!kept.has_begun());
 }
 
 /// Cuts the power before every step of a publication. Whatever is there then is whole, and the next
@@ -303,6 +345,9 @@ async fn a_run_that_is_killed_anywhere_leaves_a_whole_release_and_the_next_one_f
         let res = publish(&cut, &folder, &second(), "beta").await;
         check_whole(&whole, &format!("cut before step {step}"));
         let has_begun = whole.has_begun();
+        if let Err(error) = &res {
+            assert_eq!(error.is_in_doubt(), has_begun, "step {step}: {error:?}");
+        }
         // Killed once more while the next run finishes it.
         if has_begun {
             for again in 0..3 {

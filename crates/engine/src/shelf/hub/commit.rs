@@ -167,8 +167,17 @@ impl Api {
     pub(super) async fn commit(&self, draft: &Draft<'_>) -> Result<String, HubError> {
         let mark = mark();
         let commit = self.landed(draft, &mark).await?;
-        self.check(draft, &commit).await?;
+        let checked = self.check(draft, &commit).await;
+        checked.map_err(|error| self.in_doubt(error))?;
         Ok(commit)
+    }
+
+    /// The failure to see what came of a commit that was asked for.
+    fn in_doubt(&self, error: HubError) -> HubError {
+        HubError::InDoubt {
+            address: self.repository.to_string(),
+            source: Box::new(error),
+        }
     }
 
     async fn landed(&self, draft: &Draft<'_>, mark: &str) -> Result<String, HubError> {
@@ -191,11 +200,15 @@ impl Api {
             };
             let wait = trouble.asked_wait();
             if !is_in_doubt(&trouble) || wait.is_some_and(|wait| wait > limits.longest_wait) {
-                return Err(self.failed(&doing, trouble));
+                // A first attempt that was refused outright has made none.
+                let is_sure = attempt == 1 && is_refused(&trouble);
+                let error = self.failed(&doing, trouble);
+                return Err(if is_sure { error } else { self.in_doubt(error) });
             }
             let reason = trouble.to_string();
             self.calls.pause(&doing, &reason, attempt, wait).await;
-            match self.settled(draft, mark).await? {
+            let settled = self.settled(draft, mark).await;
+            match settled.map_err(|error| self.in_doubt(error))? {
                 Settled::Landed(commit) => return Ok(commit),
                 Settled::Other(now) => {
                     return Err(HubError::ChangedMeanwhile {
@@ -239,12 +252,14 @@ impl Api {
         if Some(head.id.as_str()) == draft.parent {
             return Ok(Settled::Open);
         }
-        // A Hub that keeps no descriptions has the files all the same.
-        let differs = self.difference(draft, &head.id).await?;
-        Ok(match differs {
-            None => Settled::Landed(head.id.clone()),
-            Some(_) => Settled::Other(head.id.clone()),
-        })
+        // A Hub that keeps no descriptions has the files all the same. Somebody else's commit may have them
+        // too, and more: it is ours only where nothing else came after what was read.
+        let is_next = commits.get(1).map(|commit| commit.id.as_str()) == draft.parent;
+        let is_others = head.message.contains(MARK);
+        if is_next && !is_others && self.difference(draft, &head.id).await?.is_none() {
+            return Ok(Settled::Landed(head.id.clone()));
+        }
+        Ok(Settled::Other(head.id.clone()))
     }
 
     /// Compares what the Hub says of a commit with what was to be there.
@@ -298,6 +313,11 @@ impl Api {
 /// Whether a commit may have landed, or may land if it is asked for again.
 fn is_in_doubt(trouble: &Trouble) -> bool {
     trouble.may_pass() || matches!(trouble.status(), Some(409 | 412))
+}
+
+/// Whether the Hub said that it does not make the commit.
+fn is_refused(trouble: &Trouble) -> bool {
+    matches!(trouble.status(), Some(status @ 400..=499) if status != 408)
 }
 
 /// A mark that no other commit has.

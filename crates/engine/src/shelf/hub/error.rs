@@ -139,6 +139,15 @@ pub enum HubError {
         /// What came of it last.
         reason: String,
     },
+    /// A commit was asked for, and may be there.
+    #[error("failed to see what came of a commit to `{address}`")]
+    InDoubt {
+        /// The repository.
+        address: String,
+        /// Why that is not known.
+        #[source]
+        source: Box<HubError>,
+    },
     /// The Hub would keep a wheel in git.
     #[error("the Hub would keep `{path}` in git and not as LFS")]
     NotLfs {
@@ -188,6 +197,8 @@ pub enum HubError {
         address: String,
         /// What the library said.
         reason: String,
+        /// How long the Hub asked to wait, where the library says it.
+        wait: Option<Duration>,
     },
     /// The catalog on the shelf cannot be used.
     #[error("failed to read what is on `{address}`")]
@@ -217,7 +228,15 @@ impl Fault for HubError {
     fn is_refusal(&self) -> bool {
         matches!(self, Self::OtherBytes { .. } | Self::Altered { .. })
     }
+
+    fn is_in_doubt(&self) -> bool {
+        // What was looked for in vain may land later.
+        matches!(self, Self::InDoubt { .. } | Self::NoCommit { .. })
+    }
 }
+
+/// What to do where nothing better is known.
+const AGAIN: &str = "run it again: what was uploaded is not uploaded twice";
 
 impl HubError {
     fn advice(&self) -> Option<&'static str> {
@@ -247,9 +266,8 @@ impl HubError {
             Self::NoCommit { .. } => Some(
                 "run it again: what was uploaded is not uploaded twice, and a commit that landed is seen",
             ),
-            Self::Unanswered { .. } | Self::Senseless { .. } | Self::Upload { .. } => {
-                Some("run it again: what was uploaded is not uploaded twice")
-            }
+            Self::InDoubt { source, .. } => source.advice().or(Some(AGAIN)),
+            Self::Unanswered { .. } | Self::Senseless { .. } | Self::Upload { .. } => Some(AGAIN),
             Self::TooManyRequests { .. } | Self::BudgetSpent { .. } => {
                 Some("run it again then; what was uploaded is not uploaded twice")
             }
@@ -273,8 +291,20 @@ impl HubError {
         }
     }
 
+    /// How long the Hub asked to wait before the same upload is tried again.
+    pub(super) fn asked_wait(&self) -> Option<Duration> {
+        if let Self::Upload { wait, .. } = self {
+            *wait
+        } else {
+            None
+        }
+    }
+
     /// Whether an upload that failed so may work in a while, on what is there then.
     pub(super) fn may_pass(&self) -> bool {
+        if let Self::InDoubt { source, .. } = self {
+            return source.may_pass();
+        }
         matches!(
             self,
             Self::Unanswered { .. }

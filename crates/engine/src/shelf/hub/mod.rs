@@ -28,6 +28,6 @@ pub use budget::COMMITS_PER_HOUR;
 pub use calls::{HubNotice, Listener};
 pub use error::HubError;
 pub use shelf::{HubOptions, HubShelf};
-pub use space::{IndexSpace, space};
+pub use space::{IndexSpace, SpaceState, space};
 pub(crate) use standing::standing;
 pub use xet::xet_cache;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use wheelfarm_core::digest::Sha256Digest;
 use wheelfarm_core::release::catalog::{Catalog, FILE_NAME};
 use wheelfarm_core::release::links::Links;
@@ -28,6 +29,9 @@ pub(super) const MAIN: &str = "main";
 
 /// The branch that wheels are brought to, and that only grows: what links are pinned to.
 pub(super) const WHEELS: &str = "wheels";
+
+/// How many files are read at a time.
+const FILES_AT_ONCE: usize = 8;
 
 /// What stands before a release's number and its time, in lines of a commit's description.
 const RELEASE: &str = "Wheelfarm-Release: ";
@@ -125,13 +129,20 @@ impl HubShelf {
 
     /// The commit that a change of what was read at `head` is made on.
     async fn parent(&self, head: &Head) -> Result<Option<String>, HubError> {
-        {
+        let advanced = {
             let advanced = self.advanced.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((from, to)) = &*advanced
-                && from == head
-            {
-                return Ok(Some(to.0.clone()));
+            advanced.clone()
+        };
+        if let Some((from, to)) = advanced.filter(|(from, _)| from == head) {
+            // A first commit is made on nothing, so that somebody else's release may be below it.
+            if self.catalog_at(&from).await? == self.catalog_at(&to).await? {
+                return Ok(Some(to.0));
             }
+            return Err(HubError::ChangedMeanwhile {
+                address: self.api.repository.to_string(),
+                read: from.0,
+                now: to.0,
+            });
         }
         if !head.0.is_empty() {
             return Ok(Some(head.0.clone()));
@@ -148,6 +159,14 @@ impl HubShelf {
                 now,
             }),
         }
+    }
+
+    /// What the repository has for its catalog at `head`.
+    async fn catalog_at(&self, head: &Head) -> Result<Option<Held>, HubError> {
+        if head.0.is_empty() {
+            return Ok(None);
+        }
+        self.api.path_info(&head.0, FILE_NAME).await
     }
 
     /// What a change does to the files of `parent`, those that are as they should be left out. What is
@@ -433,6 +452,23 @@ impl Shelf for HubShelf {
             None => Ok(None),
             Some(held) => self.api.content(&head.0, path, &held).await.map(Some),
         }
+    }
+
+    /// Asks for all of them at once, and reads several at a time: a Hub counts its API's calls.
+    async fn contents(
+        &self,
+        head: &Head,
+        paths: &[&str],
+    ) -> Result<BTreeMap<String, Vec<u8>>, HubError> {
+        if head.0.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let held = self.api.paths_info(&head.0, paths).await?;
+        let contents = stream::iter(held).map(|(path, held)| async move {
+            let content = self.api.content(&head.0, &path, &held).await?;
+            Ok((path, content))
+        });
+        contents.buffer_unordered(FILES_AT_ONCE).try_collect().await
     }
 
     async fn files(&self, head: &Head) -> Result<BTreeMap<String, u64>, HubError> {

@@ -42,6 +42,13 @@ pub struct IndexSpace {
     url: String,
 }
 
+/// What a Space has.
+#[derive(Debug, Clone)]
+pub struct SpaceState {
+    parent: Option<String>,
+    there: BTreeSet<String>,
+}
+
 impl IndexSpace {
     /// The Space of `options`, made for everybody if it is not there. `url` is where it is shown, for Hubs
     /// that show Spaces elsewhere than huggingface.co does.
@@ -63,23 +70,35 @@ impl IndexSpace {
         &self.url
     }
 
-    /// Makes `files` what the Space has, in one commit; what else was there is removed.
+    /// What it has, to be changed; it is made if it is not there.
+    pub async fn read(&self) -> Result<SpaceState, HubError> {
+        Ok(match self.shelf.repository_for_writing().await? {
+            Branch::At(parent) => {
+                let there = self.shelf.api.tree(&parent).await?;
+                SpaceState {
+                    parent: Some(parent),
+                    there: there.into_keys().collect(),
+                }
+            }
+            Branch::Missing | Branch::NoRepository => SpaceState {
+                parent: None,
+                there: BTreeSet::new(),
+            },
+        })
+    }
+
+    /// Makes `files` what the Space has, in one commit; what else was there is removed. Fails with nothing
+    /// changed when it has not what was read any more.
     pub async fn publish(
         &self,
+        SpaceState { parent, there }: &SpaceState,
         files: &BTreeMap<String, Vec<u8>>,
         title: &str,
     ) -> Result<Head, HubError> {
         let api = &self.shelf.api;
-        let (parent, there) = match self.shelf.repository_for_writing().await? {
-            Branch::At(parent) => {
-                let there = api.tree(&parent).await?;
-                (Some(parent), there.into_keys().collect())
-            }
-            Branch::Missing | Branch::NoRepository => (None, BTreeSet::new()),
-        };
-        let change = change(files, &there, title);
+        let change = change(files, there, title);
         let lines = self.shelf.lines(parent.as_deref(), &change).await?;
-        if let Some(parent) = &parent {
+        if let Some(parent) = parent {
             if lines.is_empty() {
                 return Ok(Head(parent.clone()));
             }

@@ -84,8 +84,12 @@ impl HubShelf {
                 Err(error) if !error.may_pass() || attempt >= limits.attempts => return Err(error),
                 Err(error) => {
                     let reason = error.to_string();
-                    self.api.calls.pause("upload", &reason, attempt, None).await;
-                    // Whatever became of the answer: what the branch has now is what counts.
+                    let calls = &self.api.calls;
+                    calls
+                        .pause("upload", &reason, attempt, error.asked_wait())
+                        .await;
+                    // Whatever became of the answer: what the branch has now is what counts. Where the
+                    // library kept a limit's wait to itself, this call meets the limit and waits.
                     head = self.wheels_head().await?;
                 }
             }
@@ -154,6 +158,8 @@ impl HubShelf {
                 .calls
                 .pause("create the repository", reason, attempt, None)
                 .await;
+            // 409 may have said that the Hub was busy with another repository of this account.
+            self.api.create(visibility).await?;
         }
         self.api.branch(MAIN).await
     }

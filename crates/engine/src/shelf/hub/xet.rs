@@ -179,6 +179,7 @@ impl Api {
             Err(_) => Err(XetError::InDoubt(HubError::Upload {
                 address: self.repository.to_string(),
                 reason: "the upload ended without a word".to_owned(),
+                wait: None,
             })),
         }
     }
@@ -206,6 +207,12 @@ impl Api {
             one_line(&text)
         };
         let status = context.map(|context| context.status.as_u16());
+        // Of the two headers that say it, hf-hub reads `Retry-After` alone.
+        let wait = if let HFError::RateLimited { retry_after, .. } = library {
+            *retry_after
+        } else {
+            None
+        };
         let error = match (context, status) {
             (Some(context), Some(status @ (400 | 401 | 403 | 404 | 413 | 422))) => {
                 let refusal = Refusal {
@@ -216,9 +223,17 @@ impl Api {
                 };
                 self.failed(doing, Trouble::Refused(refusal))
             }
+            _ if wait.is_some_and(|wait| wait > self.calls.limits().longest_wait) => {
+                HubError::TooManyRequests {
+                    doing: doing.to_owned(),
+                    address: self.repository.to_string(),
+                    wait: wait.unwrap_or_default(),
+                }
+            }
             _ => HubError::Upload {
                 address: self.repository.to_string(),
                 reason: said(&library.to_string()),
+                wait,
             },
         };
         if matches!(library, HFError::Xet { .. }) || status == Some(400) {
@@ -245,6 +260,7 @@ impl Work {
         let failed = |error: std::io::Error| HubError::Upload {
             address,
             reason: format!("failed to start a thread: {error}"),
+            wait: None,
         };
         let (mut sender, receiver) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_multi_thread()
