@@ -35,7 +35,8 @@ read once, in little memory. Of a log of the farm itself only the stage that fai
 
 What is found is ordered: a **cause** ended the build; a **notice** ended nothing, but what came out is not what was
 wanted; an **end** says only that something before it failed, and explains nothing. A rule that names others in
-\"before\" is shown before them wherever both fit: their failures follow from its own.
+\"before\" is shown before them wherever both fit: their failures follow from its own. A cause that stands in a warning,
+or that builds ask for and go on without (git, nvidia-smi), comes behind the other causes.
 
 Exit codes: 0 a rule fits, 2 there is no such log, 4 no rule fits.
 
@@ -44,8 +45,8 @@ Exit codes: 0 a rule fits, 2 there is no such log, 4 no rule fits.
 Then it says so, and writes a prompt for a person or an assistant: the first lines that name an error with what stands
 around them, the last lines, the job, its Dockerfile, the versions that are known, and the question. It lies beside the
 log, or where `--prompt FILE` says. It is at most 32 KiB, and secrets are masked: tokens by their form (`hf_…`,
-`ghp_…`), what is named a password or a token, and the values of the farm's own variables for secrets. Read it before
-you give it away all the same.
+`ghp_…`), private keys from their first line to their last, what is named a password or a token, and the values of the
+farm's own variables for secrets. Read it before you give it away all the same.
 
 `--assistant` hands it to `claude` or `gemini`, the first that is on PATH, or the one that is named:
 `--assistant=gemini`. The program gets the prompt on its standard input, with its tools off as far as its flags go, in

@@ -21,6 +21,10 @@ fn run(folder: Option<&Path>, args: &[&str]) -> Output {
         .env("HF_HOME", out.path())
         .env_remove("HF_TOKEN")
         .env_remove("HF_TOKEN_PATH")
+        .env_remove("HF_ENDPOINT")
+        // A job on GitHub can be given a token.
+        .env_remove("ACTIONS_ID_TOKEN_REQUEST_URL")
+        .env_remove("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
         .env_remove("WHEELFARM_LOG")
         .stdin(Stdio::null())
         .output()

@@ -144,6 +144,62 @@ fn a_repository_keeps_what_it_has() {
 }
 
 #[test]
+fn a_workflow_that_github_would_not_run_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let repository = home.path().join("r");
+    fs_err::create_dir_all(repository.join(".git")).unwrap();
+    let args = ["init", "farm", "--gpu", "RTX 5090", "--action", ACTION];
+    let refused = wheelfarm(&repository, &args);
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{stderr}");
+    assert!(
+        stderr.contains("`farm` lies in the repository `"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("`--no-workflow`"), "{stderr}");
+    assert_eq!(files(&repository), Vec::<String>::new());
+
+    let without = [&args[..4], &["--no-workflow"]].concat();
+    done(&wheelfarm(&repository, &without));
+    assert!(repository.join("farm/matrix.yaml").exists());
+    // At its top, and where the folder is a repository of its own.
+    fs_err::create_dir_all(repository.join("own/.git")).unwrap();
+    let top = ["init", "--gpu", "RTX 5090", "--action", ACTION, "--dry-run"];
+    done(&wheelfarm(&repository, &top));
+    done(&wheelfarm(&repository, &[&top[..], &["own"]].concat()));
+}
+
+#[test]
+fn where_wheels_go_is_a_place_that_can_be_published_to() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |folder: &str, place: &str| {
+        let args = ["init", folder, "--gpu", "RTX 5090", "--no-workflow"];
+        wheelfarm(home.path(), &[&args[..], &["--publish-to", place]].concat())
+    };
+    for place in ["", "hf://OWNER", "https://x.org/y"] {
+        let refused = run("w", place);
+        let stderr = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{place}: {stderr}");
+        assert!(
+            stderr.contains("`--publish-to hf://OWNER/NAME`"),
+            "{stderr}"
+        );
+    }
+    assert!(files(home.path()).is_empty());
+    for (folder, place, word) in [
+        ("a", "hf://lab/wheels", "hf://lab/wheels"),
+        ("b", "my wheels", "'my wheels'"),
+    ] {
+        let told = done(&run(folder, place));
+        let line = format!("wheelfarm publish --to {word} --prove\n");
+        assert!(told.contains(&line), "{told}");
+        let readme = home.path().join(folder).join("README.md");
+        let readme = fs_err::read_to_string(readme).unwrap();
+        assert!(readme.contains(&line), "{readme}");
+    }
+}
+
+#[test]
 fn without_a_commit_there_is_no_workflow_to_pin() {
     let home = tempfile::tempdir().unwrap();
     let output = wheelfarm(home.path(), &["init", "--gpu", "H100"]);

@@ -382,6 +382,57 @@ fn the_action_installs_the_program_once_and_puts_it_on_the_path() {
     assert!(paths.contains(".github/scripts/bin\n"), "{paths}");
 }
 
+/// A program of other sources, or with other files built in, has another key.
+#[test]
+fn the_key_of_the_program_is_of_all_that_is_in_it() {
+    let runner = Runner::new("true");
+    let script = repository().join(".github/scripts/install-wheelfarm");
+    runner.write("farm/.github/scripts/x", "");
+    fs_err::copy(
+        script,
+        runner.path("farm/.github/scripts/install-wheelfarm"),
+    )
+    .unwrap();
+    let key = || {
+        fs_err::remove_file(runner.path("output")).ok();
+        let line = "farm/.github/scripts/install-wheelfarm key";
+        let output = runner.command(line).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}");
+        let said = runner.read("output");
+        let key = said.lines().find_map(|line| line.strip_prefix("key="));
+        key.unwrap().to_owned()
+    };
+    let files = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "crates/core/src/lib.rs",
+        "dockerfiles/build.sh",
+        "packages/demo/package.yaml",
+        "patches/demo/1.0/x.patch",
+        "schemas/matrix.schema.json",
+    ];
+    for file in files {
+        runner.write(
+            &format!("farm/{file}"),
+            "[workspace.package]\nversion = \"1\"\n",
+        );
+    }
+    let mut keys = vec![key()];
+    assert_eq!(key(), keys[0], "the same farm");
+    runner.write("farm/docs/x.md", "no part of the program");
+    assert_eq!(key(), keys[0]);
+    for file in files {
+        runner.write(
+            &format!("farm/{file}"),
+            "[workspace.package]\nversion = \"2\"\n",
+        );
+        let key = key();
+        assert!(!keys.contains(&key), "{file}");
+        keys.push(key);
+    }
+}
+
 /// Faults of every kind that the checks are there for, planted into this repository's own workflows.
 #[test]
 fn conformance_small_what_is_planted_in_workflows_is_found() {

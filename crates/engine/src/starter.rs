@@ -46,6 +46,17 @@ fn list(paths: &[Utf8PathBuf]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
+/// The repository of git's that `folder`, which need not be there, lies inside of; none where it is the top
+/// of one itself.
+pub fn repository_around(folder: &Utf8Path) -> Option<Utf8PathBuf> {
+    let absolute = camino::absolute_utf8(folder).ok()?;
+    let place = absolute.canonicalize_utf8().unwrap_or(absolute);
+    // A work tree of a repository has a file of that name.
+    let is_top = |folder: &&Utf8Path| folder.join(".git").exists();
+    let top = place.ancestors().find(is_top)?;
+    (top != place).then(|| top.to_owned())
+}
+
 /// Says what would become of `files` in `folder`, which need not be there.
 pub fn look(folder: &Utf8Path, files: &[StarterFile]) -> Result<Written, WriteError> {
     let mut found = Written::default();

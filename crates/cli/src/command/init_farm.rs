@@ -10,12 +10,13 @@ use wheelfarm_core::gpu;
 use wheelfarm_core::ident::FarmName;
 use wheelfarm_core::starter::nightly::NightlySettings;
 use wheelfarm_core::starter::{
-    self, AskedBy, BaseAsked, GpuAsked, PackageAskedError, Settings, StarterError,
+    self, AskedBy, BaseAsked, GpuAsked, PackageAskedError, Settings, StarterError, shell_word,
 };
 use wheelfarm_core::version::VersionError;
 use wheelfarm_engine::farm_folder::FarmError;
 use wheelfarm_engine::inspect::machine_gpus;
-use wheelfarm_engine::starter::{WriteError, look, write};
+use wheelfarm_engine::shelf::place::Place;
+use wheelfarm_engine::starter::{WriteError, look, repository_around, write};
 
 use super::init::parse;
 use crate::args::{Format, InitBase, InitFarmArgs};
@@ -26,6 +27,9 @@ use crate::render::init_farm::Begun;
 
 pub(super) fn run(args: &InitFarmArgs) -> Result<ExitCode, Failure> {
     let settings = settings(args)?;
+    if settings.nightly.is_some() {
+        refuse_inside_a_repository(&args.folder)?;
+    }
     let starter = starter::begin(&settings).map_err(refused)?;
     let folder = &args.folder;
     let written = if args.dry_run {
@@ -80,9 +84,34 @@ fn settings(args: &InitFarmArgs) -> Result<Settings, Failure> {
             InitBase::Manylinux => BaseAsked::Manylinux,
             InitBase::Debian => BaseAsked::Debian,
         },
-        publish_to: args.publish_to.clone(),
+        publish_to: args.publish_to.as_deref().map(place).transpose()?,
         nightly: nightly(args)?,
     })
+}
+
+/// The place that `text` names, as `wheelfarm publish` takes it.
+fn place(text: &str) -> Result<String, Failure> {
+    let place = Place::parse(text).map_err(|error| {
+        Failure::bad_input(error)
+            .with_hint("name a folder, or a repository on a Hub: `--publish-to hf://OWNER/NAME`")
+    })?;
+    Ok(place.to_string())
+}
+
+/// GitHub reads the workflows that lie at the top of a repository, and no others.
+fn refuse_inside_a_repository(folder: &Utf8Path) -> Result<(), Failure> {
+    let Some(top) = repository_around(folder) else {
+        return Ok(());
+    };
+    let error = anyhow::anyhow!(
+        "`{folder}` lies in the repository `{top}`, and GitHub runs no workflow but those at its top"
+    );
+    Err(Failure::bad_input(error).with_hint(format!(
+        "begin the farm at the top, `wheelfarm init {}`; leave the workflow out, `--no-workflow`; or make the \
+         folder a repository of its own first, `git init {}`",
+        shell_word(top.as_str()),
+        shell_word(folder.as_str())
+    )))
 }
 
 /// The commit that this program was built from, where it is known: `OWNER/NAME@COMMIT`.

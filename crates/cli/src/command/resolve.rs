@@ -183,7 +183,21 @@ fn world(
         facts.fill(question);
         render::resolve::notes(&facts.notes);
     }
+    beside_arm(args, question);
     Ok(excerpts)
+}
+
+/// A product that is beside an Arm processor tells the machine, where nothing else does.
+fn beside_arm(args: &ResolveArgs, question: &mut Question) {
+    let Some(name) = args.gpu.as_deref() else {
+        return;
+    };
+    let is_beside = |gpu: &gpu::Gpu| gpu.is_beside_arm_as(name);
+    if question.machine.is_none() && gpu::find(name).is_ok_and(is_beside) {
+        question.machine = Some("aarch64".to_owned());
+        let note = format!("`{name}` is beside an Arm processor: taken as `--machine aarch64`");
+        render::resolve::notes(&[note]);
+    }
 }
 
 fn question(args: &ResolveArgs, package: PackageWish) -> Result<Question, Failure> {

@@ -121,7 +121,7 @@ fn unknown_text(log: &Log, unknown: &Unknown<'_>) -> String {
     }
     let first = log.diagnoses.extract.errors().first();
     if let Some(passage) = first {
-        let error = (passage.first_line..).zip(&passage.lines);
+        let error = passage.lines.iter();
         let mut error = error.filter(|(_, line)| wheelfarm_core::diagnose::is_error_like(line));
         if let Some((number, line)) = error.next() {
             lines.push(format!(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::json;
-use wheelfarm_core::starter::{MATRIX, Settings, Starter};
+use wheelfarm_core::starter::{MATRIX, Settings, Starter, shell_word};
 use wheelfarm_engine::starter::Written;
 
 use super::{OutputError, data};
@@ -38,15 +38,6 @@ impl Begun<'_> {
         let jobs = self.starter.plan.jobs.iter();
         jobs.map(|job| job.id().to_string()).collect()
     }
-}
-
-/// A path as one word for a shell.
-fn shell_word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+".contains(c);
-    if text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// What was chosen and why, what was written, and the next commands.
@@ -160,13 +151,6 @@ pub(crate) fn json(begun: &Begun<'_>) -> Result<(), OutputError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_folder_is_one_word() {
-        assert_eq!(shell_word("my-wheels/a.b"), "my-wheels/a.b");
-        assert_eq!(shell_word("my wheels"), "'my wheels'");
-        assert_eq!(shell_word("it's"), r"'it'\''s'");
-    }
 
     #[test]
     fn patches_are_counted_by_package() {

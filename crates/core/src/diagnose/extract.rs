@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::redact::KeyBlock;
+
 /// Signs by which a line that names an error is known. Part of a line, and with its case.
 const SIGNS: [&str; 11] = [
     "error:",
@@ -33,13 +35,11 @@ const LAST: usize = 50;
 /// Letters of a line.
 const LETTERS: usize = 400;
 
-/// Consecutive lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Lines that follow one another, but for empty ones, which are left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Passage {
-    /// The number of the first, from 1; empty lines are left out. 0 when there is none.
-    pub first_line: u64,
-    /// The lines, cut at 400 letters.
-    pub lines: Vec<String>,
+    /// Each with its number in the log, from 1; cut at 400 letters.
+    pub lines: Vec<(u64, String)>,
 }
 
 /// What is kept of a log while it goes by: a bounded amount, however long it is.
@@ -50,21 +50,24 @@ pub struct Extract {
     /// How many more lines belong to the last passage.
     open: usize,
     last: VecDeque<(u64, String)>,
+    /// A passage may begin inside of a key, so keys are masked before lines are kept.
+    key: KeyBlock,
 }
 
 impl Extract {
-    /// Takes the next line.
+    /// Takes the next line. Private keys do not get in.
     pub(super) fn push(&mut self, line: &str, number: u64) {
-        let line = cut(line);
+        let line = cut(&self.key.masked(line));
         let is_error = is_error_like(&line);
         if self.open > 0 {
             self.open -= 1;
             if let Some(passage) = self.passages.last_mut() {
-                passage.lines.push(line.clone());
+                passage.lines.push((number, line.clone()));
             }
         } else if is_error && self.passages.len() < PASSAGES {
             self.before.push_back((number, line.clone()));
-            self.passages.push(passage(self.before.drain(..)));
+            let lines = self.before.drain(..).collect();
+            self.passages.push(Passage { lines });
             self.open = BEHIND;
         } else {
             if self.before.len() == BEFORE {
@@ -92,15 +95,8 @@ impl Extract {
 
     /// The last lines.
     pub fn last(&self) -> Passage {
-        passage(self.last.iter().cloned())
-    }
-}
-
-fn passage(lines: impl Iterator<Item = (u64, String)>) -> Passage {
-    let (numbers, lines): (Vec<_>, Vec<_>) = lines.unzip();
-    Passage {
-        first_line: numbers.first().copied().unwrap_or(0),
-        lines,
+        let lines = self.last.iter().cloned().collect();
+        Passage { lines }
     }
 }
 
@@ -134,10 +130,10 @@ mod tests {
         let [passage] = extract.errors() else {
             panic!("{:?}", extract.errors());
         };
-        assert_eq!(passage.first_line, 15);
+        assert_eq!(passage.lines[0].0, 15);
         assert_eq!(passage.lines.len(), BEFORE + 1 + BEHIND);
-        assert_eq!(passage.lines[BEFORE], "x.cu(3): error: no");
-        assert_eq!(extract.last().first_line, 1);
+        assert_eq!(passage.lines[BEFORE], (20, "x.cu(3): error: no".to_owned()));
+        assert_eq!(extract.last().lines[0].0, 1);
     }
 
     #[test]
@@ -146,12 +142,13 @@ mod tests {
             extract((0..10_000).map(|number| format!("error: {number} {}", "x".repeat(999))));
         assert_eq!(extract.errors().len(), PASSAGES);
         assert_eq!(extract.last().lines.len(), LAST);
-        assert_eq!(extract.last().first_line, 9_951);
-        assert!(extract.last().lines.iter().all(|line| line.len() < 410));
+        assert_eq!(extract.last().lines[0].0, 9_951);
+        let is_cut = |(_, line): &(u64, String)| line.len() < 410;
+        assert!(extract.last().lines.iter().all(is_cut));
     }
 
     #[test]
     fn an_empty_log_has_no_last_line() {
-        assert_eq!(extract([]).last().lines, Vec::<String>::new());
+        assert_eq!(extract([]).last(), Passage::default());
     }
 }

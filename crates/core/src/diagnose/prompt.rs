@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::extract::Passage;
 use super::reader::Diagnoses;
-use super::redact::Redactor;
+use super::redact::{KeyBlock, Redactor};
 use crate::outcome::FailureRecord;
 
 /// A prompt is not longer than this: what stands first is kept.
@@ -61,8 +61,10 @@ impl Prompt {
                 "- failed at: {} ({})",
                 record.stage, record.kind
             ));
+            let mut key = KeyBlock::default();
             for line in record.detail.lines().take(20) {
-                say(format_args!("- the farm says: {}", shortened(line, 400)));
+                let line = key.masked(line);
+                say(format_args!("- the farm says: {}", shortened(&line, 400)));
             }
             if let Some(hint) = &record.hint {
                 say(format_args!("- its hint: {}", shortened(hint, 400)));
@@ -88,8 +90,10 @@ impl Prompt {
         }
         if let Some(dockerfile) = &subject.dockerfile {
             say(format_args!("\n# Dockerfile\n"));
+            let mut key = KeyBlock::default();
             for line in dockerfile.lines().take(80) {
-                say(format_args!("    {}", shortened(line, 200)));
+                let line = key.masked(line);
+                say(format_args!("    {}", shortened(&line, 200)));
             }
         }
         say(format_args!("\n# Log: {}", subject.log));
@@ -123,7 +127,7 @@ impl Prompt {
 /// Each line behind its number and a bar, so that none of them can end the block that it stands in.
 fn numbered(passage: &Passage, redactor: &Redactor) -> String {
     let mut text = String::new();
-    for (line, number) in passage.lines.iter().zip(passage.first_line..) {
+    for (number, line) in &passage.lines {
         let line = redactor.redact(line);
         writeln!(text, "    {number:>6} | {line}").expect("it is a string");
     }
@@ -184,6 +188,35 @@ mod tests {
         assert!(prompt.len() <= MOST_BYTES, "{}", prompt.len());
         assert!(prompt.contains(" 20000 | error: 19999"));
         assert!(prompt.contains("      1 | error: 0 "));
+    }
+
+    #[test]
+    fn lines_have_their_own_numbers_behind_empty_ones() {
+        let prompt = prompt("first\n\n\nerror: no\n\nlast\n");
+        for line in ["      1 | first", "      4 | error: no", "      6 | last"] {
+            assert_eq!(prompt.matches(line).count(), 2, "{line}\n{prompt}");
+        }
+    }
+
+    #[test]
+    fn private_keys_are_masked() {
+        // Put together here, so that no scanner takes this file for a leak.
+        let edge = |which: &str| format!("-----{which} OPENSSH PRIVATE KEY-----");
+        let body = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU\n".repeat(60);
+        let key = format!("{}\n{body}{}\n", edge("BEGIN"), edge("END"));
+        // The last lines begin inside of it.
+        let told = prompt(&format!("error: no key\n{key}error: refused\n"));
+        assert!(!told.contains("b3Blb"), "{told}");
+        assert!(told.contains("     64 | error: refused"), "{told}");
+        // In the Dockerfile as well.
+        let diagnoses = Reader::read("error: no\n".as_bytes()).unwrap();
+        let subject = Subject {
+            dockerfile: Some(format!("FROM x\nRUN echo '{key}' > k\nRUN make\n")),
+            ..Subject::default()
+        };
+        let told = Prompt::new(&subject, &diagnoses, &Redactor::new([]));
+        assert!(!told.as_str().contains("b3Blb"), "{}", told.as_str());
+        assert!(told.as_str().contains("    RUN make\n"));
     }
 
     #[test]

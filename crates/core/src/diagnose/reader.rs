@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::clean;
 use super::extract::Extract;
 use super::fill::{self, Captures};
-use super::rules::{Kind, Place, Rule, Rules, Use};
+use super::rules::{Kind, Place, Rule, Rules, Use, Weight};
 use crate::outcome::Stage;
 
 /// Of a line, so much is looked at; the rest is passed over.
@@ -97,6 +97,7 @@ struct Hit {
     count: u64,
     excerpt: String,
     captures: Captures,
+    weight: Weight,
 }
 
 /// The first half of a pair that was seen last.
@@ -223,7 +224,7 @@ impl Reader {
         let (regex, role) = &rules.patterns[index];
         match *role {
             Use::Line { rule } => {
-                if !self.is_hit_again(rule) {
+                if !self.is_hit_again(rule, line) {
                     let captures = captures(regex, line);
                     self.hit(rule, line, number, captures);
                 }
@@ -243,7 +244,7 @@ impl Reader {
                 if number - half.line > wanted.within {
                     return;
                 }
-                if !self.is_hit_again(wanted.rule) {
+                if !self.is_hit_again(wanted.rule, line) {
                     let mut captures = captures(regex, line);
                     for (name, text) in half.captures {
                         captures.entry(name).or_insert(text);
@@ -258,10 +259,22 @@ impl Reader {
         }
     }
 
-    /// Counts a line of a rule that has fitted before.
-    fn is_hit_again(&mut self, rule: usize) -> bool {
-        let hit = self.hits.get_mut(&rule);
-        hit.map(|hit| hit.count += 1).is_some()
+    /// Counts a line of a rule that has fitted before. One that weighs more than those takes their place.
+    fn is_hit_again(&mut self, rule: usize, line: &str) -> bool {
+        let weight = self.weight(rule, line);
+        let Some(hit) = self.hits.get_mut(&rule) else {
+            return false;
+        };
+        hit.count += 1;
+        hit.weight <= weight
+    }
+
+    /// What a warning says was gone on without.
+    fn weight(&self, rule: usize, line: &str) -> Weight {
+        if is_warning(line) {
+            return Weight::Probe;
+        }
+        self.rules.all()[rule].weight
     }
 
     fn fact(&mut self, fact: usize, regex: &Regex, line: &str) {
@@ -279,11 +292,13 @@ impl Reader {
     }
 
     fn hit(&mut self, rule: usize, line: &str, number: u64, captures: Captures) {
+        let before = self.hits.get(&rule);
         let hit = Hit {
             line: number,
-            count: 1,
+            count: before.map_or(1, |hit| hit.count),
             excerpt: excerpt(line),
             captures,
+            weight: self.weight(rule, line),
         };
         self.hits.insert(rule, hit);
     }
@@ -302,7 +317,7 @@ impl Reader {
             .filter(|(rule, _)| !self.revoked.contains(rule))
             .map(|(rule, hit)| (&rules.all()[rule], hit))
             .collect();
-        rest.sort_by_key(|(rule, hit)| (rule.kind, hit.line));
+        rest.sort_by_key(|(rule, hit)| (rule.kind, hit.weight, hit.line));
         let mut found = Vec::new();
         while !rest.is_empty() {
             // No rule outranks itself over others, so one of them is outranked by none.
@@ -342,6 +357,13 @@ fn diagnosis(rule: &Rule, hit: Hit) -> Diagnosis {
 fn is_stage(line: &str) -> bool {
     let name = line.strip_prefix("== ");
     name.is_some_and(|name| Stage::ALL.iter().any(|stage| stage.as_str() == name))
+}
+
+/// Whether the line is a warning's: pip's `WARNING:`, Python's `UserWarning:`, a compiler's `warning:`.
+fn is_warning(line: &str) -> bool {
+    ["WARNING:", "Warning:", "warning:"]
+        .iter()
+        .any(|sign| line.contains(sign))
 }
 
 fn captures(regex: &Regex, line: &str) -> Captures {
@@ -479,6 +501,38 @@ mod tests {
     }
 
     #[test]
+    fn what_was_gone_on_without_comes_behind_what_ended_the_build() {
+        let killed = "g++: fatal error: Killed signal terminated program cc1plus\n";
+        let no_git = "/bin/sh: 1: git: not found\n";
+        let no_smi = "sh: 1: nvidia-smi: not found\n";
+        let no_name = "WARNING: Retrying (Retry(total=4)) after connection broken by 'NewConnectionError: \
+                       Temporary failure in name resolution': /simple/x/\n";
+        let no_driver = "/x/torch/cuda/__init__.py:1: UserWarning: CUDA initialization: Found no NVIDIA driver on \
+                         your system.\n";
+        for (tolerated, rule) in [
+            (no_git, "git-missing"),
+            (no_smi, "nvidia-smi-missing"),
+            (no_name, "network-refused"),
+            (no_driver, "no-driver"),
+        ] {
+            check(&format!("{tolerated}{killed}"), &[("killed", 2), (rule, 1)]);
+            check(tolerated, &[(rule, 1)]);
+        }
+        // It still comes before what it is the reason of.
+        let none = "ERROR: No matching distribution found for x\n";
+        check(
+            &format!("{no_name}{none}"),
+            &[("network-refused", 1), ("no-matching-distribution", 2)],
+        );
+        // A warning is taken for no more than that until the same ends the build.
+        let ended = "urllib.error.URLError: <urlopen error [Errno -3] Temporary failure in name resolution>\n";
+        let log = format!("{no_name}{no_name}{ended}{ended}{killed}");
+        check(&log, &[("network-refused", 3), ("killed", 5)]);
+        assert_eq!(read(&log).found[0].count, 4);
+        assert!(read(&log).found[0].excerpt.starts_with("urllib"));
+    }
+
+    #[test]
     fn halves_of_a_pair_belong_together_only_when_near() {
         let first = "  File \"torch/utils/cpp_extension.py\", line 2600, in _get_cuda_arch_flags\n";
         let then = "IndexError: list index out of range\n";
@@ -502,6 +556,172 @@ mod tests {
         let found = read("nvcc fatal   : Unsupported gpu architecture 'compute_120'").found;
         assert!(found[0].title.contains("12.0"), "{}", found[0].title);
         assert!(found[0].fix.contains("CUDA 12.8"), "{}", found[0].fix);
+    }
+
+    /// What a line is told to be, and what its fix has and has not.
+    #[track_caller]
+    fn check_fix(line: &str, rule: &str, has: &[&str], has_not: &[&str]) {
+        let read = read(line);
+        let best = read.best().unwrap_or_else(|| panic!("{line}"));
+        assert_eq!(best.rule, rule, "{line}");
+        let text = format!("{} {}", best.title, best.fix);
+        for word in has {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        for word in has_not {
+            assert!(!text.contains(word), "{word}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_gpu_that_torch_does_not_know_is_told_by_its_age() {
+        let line = |gpu: &str, arch: u32| {
+            format!(
+                "{gpu} with CUDA capability sm_{arch} is not compatible with the current PyTorch installation."
+            )
+        };
+        let new = ["torch>=2.8", "No nightly"];
+        for (gpu, arch) in [("RTX 5090", 120), ("NVIDIA B200", 100)] {
+            check_fix(&line(gpu, arch), "sm-120-not-compatible", &new, &[]);
+        }
+        for (gpu, arch, capability) in [
+            ("GTX 980", 52, "5.2"),
+            ("GTX 1080", 61, "6.1"),
+            ("V100", 70, "7.0"),
+        ] {
+            let has = ["/whl/cu126", capability];
+            check_fix(&line(gpu, arch), "gpu-too-old-for-torch", &has, &new);
+        }
+        for (gpu, arch, capability) in [("T4", 75, "7.5"), ("A100", 80, "8.0"), ("H100", 90, "9.0")]
+        {
+            let has = [&*format!("resolve --gpu \"{capability}\"")];
+            check_fix(&line(gpu, arch), "gpu-not-in-this-torch", &has, &new);
+        }
+    }
+
+    #[test]
+    fn an_instruction_that_an_arch_lacks_is_told_by_what_has_it() {
+        let wgmma = ["9.0a alone"];
+        check_fix(
+            "ptxas k.ptx, line 4; error   : Instruction 'wgmma.fence' cannot be compiled for architecture 'sm_120'",
+            "wgmma-not-on-arch",
+            &wgmma,
+            &[],
+        );
+        check_fix(
+            "ptxas k.ptx, line 4; error   : Instruction 'cvt with .e2m1x2' not supported on .target 'sm_120'",
+            "instruction-not-on-arch",
+            &["12.0a"],
+            &wgmma,
+        );
+        check_fix(
+            "ptxas k.ptx, line 21; error   : Feature 'cp.async.commit_group' requires .target sm_80 or higher",
+            "instruction-needs-later-arch",
+            &["Take everything below 8.0 out"],
+            &wgmma,
+        );
+    }
+
+    #[test]
+    fn a_fix_does_not_name_what_is_the_fault() {
+        let sqrt = |name: &str| {
+            format!(
+                "mathcalls.h(206): error: exception specification is incompatible with that of previous function \
+                 \"{name}\" (declared at line 653 of math_functions.h)"
+            )
+        };
+        let later = ["CUDA 13.2 or later"];
+        let cospi = ["CUDA 13.0 or later"];
+        check_fix(&sqrt("rsqrtf"), "glibc-declares-rsqrt-too", &later, &cospi);
+        check_fix(&sqrt("cospi"), "glibc-declares-cospi-too", &cospi, &later);
+        let command =
+            |name: &str| format!("error: command '{name}' failed: No such file or directory");
+        let compiler = ["apt-get install g++"];
+        let nvcc = command("/usr/local/cuda/bin/nvcc");
+        check_fix(&nvcc, "nvcc-not-found", &["CUDA_HOME"], &compiler);
+        let swig = command("swig");
+        check_fix(&swig, "build-program-missing", &["`swig`"], &compiler);
+        let gcc = command("/usr/bin/x86_64-linux-gnu-g++-12");
+        check_fix(&gcc, "compiler-missing", &compiler, &[]);
+    }
+
+    #[test]
+    fn the_spelling_of_an_arch_that_is_refused_is_not_proposed() {
+        let unknown =
+            |arch: &str| format!("ValueError: Unknown CUDA arch ({arch}) or GPU not supported");
+        for arch in ["12.0f", "12.0f+PTX", "sm_120", "120"] {
+            let refused = format!("LIST=\"{arch}\"");
+            check_fix(
+                &unknown(arch),
+                "arch-spelling",
+                &["LIST=\"12.0\""],
+                &[&refused],
+            );
+        }
+        let old = |arch: &str| {
+            format!("  Unknown CUDA Architecture Name {arch} in CUDA_SELECT_NVCC_ARCH_FLAGS")
+        };
+        for arch in ["12.0", "10.0a", "12.1(2.0)"] {
+            let spelling = ["It is the spelling", "Write a compute capability"];
+            let has = ["torch\n2.6 or later"];
+            check_fix(&old(arch), "cmake-arch-of-two-digits", &has, &spelling);
+        }
+        let has = ["Write a compute capability"];
+        for arch in ["sm_90", "90", "120"] {
+            check_fix(&old(arch), "cmake-unknown-arch-name", &has, &["2.6"]);
+        }
+        check_fix(&old("9.0a"), "cmake-arch-suffix-unknown", &[], &[]);
+    }
+
+    #[test]
+    fn what_is_told_of_a_compiler_a_header_or_a_module_is_about_that_one() {
+        let gcc = |how: &str, bound: &str| {
+            format!(
+                "RuntimeError: The current installed version of g++ (5.4.0) is {how} than the {bound} required \
+                 version by CUDA 13.0 (6.0.0). Please make sure"
+            )
+        };
+        let older = ["use an older gcc"];
+        check_fix(
+            &gcc("less", "minimum"),
+            "gcc-older-than-torch-takes",
+            &["newer gcc", "6.0.0 or later"],
+            &older,
+        );
+        let greater = gcc("greater", "maximum");
+        check_fix(&greater, "gcc-outside-torchs-table", &older, &[]);
+        let header =
+            |name: &str| format!("a.cpp:1:10: fatal error: {name}: No such file or directory");
+        for name in [
+            "cub/cub.cuh",
+            "thrust/sort.h",
+            "cuda/std/array",
+            "cuda/atomic",
+            "cuda_bf16.h",
+            "cusparse.h",
+            "curand_kernel.h",
+        ] {
+            check_fix(&header(name), "cuda-headers-missing", &["CUDA_HOME"], &[]);
+        }
+        for name in [
+            "cubic_interp.h",
+            "thrust_bench.h",
+            "cuda_utils.h",
+            "cuda/a.h",
+        ] {
+            let has = ["the header", "apt-file search"];
+            check_fix(&header(name), "header-missing", &has, &["CUDA_HOME"]);
+        }
+        let module = |name: &str| format!("ModuleNotFoundError: No module named '{name}'");
+        check_fix(
+            &module("distutils.msvccompiler"),
+            "distutils-compiler-gone",
+            &["setuptools<74"],
+            &["any setuptools"],
+        );
+        for name in ["distutils", "pkg_resources", "pkg_resources.extern"] {
+            check_fix(&module(name), "pkg-resources-gone", &[], &[]);
+        }
     }
 
     #[test]

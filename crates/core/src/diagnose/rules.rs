@@ -111,6 +111,17 @@ impl Origin {
     }
 }
 
+/// How much a line of a rule says, where other rules fit too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Weight {
+    /// It ended something, unless it stands in a warning.
+    #[default]
+    Plain,
+    /// Builds ask for it and go on without.
+    Probe,
+}
+
 /// Lines that a rule fits.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -149,6 +160,8 @@ struct RawRule {
     outranks: Vec<String>,
     #[serde(default)]
     same_as: Option<String>,
+    #[serde(default)]
+    weight: Weight,
     title: String,
     meaning: String,
     fix: String,
@@ -187,6 +200,7 @@ pub struct Rule {
     pub outranks: Vec<String>,
     /// The farm's own kind of failure that says the same already.
     pub same_as: Option<String>,
+    pub(super) weight: Weight,
     /// What happened, in one line.
     pub title: String,
     /// Why, in a few sentences.
@@ -283,6 +297,7 @@ impl Rules {
                     places: raw.places,
                     outranks: raw.outranks,
                     same_as: raw.same_as,
+                    weight: raw.weight,
                     title: raw.title,
                     meaning: raw.meaning,
                     fix: raw.fix,

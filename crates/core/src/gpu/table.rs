@@ -51,6 +51,23 @@ pub struct Gpu {
     pub source: String,
 }
 
+impl Gpu {
+    /// Whether the processor beside it is an Arm one, whichever of its products it is.
+    pub fn is_beside_arm(&self) -> bool {
+        self.platform == Platform::Tegra || self.names.iter().all(|name| is_named_beside_arm(name))
+    }
+
+    /// Whether the processor beside the product that `text` names is an Arm one.
+    pub fn is_beside_arm_as(&self, text: &str) -> bool {
+        self.is_beside_arm() || is_named_beside_arm(text)
+    }
+}
+
+fn is_named_beside_arm(text: &str) -> bool {
+    let text = text.to_ascii_uppercase();
+    TABLE.arm.iter().any(|name| text.contains(name.as_str()))
+}
+
 /// A compute capability and its example: `12.0 (RTX 5090)`.
 impl fmt::Display for Gpu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,8 +129,16 @@ struct RawTable {
     schema: u32,
     gpus: BTreeMap<String, RawGpu>,
     renamed: BTreeMap<String, RawRenamed>,
+    arm: RawArm,
     families: RawFamilies,
     cuda: RawCuda,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawArm {
+    names: Vec<String>,
+    source: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -180,6 +205,8 @@ pub(super) fn driver_sources() -> [&'static str; 2] {
 #[derive(Debug)]
 struct Table {
     gpus: BTreeMap<Capability, Gpu>,
+    /// In capitals.
+    arm: Vec<String>,
     renamed: BTreeMap<Capability, Capability>,
     families: BTreeMap<Capability, BTreeSet<Capability>>,
     releases: BTreeMap<CudaVersion, Release>,
@@ -194,6 +221,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let raw: RawTable = yaml::parse("gpus.yaml", TEXT).expect("a test reads the built-in table");
     assert_eq!(raw.schema, 1, "the built-in table has the reader's schema");
     let sources = [
+        &raw.arm.source,
         &raw.families.source,
         &raw.cuda.ptx_source,
         &raw.cuda.driver_source,
@@ -210,6 +238,12 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     }
     Table {
         gpus: raw.gpus.into_iter().map(gpu).collect(),
+        arm: raw
+            .arm
+            .names
+            .iter()
+            .map(|name| name.to_ascii_uppercase())
+            .collect(),
         renamed: pairs(raw.renamed, |renamed| value(&renamed.to)),
         families: pairs(raw.families.members, |members| {
             members.iter().map(|member| value(member)).collect()
@@ -291,6 +325,18 @@ mod tests {
                 !matches!(verdict, Verdict::Fails { .. }),
                 "{gpu}: {verdict:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_arm_processor_is_told_by_the_product() {
+        let beside_arm = all().filter(|gpu| gpu.is_beside_arm());
+        let beside_arm: Vec<_> = beside_arm.map(|gpu| gpu.capability.to_string()).collect();
+        assert_eq!(beside_arm, ["5.3", "6.2", "7.2", "8.7", "11.0", "12.1"]);
+        for (text, want) in [("GH200", true), ("nvidia gb200", true), ("H200", false)] {
+            let gpu = crate::gpu::find(text).unwrap();
+            assert!(!gpu.is_beside_arm(), "{text}: others of its number are not");
+            assert_eq!(gpu.is_beside_arm_as(text), want, "{text}");
         }
     }
 

@@ -8,8 +8,8 @@ use crate::compat::{
     self, Companion, Index, TorchBuild, TorchInstalled, Verdict, releases_of,
     torch_needs_glibc_2_28,
 };
-use crate::gpu::Capability;
 use crate::gpu::driver::{self, Driver};
+use crate::gpu::{self, Capability, Gpu};
 use crate::release::catalog::Track;
 use crate::release::resolve::{Cuda, Libc, Outcome, Question, TorchGiven, has_a_wheel, resolve};
 use crate::version::{CudaVersion, PythonVersion, TorchVersion};
@@ -125,9 +125,20 @@ impl Environment {
     }
 }
 
-/// The machine that is meant: the table has builds for x86-64 alone.
+/// The machine that is meant: the table has builds for x86-64 alone, and some GPUs are beside no such
+/// processor.
 pub(super) fn machine(question: &Question) -> &str {
-    question.machine.as_deref().unwrap_or("x86_64")
+    let otherwise = match beside_arm(question) {
+        Some(_) => "aarch64",
+        None => "x86_64",
+    };
+    question.machine.as_deref().unwrap_or(otherwise)
+}
+
+/// A GPU of the question whose machines all have an Arm processor.
+pub(super) fn beside_arm(question: &Question) -> Option<&'static Gpu> {
+    let gpus = question.gpus.iter().filter_map(|&gpu| gpu::of(gpu));
+    gpus.into_iter().find(|gpu| gpu.is_beside_arm())
 }
 
 /// What the builds of a torch come to on all of `gpus`; `None` where one does not run on one of them.
@@ -140,7 +151,7 @@ fn on_gpus(builds: &[&TorchBuild]) -> Option<(Option<Driver>, bool)> {
         if on_gpu.runs() != Some(true) {
             return None;
         }
-        is_jit |= on_gpu.verdict == crate::gpu::verdict::Verdict::Jit;
+        is_jit |= on_gpu.verdict == gpu::verdict::Verdict::Jit;
         match &on_gpu.least_driver {
             Some(driver) => least = least.max(Some(driver.clone())),
             None => is_known = false,

@@ -73,7 +73,13 @@ pub(super) fn of_the_machine(ask: &Ask<'_>) -> Option<Refusal> {
         )
         .change("take the torch that NVIDIA publishes for your JetPack")
     } else if machine != "x86_64" {
-        let text = format!("the table has torch's builds for x86_64 alone, and none for {machine}");
+        let beside = match choice::beside_arm(question) {
+            Some(gpu) => format!("{gpu} is beside an Arm processor: "),
+            None => String::new(),
+        };
+        let text = format!(
+            "{beside}the table has torch's builds for x86_64 alone, and none for {machine}"
+        );
         Why::new(Fit::Unknown, text)
     } else if question.libc == Some(Libc::Musl) {
         let text = "torch has no wheels for musl".to_owned();

@@ -15,7 +15,7 @@ use super::shipped;
 use crate::arch::{Arch, ArchSuffix, ArchTarget, Ptx};
 use crate::compat::{self, Index, Verdict};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::gpu::{Capability, Platform};
+use crate::gpu::Capability;
 use crate::matrix::Matrix;
 use crate::package::{Kernels, Package, PackageRelease};
 use crate::plan::{self, Plan, PlanInput};
@@ -35,9 +35,6 @@ struct RawChoices {
     images_source: String,
     suite: String,
     package: String,
-    arm: Vec<String>,
-    #[expect(dead_code, reason = "who reads the file wants it")]
-    arm_source: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,7 +51,6 @@ pub(super) struct Choices {
     pub(super) images: BTreeMap<CudaVersion, String>,
     pub(super) suite: String,
     pub(super) package: String,
-    arm: Vec<String>,
 }
 
 struct Pair {
@@ -80,7 +76,6 @@ pub(super) static TABLE: LazyLock<Choices> = LazyLock::new(|| {
             .collect(),
         suite: raw.suite,
         package: raw.package,
-        arm: raw.arm,
     }
 });
 
@@ -121,16 +116,7 @@ pub(super) fn choose(settings: &Settings) -> Result<Chosen, StarterError> {
 }
 
 fn refuse_arm(gpus: &[GpuAsked]) -> Result<(), StarterError> {
-    let named = |text: &str| {
-        let text = text.to_ascii_uppercase();
-        let mut names = TABLE.arm.iter();
-        names.any(|name| text.contains(&name.to_ascii_uppercase()))
-    };
-    let is_arm = |asked: &&GpuAsked| {
-        asked.gpu.platform == Platform::Tegra
-            || named(&asked.text)
-            || asked.gpu.names.iter().all(|name| named(name))
-    };
+    let is_arm = |asked: &&GpuAsked| asked.gpu.is_beside_arm_as(&asked.text);
     match gpus.iter().find(is_arm) {
         Some(asked) => Err(StarterError::Arm {
             text: asked.text.clone(),

@@ -14,6 +14,7 @@ mod tests;
 
 pub use settings::{
     AskedBy, BaseAsked, GpuAsked, PackageAsked, PackageAskedError, Settings, StarterError,
+    shell_word,
 };
 pub use shipped::packages;
 pub use starter_files::{IfThere, StarterFile};

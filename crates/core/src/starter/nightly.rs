@@ -221,6 +221,21 @@ mod tests {
         assert_eq!(text.lines().filter(|line| **line == uses).count(), 2);
     }
 
+    /// What asks the Hub would otherwise ask for a token by the job's identity, which not every farm is
+    /// trusted by.
+    #[test]
+    fn every_step_that_asks_the_hub_has_the_token_and_no_other() {
+        let text = nightly(&this_repository());
+        let token = "          HF_TOKEN: ${{ secrets.HF_TOKEN }}\n";
+        for step in text.split("      - name: ").skip(1) {
+            let asks = ["publish", "status"];
+            let asks = asks.map(|step| format!("wheelfarm-nightly {step}\n"));
+            let asks = asks.iter().any(|run| step.contains(run.as_str()));
+            assert_eq!(step.contains(token), asks, "{step}");
+            assert_eq!(step.contains("secrets."), asks, "{step}");
+        }
+    }
+
     #[track_caller]
     fn check(settings: Result<NightlySettings, NightlyError>, message: &str) {
         assert_eq!(settings.unwrap_err().to_string(), message);

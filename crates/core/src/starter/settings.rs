@@ -29,10 +29,19 @@ pub struct Settings {
     pub packages: Vec<PackageAsked>,
     /// What images start from.
     pub base: BaseAsked,
-    /// Where wheels are published: a folder, or `hf://OWNER/NAME`.
+    /// Where wheels are published: a folder, or `hf://OWNER/NAME`; looked at by whoever read it.
     pub publish_to: Option<String>,
     /// The workflow of its nights; none where there is none.
     pub nightly: Option<NightlySettings>,
+}
+
+/// A path or an address as one word for a shell.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+:".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// A GPU that wheels are for.
@@ -198,6 +207,14 @@ impl StarterError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_one_word() {
+        assert_eq!(shell_word("my-wheels/a.b"), "my-wheels/a.b");
+        assert_eq!(shell_word("hf://lab/wheels"), "hf://lab/wheels");
+        assert_eq!(shell_word("my wheels"), "'my wheels'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+    }
 
     #[test]
     fn a_farm_is_named_after_its_folder() {

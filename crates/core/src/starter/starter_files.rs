@@ -4,7 +4,7 @@ use minijinja::context;
 
 use super::draft::{Draft, templates};
 use super::nightly::{self, NightlySettings, nightly};
-use super::settings::Settings;
+use super::settings::{Settings, shell_word};
 use super::{MATRIX, shipped};
 
 const README: &str = include_str!("../../data/starter/README.md.j2");
@@ -103,7 +103,7 @@ fn readme(settings: &Settings, draft: &Draft) -> String {
         gpus => draft.gpus(),
         torch_minor => draft.candidate.torch.minor().to_string(),
         cuda => draft.candidate.cuda.to_string(),
-        publish_to => settings.publish_to.as_deref().unwrap_or("release"),
+        publish_to => shell_word(settings.publish_to.as_deref().unwrap_or("release")),
         labels => settings.nightly.as_ref().map(|one| one.labels().join(", ")),
     };
     templates()

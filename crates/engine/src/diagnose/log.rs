@@ -129,8 +129,11 @@ pub fn explain_failed(folder: &Utf8Path, kind: &str) -> Option<Diagnosis> {
     }
     let file = fs_err::File::open(folder.join(LOG_NAME)).ok()?;
     let diagnoses = Reader::read(file).ok()?;
-    let best = diagnoses.best()?;
-    (best.same_as.as_deref() != Some(kind)).then(|| best.clone())
+    let says_it = |found: &Diagnosis| found.same_as.as_deref() == Some(kind);
+    if diagnoses.found.iter().any(says_it) {
+        return None;
+    }
+    diagnoses.best().cloned()
 }
 
 /// What is known of this machine without asking anybody: the program, the system, the driver.
@@ -215,6 +218,15 @@ mod tests {
     fn what_the_farm_says_already_is_not_said_again() {
         let (_keep, path) = folder(&[("build.log", KILLED)]);
         assert_eq!(explain_failed(&path, "script").unwrap().rule, "killed");
+        assert_eq!(explain_failed(&path, "out-of-memory"), None);
+        // Whatever else stands there, and before it.
+        let other = "== compile\na.cu:1:10: fatal error: x.h: No such file or directory\n";
+        let more = KILLED.replace("== compile\n", other);
+        fs_err::write(path.join("build.log"), more).unwrap();
+        assert_eq!(
+            explain_failed(&path, "script").unwrap().rule,
+            "header-missing"
+        );
         assert_eq!(explain_failed(&path, "out-of-memory"), None);
         assert_eq!(explain_failed(&path, "disk-full"), None);
         assert_eq!(explain_failed(&path.join("none"), "script"), None);

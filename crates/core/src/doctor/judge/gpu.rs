@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::counted;
 use crate::arch::{ArchList, Ptx};
-use crate::doctor::facts::{EngineSurvey, Facts, FarmFacts, GpuFacts, GpuWay, Proofs};
+use crate::doctor::facts::{EngineSurvey, Facts, FarmFacts, GpuFacts, GpuWay, Proofs, Whereabouts};
 use crate::doctor::{Check, MATRIX_HINT, Topic};
 use crate::fatbin::ImageKind;
 use crate::gpu::Capability;
@@ -20,11 +20,35 @@ const CDI_API: (usize, usize) = (1, 44);
 pub(super) fn checks(facts: &Facts) -> Vec<Check> {
     let farm = facts.farm.as_ref().ok();
     let use_of = Use::of(farm, facts.proofs);
-    let mut checks = vec![gpu(&facts.gpu, use_of)];
-    checks.extend(drivers(&facts.gpu, farm, (facts.proofs, use_of)));
-    checks.extend(code(&facts.gpu, farm, facts.proofs));
+    let mut checks = if is_of_another_machine(facts) {
+        elsewhere(use_of)
+    } else {
+        let mut checks = vec![gpu(&facts.gpu, use_of)];
+        checks.extend(drivers(facts, farm, use_of));
+        checks.extend(code(&facts.gpu, farm, facts.proofs));
+        checks
+    };
     checks.push(engine_gpu(facts, use_of));
     checks
+}
+
+/// Whether jobs get the GPUs of a machine that is not looked at: the engine's host is another one, and no
+/// wheel is proved here.
+fn is_of_another_machine(facts: &Facts) -> bool {
+    let engine = facts.engine.as_ref();
+    let is_away = engine.is_ok_and(|engine| engine.whereabouts == Whereabouts::Elsewhere);
+    is_away && facts.proofs == Proofs::AsPackagesSay
+}
+
+fn elsewhere(use_of: Use) -> Vec<Check> {
+    let seen = "the engine is on another host, whose GPUs are not seen from here";
+    let of = |topic: Topic| match use_of {
+        Use::None => topic.pass(format!("{seen}; no job asks for one")),
+        Use::IfThere | Use::Needed => {
+            topic.not_checked(seen, "run `wheelfarm doctor` on the engine's host")
+        }
+    };
+    [Topic::Gpu, Topic::Driver, Topic::GpuCode].map(of).to_vec()
 }
 
 /// How much the night leans on a GPU.
@@ -95,17 +119,13 @@ fn driver_here(facts: &GpuFacts) -> Option<&Driver> {
     told.map(|gpu| &gpu.driver).or(facts.loaded.as_ref())
 }
 
-fn drivers(
-    facts: &GpuFacts,
-    farm: Option<&FarmFacts>,
-    (proofs, use_of): (Proofs, Use),
-) -> Vec<Check> {
+fn drivers(facts: &Facts, farm: Option<&FarmFacts>, use_of: Use) -> Vec<Check> {
     let Some(farm) = farm else {
         return vec![
             Topic::Driver.not_checked("no matrix says which CUDA is planned", MATRIX_HINT),
         ];
     };
-    let Some(here) = driver_here(facts) else {
+    let Some(here) = driver_here(&facts.gpu) else {
         if use_of == Use::None {
             return vec![Topic::Driver.pass("none of NVIDIA's is loaded; no job asks for one")];
         }
@@ -114,15 +134,34 @@ fn drivers(
             "a build needs none; for proofs: https://www.nvidia.com/drivers",
         )];
     };
+    let engine = facts.engine.as_ref();
+    let has_way = engine.is_ok_and(|engine| engine.gpu != GpuWay::None);
     let planned = farm.wants.cudas.iter();
+    let meets = |wish| match (facts.proofs, wish) {
+        (Proofs::OnThisMachine, _) | (_, GpuWish::Required) => Meets::Driver,
+        (Proofs::AsPackagesSay, GpuWish::Auto) if has_way || engine.is_err() => Meets::Driver,
+        (Proofs::AsPackagesSay, GpuWish::Auto) => Meets::NoGpu,
+        (Proofs::AsPackagesSay, GpuWish::None) => Meets::Nothing,
+    };
     planned
-        .map(|(&cuda, &wish)| driver_for(here, cuda, wish, proofs).of(format!("CUDA {cuda}")))
+        .map(|(&cuda, &wish)| driver_for(here, cuda, meets(wish)).of(format!("CUDA {cuda}")))
         .collect()
+}
+
+/// What jobs of a CUDA have to do with the driver here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meets {
+    /// They run by it, or wheels are proved by it.
+    Driver,
+    /// They would, but their containers get no GPU (`gpu: auto`).
+    NoGpu,
+    /// None of them asks for a GPU.
+    Nothing,
 }
 
 /// A container that gets a GPU does not even start when its image asks for a newer CUDA than the driver
 /// has (`NVIDIA_REQUIRE_CUDA`), and torch finds no GPU.
-fn driver_for(here: &Driver, cuda: CudaVersion, wish: GpuWish, proofs: Proofs) -> Check {
+fn driver_for(here: &Driver, cuda: CudaVersion, meets: Meets) -> Check {
     let Some(least) = driver::least_for(cuda) else {
         return Topic::Driver.not_checked(
             format!("driver {here}; which driver CUDA {cuda} needs is not known"),
@@ -135,14 +174,16 @@ fn driver_for(here: &Driver, cuda: CudaVersion, wish: GpuWish, proofs: Proofs) -
             "install driver {least} or later (https://www.nvidia.com/drivers) and reboot, or leave CUDA {cuda} out \
              of the matrix"
         );
-        return match (proofs, wish) {
-            (Proofs::OnThisMachine, _) | (_, GpuWish::Auto | GpuWish::Required) => {
-                Topic::Driver.fail(seen, hint)
-            }
-            (Proofs::AsPackagesSay, GpuWish::None) => Topic::Driver.warn(
-                format!("{seen}: builds do without, `wheelfarm prove` on this machine does not"),
+        let proving = "`wheelfarm prove` on this machine does not";
+        return match meets {
+            Meets::Driver => Topic::Driver.fail(seen, hint),
+            Meets::NoGpu => Topic::Driver.warn(
+                format!("{seen}: containers get no GPU, so builds do without; {proving}"),
                 hint,
             ),
+            Meets::Nothing => {
+                Topic::Driver.warn(format!("{seen}: builds do without, {proving}"), hint)
+            }
         };
     }
     match driver::released_with(cuda) {
@@ -253,7 +294,10 @@ fn engine_gpu(facts: &Facts, use_of: Use) -> Check {
     let way = match survey.gpu {
         GpuWay::NvidiaRuntime => "NVIDIA's runtime",
         GpuWay::Cdi => "CDI",
-        GpuWay::None => return no_way(survey, facts.gpu.gpus.is_ok(), use_of, TOOLKIT),
+        GpuWay::None => {
+            let has_gpu = facts.is_engine_here() && facts.gpu.gpus.is_ok();
+            return no_way(survey, has_gpu, use_of, TOOLKIT);
+        }
     };
     match &facts.gpu.in_container {
         Some(Ok(seen)) => Topic::EngineGpu.pass(format!("by {way}; a container sees {seen}")),

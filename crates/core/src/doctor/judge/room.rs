@@ -97,6 +97,8 @@ struct Need {
     temporary_bytes: u64,
     /// What must stay free.
     reserve_bytes: u64,
+    /// Files of images and builds.
+    files: u64,
     /// Whether this is known.
     is_known: bool,
 }
@@ -120,10 +122,20 @@ impl Need {
             }
         }
         if has(DiskUse::Engine) {
+            let builds = if farm.wants.to_build > 0 {
+                STAGES_INODES
+            } else {
+                0
+            };
+            need.files = builds;
             need.largest_bytes = farm.wants.disk_bytes.values().copied().max().unwrap_or(0);
             match &facts.images {
                 Ok(images) => {
                     need.stages = images.stages_to_make;
+                    need.files = images
+                        .stages_to_make
+                        .saturating_mul(STAGES_INODES)
+                        .max(builds);
                     let missing = farm.wants.bases.iter().filter(|(reference, wanted)| {
                         matches!(wanted.base, Base::Image { .. })
                             && !images.bases.contains(*reference)
@@ -217,16 +229,20 @@ fn disk(room: DiskRoom, need: &Need, facts: &Facts) -> Check {
 
 fn inodes(room: DiskRoom, need: &Need) -> Option<Check> {
     let free = room.free_inodes?;
-    let wanted = need.stages.max(1).saturating_mul(STAGES_INODES);
+    // Of wheels, records and downloads there are few.
+    let least = need.files.clamp(1, STAGES_INODES);
     let seen = format!("{free} files may still be made");
     let hint =
         "`df -i` shows it; delete many small files, or make the file system again with more inodes";
-    Some(if free < STAGES_INODES {
+    Some(if free == 0 {
+        Topic::Inodes.fail("no file can be made", hint)
+    } else if free < least {
         Topic::Inodes.fail(
             format!("{seen}; the images of one environment have {STAGES_INODES}"),
             hint,
         )
-    } else if free < wanted {
+    } else if free < need.files {
+        let wanted = need.files;
         Topic::Inodes.warn(format!("{seen}; all that is to be made has {wanted}"), hint)
     } else {
         Topic::Inodes.pass(seen)

@@ -1,6 +1,7 @@
 //! GPUs, their driver, and what is planned for them.
 
 use super::*;
+use crate::package::GpuWish;
 
 const A5090: &str = "NVIDIA GeForce RTX 5090, 12.0, 580.65.06, 32607 MiB\n";
 
@@ -52,7 +53,7 @@ fn a_driver_that_no_job_meets_is_no_fault_unless_wheels_are_proved_here() {
         machine(old)(facts);
         let wants = &mut facts.farm.as_mut().unwrap().wants;
         for wish in wants.cudas.values_mut() {
-            *wish = crate::package::GpuWish::None;
+            *wish = GpuWish::None;
         }
     };
     check_of(
@@ -66,6 +67,73 @@ fn a_driver_that_no_job_meets_is_no_fault_unless_wheels_are_proved_here() {
         facts.proofs = Proofs::OnThisMachine;
     };
     check_of(Topic::Driver, "CUDA 13.0", proving, (Fail, "580"));
+}
+
+/// alpha has `gpu: auto`, which goes without where containers get no GPU.
+#[test]
+fn an_old_driver_that_no_container_meets_is_no_fault() {
+    let old = |facts: &mut Facts| {
+        machine("NVIDIA H100, 9.0, 525.60.13, 81559 MiB")(facts);
+        engine(|e| e.gpu = GpuWay::None)(facts);
+    };
+    let words = "containers get no GPU, so builds do without";
+    check_of(Topic::Driver, "CUDA 13.0", old, (Warn, words));
+    let proving = |facts: &mut Facts| {
+        old(facts);
+        facts.proofs = Proofs::OnThisMachine;
+    };
+    check_of(Topic::Driver, "CUDA 13.0", proving, (Fail, "580"));
+    let required = |facts: &mut Facts| {
+        old(facts);
+        for wish in facts.farm.as_mut().unwrap().wants.cudas.values_mut() {
+            *wish = GpuWish::Required;
+        }
+    };
+    check_of(Topic::Driver, "CUDA 13.0", required, (Fail, "580"));
+    // Whether containers get one is not known.
+    let no_engine = |facts: &mut Facts| {
+        old(facts);
+        facts.engine = Err(Unseen::new("no answer", "start it"));
+    };
+    check_of(Topic::Driver, "CUDA 13.0", no_engine, (Fail, "580"));
+}
+
+/// What is in this machine says nothing of jobs that run on another one.
+#[test]
+fn an_engine_elsewhere_has_gpus_that_are_not_seen_from_here() {
+    let with = |wish, gpus: &'static str| {
+        move |facts: &mut Facts| {
+            machine(gpus)(facts);
+            engine(|e| e.whereabouts = Whereabouts::Elsewhere)(facts);
+            for planned in facts.farm.as_mut().unwrap().wants.cudas.values_mut() {
+                *planned = wish;
+            }
+        }
+    };
+    // A GPU here is as good as none, and an old driver as a new one.
+    for gpus in ["", A5090, "NVIDIA H100, 9.0, 525.60.13, 81559 MiB\n"] {
+        for topic in [Topic::Gpu, Topic::Driver, Topic::GpuCode] {
+            let words = (NotChecked, "`wheelfarm doctor` on the engine's host");
+            check(topic, with(GpuWish::Required, gpus), words);
+            check(topic, with(GpuWish::Auto, gpus), words);
+            let none = (Pass, "no job asks for one");
+            check(topic, with(GpuWish::None, gpus), none);
+        }
+        let required = with(GpuWish::Required, gpus);
+        check(Topic::EngineGpu, required, (Pass, "NVIDIA's runtime"));
+    }
+    // Proofs run here.
+    let proving = |facts: &mut Facts| {
+        with(GpuWish::Required, "")(facts);
+        facts.gpu.devices = 0;
+        facts.proofs = Proofs::OnThisMachine;
+    };
+    check(Topic::Gpu, proving, (Fail, "no GPU of NVIDIA's"));
+    let no_way = |facts: &mut Facts| {
+        with(GpuWish::None, A5090)(facts);
+        engine(|e| e.gpu = GpuWay::None)(facts);
+    };
+    check(Topic::EngineGpu, no_way, (Pass, "no job asks for one"));
 }
 
 #[test]
@@ -88,7 +156,7 @@ fn a_machine_without_a_gpu() {
         without(facts);
         let wants = &mut facts.farm.as_mut().unwrap().wants;
         for wish in wants.cudas.values_mut() {
-            *wish = crate::package::GpuWish::None;
+            *wish = GpuWish::None;
         }
     };
     check(Topic::Gpu, no_wish, (Pass, "no job asks for one"));

@@ -122,6 +122,33 @@ fn files_that_may_still_be_made() {
     };
     check(Topic::Inodes, many, (Warn, "100000"));
     assert_eq!(of(Topic::Inodes, room(500, None)), []);
+    // Images are on the engine's disk alone.
+    let apart = |out: u64| {
+        move |facts: &mut Facts| {
+            room(500, Some(49_999))(facts);
+            let disk = facts.disks.iter_mut();
+            let disk = disk.filter(|disk| disk.what == DiskUse::Out);
+            for disk in disk {
+                let room = disk.room.as_mut().unwrap();
+                room.device = 2;
+                room.free_inodes = Some(out);
+            }
+        }
+    };
+    check_of(Topic::Inodes, "out", apart(300), (Pass, "300 files"));
+    check_of(
+        Topic::Inodes,
+        "out",
+        apart(0),
+        (Fail, "no file can be made"),
+    );
+    let engines = "/var/lib/docker, /root/.cache/wheelfarm, /tmp";
+    check_of(Topic::Inodes, engines, apart(300), (Fail, "49999 files"));
+    let idle = |facts: &mut Facts| {
+        apart(300)(facts);
+        facts.farm.as_mut().unwrap().wants.to_build = 0;
+    };
+    check_of(Topic::Inodes, engines, idle, (Pass, "49999 files"));
 }
 
 /// beta declares 12 GiB for one compiler.
