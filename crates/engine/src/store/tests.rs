@@ -294,7 +294,6 @@ fn a_killed_run_is_closed_and_says_what_was_in_flight() {
     assert_eq!(store.recover(at(61), is_on_record).unwrap(), []);
 }
 
-/// A store with a run in it, closed.
 /// `--force` builds again what is on record.
 #[test]
 fn a_record_that_was_there_before_is_no_word_of_the_build_that_was_killed() {
@@ -317,6 +316,7 @@ fn a_record_that_was_there_before_is_no_word_of_the_build_that_was_killed() {
     assert_eq!(found, want);
 }
 
+/// A store with a run in it, closed.
 pub(super) fn with_a_run(path: &Utf8Path, jobs: usize) -> Vec<Value> {
     let mut store = fresh(path);
     let run = store.begin_run(at(0), &facts()).unwrap();
