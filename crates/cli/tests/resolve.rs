@@ -340,3 +340,28 @@ fn the_examples_of_the_document_are_what_is_said() {
     }
     assert_eq!(count, 6);
 }
+
+/// What a name says of the processor holds where nothing else does.
+#[test]
+fn a_gpu_beside_an_arm_processor_gets_no_environment_for_another() {
+    let pip = ["--package", "flash-attn", "--environment", "pip"];
+    let ask = |more: &[&str]| run(&[more, &pip].concat());
+    for name in ["GH200", "GB200", "GB10", "sm_121"] {
+        let output = ask(&["--gpu", name]);
+        let (code, said) = (output.status.code(), text(output.stderr));
+        let note =
+            format!("note: `{name}` is beside an Arm processor: taken as `--machine aarch64`");
+        assert_eq!(code, Some(4), "{said}");
+        assert!(said.contains(&note), "{said}");
+        let said = text(output.stdout);
+        assert!(said.starts_with("no environment for aarch64"), "{said}");
+    }
+    for args in [
+        &["--gpu", "H100"][..],
+        &["--gpu", "GH200", "--machine", "x86_64"],
+    ] {
+        let output = ask(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert!(!text(output.stderr).contains("Arm"), "{args:?}");
+    }
+}
