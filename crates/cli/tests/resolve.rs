@@ -353,8 +353,7 @@ fn a_gpu_beside_an_arm_processor_gets_no_environment_for_another() {
             format!("note: `{name}` is beside an Arm processor: taken as `--machine aarch64`");
         assert_eq!(code, Some(4), "{said}");
         assert!(said.contains(&note), "{said}");
-        let said = text(output.stdout);
-        assert!(said.starts_with("no environment for aarch64"), "{said}");
+        assert!(said.contains("no environment for aarch64"), "{said}");
     }
     for args in [
         &["--gpu", "H100"][..],

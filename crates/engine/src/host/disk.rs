@@ -258,6 +258,12 @@ impl DiskLedger {
         self.set_aside_bytes = self.set_aside_bytes.saturating_add(bytes);
     }
 
+    /// Keeps it no longer, and says how much that was: what of it is written by now is not free anyway, and
+    /// nobody knows how much that is.
+    pub fn give_set_aside(&mut self) -> u64 {
+        std::mem::take(&mut self.set_aside_bytes)
+    }
+
     /// Says how much of its lease a job has written: that is no longer free, so it is no longer owed.
     pub fn note_used(&mut self, job: &JobId, bytes: u64) {
         if let Some(lease) = self.leases.get_mut(job) {
@@ -383,6 +389,11 @@ mod tests {
         let short = short(ledger.try_lease(&job("a-1"), 10 * GIB));
         assert_eq!(short.missing_bytes(), GIB);
         ledger.try_lease(&job("a-1"), 9 * GIB).unwrap();
+        assert_eq!(
+            (ledger.give_set_aside(), ledger.give_set_aside()),
+            (12 * GIB, 0)
+        );
+        ledger.try_lease(&job("a-1"), 10 * GIB).unwrap();
     }
 
     #[test]

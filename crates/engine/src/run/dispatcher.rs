@@ -10,8 +10,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{self, Instant};
 use wheelfarm_core::diagnostic::chain;
 use wheelfarm_core::estimate::{
-    self, Admission, Estimate, Forecast, Grant, History, Host, Leaves, ObjectCache, Planned,
-    Sample, TwinKey,
+    self, Admission, Estimate, Forecast, Grant, History, Host, Leaves, NoMoreMemory, ObjectCache,
+    Planned, Sample, TwinKey,
 };
 use wheelfarm_core::ident::JobId;
 use wheelfarm_core::outcome::{Blame, Failure, FailureKind, Outcome, Remedy, Stage};
@@ -87,6 +87,7 @@ struct Again {
 /// Why it does not, beyond what the failure says.
 #[derive(Debug, Default)]
 struct NoMore {
+    kind: Option<FailureKind>,
     detail: Option<String>,
     hint: Option<String>,
 }
@@ -118,6 +119,8 @@ pub(super) struct Dispatcher<'a, E: Engine> {
     may_fit: bool,
     /// The jobs that failed for good through no fault of their own since the last that did not.
     host_failures: BTreeSet<JobId>,
+    /// How many containers of a killed run keep what they hold of the host.
+    left_alone: usize,
     /// When the engine is asked whether it is there again, and until when.
     engine_away: Option<(Instant, Instant)>,
     /// Why no further job is begun: the rest would fail alike.
@@ -162,6 +165,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             tasks: JoinSet::new(),
             ended: BTreeMap::new(),
             host_failures: BTreeSet::new(),
+            left_alone: 0,
             engine_away: None,
             closed: None,
         }
@@ -174,6 +178,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             return;
         }
         self.admission = Admission::new(host);
+        self.left_alone = others.len();
         for other in others {
             let job = other.staged.job();
             if let Some(job) = self.cx.plan.jobs.iter().find(|one| one.id() == job) {
@@ -365,6 +370,9 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
                 // Nothing fits on the disk: what nobody needs goes, and if that is not enough, the job
                 // waits for others to end, and fails when there are none.
                 let (place, error) = short?;
+                if self.tasks.is_empty() && self.give_set_aside() {
+                    continue;
+                }
                 if self.room_may_help(place, &error).await {
                     continue;
                 }
@@ -420,6 +428,20 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
     fn lease(&mut self, place: usize) -> Result<(), LeaseError> {
         let waiting = &self.waiting[place];
         self.disk.try_lease(waiting.job.id(), disk_need(waiting))
+    }
+
+    /// Whether room was kept for containers that nobody watches, and is no longer. A job waits for what other jobs
+    /// were promised; for these it would wait for ever.
+    fn give_set_aside(&mut self) -> bool {
+        let bytes = self.disk.give_set_aside();
+        if bytes > 0 {
+            let text = format!(
+                "{} of the disk are no longer kept for containers that a killed run left: jobs have no room otherwise",
+                ByteSize::from_bytes(bytes)
+            );
+            self.tell(&Event::RunNote { text });
+        }
+        bytes > 0
     }
 
     /// Whether room was made for a job that the disk is too full for. Tried once for each job, and not when
@@ -487,6 +509,9 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         let waiting = self.waiting.remove(place);
         if let Some(failed) = waiting.failed {
             // How it failed before tells more.
+            if let Outcome::Failed(failure) = &failed.outcome {
+                self.count_host_failure(&failed.job, failure);
+            }
             return self.finish(failed);
         }
         let hint = match error {
@@ -620,7 +645,10 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         mut summary: JobSummary,
     ) {
         let mut again = self.may_start().then(|| self.again(&running, &failure));
-        if let Some(Err(NoMore { detail, hint })) = &again {
+        if let Some(Err(NoMore { kind, detail, hint })) = &again {
+            if let Some(kind) = kind {
+                failure.kind = *kind;
+            }
             if let Some(detail) = detail {
                 failure.detail = format!("{}; {detail}", failure.detail);
             }
@@ -683,10 +711,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             Remedy::MoreMemoryEach => {
                 let (grant, estimate) = (running.grant, &running.estimate);
                 let less = self.admission.after_out_of_memory(grant, estimate);
-                let less = less.map_err(|error| NoMore {
-                    detail: Some(error.to_string()),
-                    hint: Some(error.hint().to_owned()),
-                })?;
+                let less = less.map_err(|error| self.no_more_memory(error))?;
                 wants = Some(less);
                 (&mut 0, format!("begins again with {less}"))
             }
@@ -714,6 +739,27 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
             after,
             text,
         })
+    }
+
+    /// A job that had all memory there is, but for what a killed run's containers hold, is not to blame.
+    fn no_more_memory(&self, error: NoMoreMemory) -> NoMore {
+        if self.left_alone > 0 && matches!(error, NoMoreMemory::Host { .. }) {
+            return NoMore {
+                kind: Some(FailureKind::Infrastructure),
+                detail: Some(format!(
+                    "{error}: containers that a killed run left hold the rest"
+                )),
+                hint: Some(
+                    "`wheelfarm build` without a selection goes on with them; then build this again"
+                        .to_owned(),
+                ),
+            };
+        }
+        NoMore {
+            kind: None,
+            detail: Some(error.to_string()),
+            hint: Some(error.hint().to_owned()),
+        }
     }
 
     /// Asks the engine whether it is there again; gives up when it has been away for too long.

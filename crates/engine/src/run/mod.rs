@@ -365,12 +365,16 @@ fn host_beside<E: Engine>(
         had.min().unwrap_or(0).min(LEAST_BYTES)
     };
     let grants: Vec<Grant> = beside.iter().map(|one| one.note.grant).collect();
-    let host = whole.beside(&grants);
+    let mut host = whole.beside(&grants);
+    // They hold memory of the host, which may have more than the matrix lets this run use.
+    let (facts, jobs_at_a_time) = (&cx.facts, cx.settings.jobs);
+    let all = Host::new(facts.cpus, facts.memory_bytes, None, jobs_at_a_time);
+    host.memory_bytes = whole.memory_bytes.min(all.beside(&grants).memory_bytes);
     if beside.is_empty() || host.memory_bytes >= least_bytes {
         return Ok(host);
     }
     Err(RunError::NoMemory {
-        host_bytes: whole.memory_bytes,
+        host_bytes: all.memory_bytes,
         held_bytes: grants.iter().map(|grant| grant.memory_bytes).sum(),
         containers: beside
             .iter()

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tokio::time;
-use wheelfarm_core::outcome::Stage;
+use wheelfarm_core::outcome::{Outcome, Stage};
+use wheelfarm_core::quantity::ByteSize;
 use wheelfarm_engine::container::{EngineErrorKind, Operation, ScriptedRun};
 use wheelfarm_engine::event::Event;
 use wheelfarm_engine::run::RunError;
@@ -224,6 +225,45 @@ async fn what_runs_for_jobs_that_are_not_selected_keeps_its_memory() {
     assert_eq!(ended.unwrap(), ["built", "up-to-date"]);
     assert_eq!(last.adopted, [true]);
     farm.assert_clean();
+}
+
+/// It is not the package that is too large for the host.
+#[tokio::test(start_paused = true)]
+async fn what_runs_out_of_memory_beside_others_is_not_to_blame() {
+    let farm = with_a_left("12GiB").await;
+    for _ in 0..8 {
+        farm.engine.script_next_of(
+            "b",
+            ScriptedRun {
+                out_of_memory: true,
+                exit_code: 1,
+                ..good_run("b")
+            },
+        );
+    }
+    let summary = farm.build().await;
+    assert_eq!(ends(&summary), ["infrastructure"]);
+    let Outcome::Failed(failure) = &summary.jobs[0].outcome else {
+        panic!("{summary:?}");
+    };
+    let told = "no more than these 3GiB here: containers that a killed run left hold the rest";
+    assert!(failure.detail.ends_with(told), "{}", failure.detail);
+    assert!(
+        failure
+            .hint
+            .as_ref()
+            .unwrap()
+            .contains("without a selection")
+    );
+}
+
+/// A lower `build.memory` than that of the run that was killed.
+#[tokio::test(start_paused = true)]
+async fn what_others_hold_is_the_hosts_and_not_this_runs_share() {
+    let mut farm = with_a_left("8GiB").await;
+    farm.memory = Some(ByteSize::gib(4));
+    farm.engine.script_next_of("b", good_run("b"));
+    assert_eq!(ends(&farm.build().await), ["built"]);
 }
 
 #[tokio::test(start_paused = true)]

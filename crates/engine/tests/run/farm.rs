@@ -28,6 +28,8 @@ pub(crate) struct Farm {
     pub(crate) engine: Arc<ScriptedEngine>,
     pub(crate) stop: StopSignal,
     pub(crate) jobs_at_a_time: u32,
+    /// What jobs may use at most.
+    pub(crate) memory: Option<ByteSize>,
     pub(crate) mode: BuildMode,
     pub(crate) objects: Objects,
     /// The packages that the run is about; all, when there are none.
@@ -63,6 +65,7 @@ impl Farm {
             engine: Arc::default(),
             stop: StopSignal::default(),
             jobs_at_a_time: 1,
+            memory: None,
             mode: BuildMode::Build,
             objects: Objects::Discard,
             only: &[],
@@ -163,7 +166,7 @@ impl Farm {
         let settings = RunSettings {
             farm: "test".to_owned(),
             jobs: Some(self.jobs_at_a_time),
-            memory: None,
+            memory: self.memory,
             disk_reserve: ByteSize::from_bytes(0),
             ca_bundle: None,
             cache: self.path().join("cache"),

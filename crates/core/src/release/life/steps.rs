@@ -384,6 +384,10 @@ mod tests {
         }
     }
 
+    fn keeping_yanks(now: &Catalog, to: &Catalog) -> Revision {
+        rollback(now, to, Yanks::Keep, ClearedOut::Refuse, NOW).unwrap()
+    }
+
     #[test]
     fn an_earlier_release_comes_back_as_a_new_one() {
         let earlier = Catalog {
@@ -393,7 +397,7 @@ mod tests {
         let now = promote(&three(), &globs("demo-1.1*"), NOW).unwrap().catalog;
         let now = yank(&now, &globs("demo-1.0*"), &reason("slow"), NOW).unwrap();
         let (now, release) = (now.catalog, 6);
-        let back = rollback(&now, &earlier, Yanks::Keep, ClearedOut::Refuse, NOW).unwrap();
+        let back = keeping_yanks(&now, &earlier);
         let full = |line: &str| format!("{line}+cu130torch2.11-cp311-cp311");
         assert_eq!(
             told(&back),
@@ -408,14 +412,7 @@ mod tests {
         let as_then = rollback(&now, &earlier, Yanks::AsThen, ClearedOut::Refuse, NOW).unwrap();
         assert!(told(&as_then).contains(&full("unyanked 1.0")));
 
-        let again = rollback(
-            &back.catalog,
-            &earlier,
-            Yanks::Keep,
-            ClearedOut::Refuse,
-            NOW,
-        );
-        assert!(again.unwrap().is_nothing());
+        assert!(keeping_yanks(&back.catalog, &earlier).is_nothing());
     }
 
     #[test]
@@ -426,7 +423,7 @@ mod tests {
             release: 2,
             ..catalog([then])
         };
-        let back = rollback(&three(), &earlier, Yanks::Keep, ClearedOut::Refuse, NOW).unwrap();
+        let back = keeping_yanks(&three(), &earlier);
         let first = &back.catalog.wheels.values().next().unwrap();
         assert_eq!(first.yanked.as_deref(), Some("wrong results"));
         assert_eq!(told(&back)[0], "yanked 1.0+cu130torch2.11-cp311-cp311");
@@ -443,19 +440,12 @@ mod tests {
         let now = earlier.with(more, Track::Stable, NOW).unwrap();
         let channels = |catalog: &Catalog| catalog.wheels.values().next().unwrap().channels().len();
         assert_eq!((channels(&earlier), channels(&now)), (1, 2));
-        let back = rollback(&now, &earlier, Yanks::Keep, ClearedOut::Refuse, NOW).unwrap();
+        let back = keeping_yanks(&now, &earlier);
         assert_eq!(told(&back), ["listed for other jobs 0.1-py3-none"]);
         assert_eq!(back.catalog.wheels, earlier.wheels);
-        let again = rollback(
-            &back.catalog,
-            &earlier,
-            Yanks::Keep,
-            ClearedOut::Refuse,
-            NOW,
-        );
-        assert!(again.unwrap().is_nothing());
+        assert!(keeping_yanks(&back.catalog, &earlier).is_nothing());
         // Forward again, to what it was listed for before.
-        let on = rollback(&back.catalog, &now, Yanks::Keep, ClearedOut::Refuse, NOW).unwrap();
+        let on = keeping_yanks(&back.catalog, &now);
         assert_eq!(on.catalog.wheels, now.wheels);
     }
 
