@@ -533,6 +533,47 @@ mod tests {
     }
 
     #[test]
+    fn a_cause_told_in_a_warning_comes_before_what_follows_from_it() {
+        let no_gpu = "RuntimeError: 0 active drivers ([]). There should only be one.\n";
+        for (why, rule) in [
+            ("Found no NVIDIA driver on your system.", "no-driver"),
+            (
+                "The NVIDIA driver on your system is too old (found version 11040).",
+                "driver-too-old-for-torch",
+            ),
+            (
+                "Error 804: forward compatibility was attempted on non supported HW",
+                "forward-compatibility-refused",
+            ),
+            (
+                "Error 802: system not yet initialized",
+                "fabric-manager-missing",
+            ),
+        ] {
+            check(
+                &format!(
+                    "/x/torch/cuda/__init__.py:1: UserWarning: CUDA initialization: {why}\n{no_gpu}"
+                ),
+                &[(rule, 1), ("triton-without-driver", 2)],
+            );
+        }
+        check(
+            "WARNING: Retrying (Retry(total=4)) after connection broken by 'NewConnectionError: \
+             Temporary failure in name resolution': /simple/torch/\n\
+             ERROR: No matching distribution found for torch==2.11.0+cu130\n",
+            &[
+                ("network-refused", 1),
+                ("torch-build-not-on-this-index", 2),
+                ("no-matching-distribution", 2),
+            ],
+        );
+        check(
+            "/bin/sh: 1: git: not found\nLookupError: setuptools-scm was unable to detect version for /src.\n",
+            &[("git-missing", 1), ("version-from-git-missing", 2)],
+        );
+    }
+
+    #[test]
     fn halves_of_a_pair_belong_together_only_when_near() {
         let first = "  File \"torch/utils/cpp_extension.py\", line 2600, in _get_cuda_arch_flags\n";
         let then = "IndexError: list index out of range\n";
