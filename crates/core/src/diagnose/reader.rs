@@ -708,7 +708,7 @@ mod tests {
             check_fix(&old(arch), "cmake-arch-of-two-digits", &has, &spelling);
         }
         let has = ["Write a compute capability"];
-        for arch in ["sm_90", "90", "120"] {
+        for arch in ["sm_90", "90", "120", "90a", "120a", "100f"] {
             check_fix(&old(arch), "cmake-unknown-arch-name", &has, &["2.6"]);
         }
         check_fix(&old("9.0a"), "cmake-arch-suffix-unknown", &[], &[]);
