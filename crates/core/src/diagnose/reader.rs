@@ -763,6 +763,14 @@ mod tests {
         for name in ["distutils", "pkg_resources", "pkg_resources.extern"] {
             check_fix(&module(name), "pkg-resources-gone", &[], &[]);
         }
+        for name in ["distutils.util", "distutils.core", "distutils.cmd"] {
+            check_fix(
+                &module(name),
+                "pkg-resources-gone",
+                &[name, "apt-get install python3-distutils"],
+                &["pip install distutils"],
+            );
+        }
     }
 
     #[test]
