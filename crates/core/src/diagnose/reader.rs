@@ -633,6 +633,15 @@ mod tests {
             let has = ["/whl/cu126", capability];
             check_fix(&line(gpu, arch), "gpu-too-old-for-torch", &has, &new);
         }
+        for (gpu, arch, capability) in [("GTX 770", 30, "3.0"), ("Tesla K80", 37, "3.7")] {
+            let has_not = ["/whl/cu126", "--gpu 3", "--gpu \"3"];
+            check_fix(
+                &line(gpu, arch),
+                "gpu-before-maxwell",
+                &[gpu, capability, "/whl/cu118"],
+                &has_not,
+            );
+        }
         for (gpu, arch, capability) in [("T4", 75, "7.5"), ("A100", 80, "8.0"), ("H100", 90, "9.0")]
         {
             let has = [&*format!("resolve --gpu \"{capability}\"")];
