@@ -693,6 +693,13 @@ mod tests {
         check_fix(&swig, "build-program-missing", &["`swig`"], &compiler);
         let gcc = command("/usr/bin/x86_64-linux-gnu-g++-12");
         check_fix(&gcc, "compiler-missing", &compiler, &[]);
+        for name in [
+            "x86_64-conda-linux-gnu-c++",
+            "/opt/conda/bin/x86_64-conda-linux-gnu-cc",
+        ] {
+            let has = [name, "conda install -c conda-forge gxx_linux-64"];
+            check_fix(&command(name), "compiler-missing", &has, &[]);
+        }
     }
 
     #[test]
