@@ -2,7 +2,7 @@
 
 use std::io;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use wheelfarm_core::starter::{IfThere, StarterFile};
 
 use crate::files::{FileError, PART_PREFIX, create_folder, sync_folder, write_atomic};
@@ -49,12 +49,33 @@ fn list(paths: &[Utf8PathBuf]) -> String {
 /// The repository of git's that `folder`, which need not be there, lies inside of; none where it is the top
 /// of one itself.
 pub fn repository_around(folder: &Utf8Path) -> Option<Utf8PathBuf> {
-    let absolute = camino::absolute_utf8(folder).ok()?;
-    let place = absolute.canonicalize_utf8().unwrap_or(absolute);
+    let place = resolved(&camino::absolute_utf8(folder).ok()?);
     // A work tree of a repository has a file of that name.
     let is_top = |folder: &&Utf8Path| folder.join(".git").exists();
     let top = place.ancestors().find(is_top)?;
     (top != place).then(|| top.to_owned())
+}
+
+/// Where an absolute path leads, of which not all need be there. What is not there is no link, so its `..` is the
+/// folder that its words name.
+fn resolved(absolute: &Utf8Path) -> Utf8PathBuf {
+    for above in absolute.ancestors() {
+        let (Ok(mut place), Ok(rest)) = (above.canonicalize_utf8(), absolute.strip_prefix(above))
+        else {
+            continue;
+        };
+        for part in rest.components() {
+            match part {
+                Utf8Component::Normal(name) => place.push(name),
+                Utf8Component::ParentDir => {
+                    place.pop();
+                }
+                Utf8Component::CurDir | Utf8Component::RootDir | Utf8Component::Prefix(_) => {}
+            }
+        }
+        return place;
+    }
+    absolute.to_owned()
 }
 
 /// Says what would become of `files` in `folder`, which need not be there.
@@ -325,6 +346,41 @@ mod tests {
         let folder = Folder::new();
         fs_err::os::unix::fs::symlink("/nonexistent/x", folder.path().join("matrix.yaml")).unwrap();
         refused(&folder, "matrix.yaml");
+    }
+
+    #[test]
+    fn a_new_folder_lies_where_its_path_leads() {
+        let folder = Folder::new();
+        folder.put("r/.git/HEAD", "x");
+        folder.put("r/in/x", "x");
+        folder.put("out/x", "x");
+        let root = folder.path().canonicalize_utf8().unwrap();
+        fs_err::os::unix::fs::symlink(root.join("out"), root.join("r/leads-out")).unwrap();
+        fs_err::os::unix::fs::symlink(root.join("r/in"), root.join("leads-in")).unwrap();
+        for outside in [
+            "new",
+            "r",
+            "r/../new",
+            "r/in/../../new",
+            "r/none/../../new",
+            "r/leads-out/new",
+            "r/leads-out/../new",
+        ] {
+            let around = repository_around(&root.join(outside));
+            assert_eq!(around, None, "{outside}");
+        }
+        for inside in [
+            "r/new",
+            "r/in",
+            "r/none/../new",
+            "out/../r/./new",
+            "r/leads-out/../r/new",
+            "leads-in/new",
+            "leads-in/../new",
+        ] {
+            let around = repository_around(&root.join(inside));
+            assert_eq!(around, Some(root.join("r")), "{inside}");
+        }
     }
 
     #[test]

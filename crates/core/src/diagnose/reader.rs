@@ -533,6 +533,47 @@ mod tests {
     }
 
     #[test]
+    fn a_cause_told_in_a_warning_comes_before_what_follows_from_it() {
+        let no_gpu = "RuntimeError: 0 active drivers ([]). There should only be one.\n";
+        for (why, rule) in [
+            ("Found no NVIDIA driver on your system.", "no-driver"),
+            (
+                "The NVIDIA driver on your system is too old (found version 11040).",
+                "driver-too-old-for-torch",
+            ),
+            (
+                "Error 804: forward compatibility was attempted on non supported HW",
+                "forward-compatibility-refused",
+            ),
+            (
+                "Error 802: system not yet initialized",
+                "fabric-manager-missing",
+            ),
+        ] {
+            check(
+                &format!(
+                    "/x/torch/cuda/__init__.py:1: UserWarning: CUDA initialization: {why}\n{no_gpu}"
+                ),
+                &[(rule, 1), ("triton-without-driver", 2)],
+            );
+        }
+        check(
+            "WARNING: Retrying (Retry(total=4)) after connection broken by 'NewConnectionError: \
+             Temporary failure in name resolution': /simple/torch/\n\
+             ERROR: No matching distribution found for torch==2.11.0+cu130\n",
+            &[
+                ("network-refused", 1),
+                ("torch-build-not-on-this-index", 2),
+                ("no-matching-distribution", 2),
+            ],
+        );
+        check(
+            "/bin/sh: 1: git: not found\nLookupError: setuptools-scm was unable to detect version for /src.\n",
+            &[("git-missing", 1), ("version-from-git-missing", 2)],
+        );
+    }
+
+    #[test]
     fn halves_of_a_pair_belong_together_only_when_near() {
         let first = "  File \"torch/utils/cpp_extension.py\", line 2600, in _get_cuda_arch_flags\n";
         let then = "IndexError: list index out of range\n";
@@ -592,6 +633,15 @@ mod tests {
             let has = ["/whl/cu126", capability];
             check_fix(&line(gpu, arch), "gpu-too-old-for-torch", &has, &new);
         }
+        for (gpu, arch, capability) in [("GTX 770", 30, "3.0"), ("Tesla K80", 37, "3.7")] {
+            let has_not = ["/whl/cu126", "--gpu 3", "--gpu \"3"];
+            check_fix(
+                &line(gpu, arch),
+                "gpu-before-maxwell",
+                &[gpu, capability, "/whl/cu118"],
+                &has_not,
+            );
+        }
         for (gpu, arch, capability) in [("T4", 75, "7.5"), ("A100", 80, "8.0"), ("H100", 90, "9.0")]
         {
             let has = [&*format!("resolve --gpu \"{capability}\"")];
@@ -643,6 +693,13 @@ mod tests {
         check_fix(&swig, "build-program-missing", &["`swig`"], &compiler);
         let gcc = command("/usr/bin/x86_64-linux-gnu-g++-12");
         check_fix(&gcc, "compiler-missing", &compiler, &[]);
+        for name in [
+            "x86_64-conda-linux-gnu-c++",
+            "/opt/conda/bin/x86_64-conda-linux-gnu-cc",
+        ] {
+            let has = [name, "conda install -c conda-forge gxx_linux-64"];
+            check_fix(&command(name), "compiler-missing", &has, &[]);
+        }
     }
 
     #[test]
@@ -667,7 +724,7 @@ mod tests {
             check_fix(&old(arch), "cmake-arch-of-two-digits", &has, &spelling);
         }
         let has = ["Write a compute capability"];
-        for arch in ["sm_90", "90", "120"] {
+        for arch in ["sm_90", "90", "120", "90a", "120a", "100f"] {
             check_fix(&old(arch), "cmake-unknown-arch-name", &has, &["2.6"]);
         }
         check_fix(&old("9.0a"), "cmake-arch-suffix-unknown", &[], &[]);
@@ -721,6 +778,14 @@ mod tests {
         );
         for name in ["distutils", "pkg_resources", "pkg_resources.extern"] {
             check_fix(&module(name), "pkg-resources-gone", &[], &[]);
+        }
+        for name in ["distutils.util", "distutils.core", "distutils.cmd"] {
+            check_fix(
+                &module(name),
+                "pkg-resources-gone",
+                &[name, "apt-get install python3-distutils"],
+                &["pip install distutils"],
+            );
         }
     }
 

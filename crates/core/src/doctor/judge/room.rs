@@ -20,6 +20,9 @@ const BOOTSTRAP_BYTES: u64 = 1 << 30;
 /// stage of torch 2.11 and CUDA 13.0 on Debian 12, and a build leaves some thousands of objects.
 const STAGES_INODES: u64 = 50_000;
 
+/// How many files debootstrap makes in the temporary folder, rounded up.
+const BOOTSTRAP_INODES: u64 = 20_000;
+
 /// The least limit on open files: the farm's own connections, logs and files of a few jobs side by side.
 const LEAST_OPEN_FILES: u64 = 1024;
 
@@ -97,7 +100,7 @@ struct Need {
     temporary_bytes: u64,
     /// What must stay free.
     reserve_bytes: u64,
-    /// Files of images and builds.
+    /// Files of images and builds, or of bootstrapping.
     files: u64,
     /// Whether this is known.
     is_known: bool,
@@ -116,6 +119,7 @@ impl Need {
         };
         if has(DiskUse::Temporary) {
             need.temporary_bytes = BOOTSTRAP_BYTES;
+            need.files = BOOTSTRAP_INODES;
             if uses.len() == 1 {
                 // The reserve is for what jobs write to.
                 need.reserve_bytes = 0;
@@ -127,15 +131,13 @@ impl Need {
             } else {
                 0
             };
-            need.files = builds;
+            need.files = need.files.max(builds);
             need.largest_bytes = farm.wants.disk_bytes.values().copied().max().unwrap_or(0);
             match &facts.images {
                 Ok(images) => {
                     need.stages = images.stages_to_make;
-                    need.files = images
-                        .stages_to_make
-                        .saturating_mul(STAGES_INODES)
-                        .max(builds);
+                    let stages = images.stages_to_make.saturating_mul(STAGES_INODES);
+                    need.files = need.files.max(stages);
                     let missing = farm.wants.bases.iter().filter(|(reference, wanted)| {
                         matches!(wanted.base, Base::Image { .. })
                             && !images.bases.contains(*reference)
@@ -237,10 +239,7 @@ fn inodes(room: DiskRoom, need: &Need) -> Option<Check> {
     Some(if free == 0 {
         Topic::Inodes.fail("no file can be made", hint)
     } else if free < least {
-        Topic::Inodes.fail(
-            format!("{seen}; the images of one environment have {STAGES_INODES}"),
-            hint,
-        )
+        Topic::Inodes.fail(format!("{seen}; what is made first may have {least}"), hint)
     } else if free < need.files {
         let wanted = need.files;
         Topic::Inodes.warn(format!("{seen}; all that is to be made has {wanted}"), hint)

@@ -149,6 +149,30 @@ fn files_that_may_still_be_made() {
         facts.farm.as_mut().unwrap().wants.to_build = 0;
     };
     check_of(Topic::Inodes, engines, idle, (Pass, "49999 files"));
+    // A Debian is bootstrapped in the temporary folder, whichever disk that is on.
+    let temporary = |free: u64| {
+        move |facts: &mut Facts| {
+            room(500, Some(300_000))(facts);
+            let disk = facts.disks.iter_mut();
+            for disk in disk.filter(|disk| disk.what == DiskUse::Temporary) {
+                let room = disk.room.as_mut().unwrap();
+                room.device = 2;
+                room.free_inodes = Some(free);
+            }
+        }
+    };
+    check_of(
+        Topic::Inodes,
+        "/tmp",
+        temporary(19_999),
+        (Fail, "what is made first may have 20000"),
+    );
+    check_of(
+        Topic::Inodes,
+        "/tmp",
+        temporary(20_000),
+        (Pass, "20000 files"),
+    );
 }
 
 /// beta declares 12 GiB for one compiler.
