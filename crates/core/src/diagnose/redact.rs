@@ -22,12 +22,26 @@ const FORMS: [&str; 5] = [
 const KEY_BEGINS: &str = "-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----";
 const KEY_ENDS: &str = "-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----";
 
-static KEY_EDGES: LazyLock<[Regex; 2]> = LazyLock::new(|| {
-    [KEY_BEGINS, KEY_ENDS].map(|text| Regex::new(text).expect("a test reads the edges"))
+/// Behind the first mark of a key its line has no words, but for line ends that a program wrote as `\n`.
+const KEY_OPENS: &str = r"^(?:\\[nr]|[^A-Za-z0-9])*$";
+/// What a key may have before its body: `Proc-Type: 4,ENCRYPTED`, `Version: GnuPG v2`.
+const KEY_HEADER: &str = r"[A-Za-z][A-Za-z0-9-]*: ";
+/// The last letters of base64 in a line, behind which nothing but quotes, commas and line ends stands.
+const KEY_BODY: &str = r"([A-Za-z0-9+/=]+)(?:\\[nr]|[^A-Za-z0-9+/=])*$";
+
+static KEY_FORMS: LazyLock<[Regex; 5]> = LazyLock::new(|| {
+    [KEY_BEGINS, KEY_ENDS, KEY_OPENS, KEY_HEADER, KEY_BODY]
+        .map(|text| Regex::new(text).expect("a test reads the forms"))
 });
 
 /// So many lines of a key are masked whose end does not come: an RSA key of 16,384 bits has 200.
 const KEY_LINES: usize = 400;
+
+/// A line of a key has so many letters of base64 at least: 64 to 76 are usual.
+const KEY_LETTERS: usize = 16;
+
+/// So many lines of a key may have fewer: its last one, and the checksum that PGP writes behind that.
+const SHORT_LINES: usize = 2;
 
 /// `name: value` and `https://user:password@host`; the name and the user stay.
 const NAMED: [&str; 3] = [
@@ -39,35 +53,103 @@ const NAMED: [&str; 3] = [
 /// Masks private keys in lines that come one by one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KeyBlock {
-    /// How many more lines belong to a key whose end has not come.
-    open: usize,
+    open: Option<OpenKey>,
 }
 
 impl KeyBlock {
-    /// The next line, without what of it is a key. Between its edges nothing is shown: a body that another
-    /// program wrote its prefix before cannot be told from other lines.
+    /// The next line, without what of it is a key. Lines that only name the mark of a key, as a script does
+    /// that looks for one, hide none behind them.
     pub(super) fn masked<'a>(&mut self, line: &'a str) -> Cow<'a, str> {
-        let [begins, ends] = &*KEY_EDGES;
-        let (shown, inside) = if self.open > 0 {
-            (String::new(), line)
+        let [begins, ends, ..] = &*KEY_FORMS;
+        let open = self.open.take();
+        let (shown, inside) = if let Some(mut key) = open.filter(|key| key.lines > 0) {
+            if !ends.is_match(line) {
+                if !key.goes_on(line) {
+                    return self.masked(line);
+                }
+                self.open = Some(key);
+                return Cow::Borrowed(MASK);
+            }
+            ("", line)
         } else if let Some(begin) = begins.find(line) {
-            (line[..begin.start()].to_owned(), &line[begin.start()..])
+            line.split_at(begin.start())
         } else {
             return Cow::Borrowed(line);
         };
-        let (open, behind) = match ends.find(inside) {
-            Some(end) => (0, &inside[end.end()..]),
-            None if self.open > 0 => (self.open - 1, ""),
-            None => (KEY_LINES, ""),
+        let Some(end) = ends.find(inside) else {
+            self.open = OpenKey::begun(shown, inside);
+            return Cow::Owned(format!("{shown}{MASK}"));
         };
-        self.open = open;
         // Another key may begin on the same line.
-        let behind = if behind.is_empty() {
-            Cow::Borrowed("")
-        } else {
-            self.masked(behind)
-        };
+        let behind = self.masked(&inside[end.end()..]);
         Cow::Owned(format!("{shown}{MASK}{behind}"))
+    }
+}
+
+/// A private key whose end has not come.
+#[derive(Debug, Clone)]
+struct OpenKey {
+    /// How many more lines may belong to it.
+    lines: usize,
+    /// Where its mark stood in its line: what stands there is most often a prefix, and as long on the other lines.
+    column: usize,
+    has_body: bool,
+    short_lines: usize,
+}
+
+impl OpenKey {
+    /// The key of a line whose rest begins with the mark of one; none where the line only names that.
+    fn begun(before: &str, rest: &str) -> Option<Self> {
+        let [begins, _, opens, ..] = &*KEY_FORMS;
+        let behind = &rest[begins.find(rest)?.end()..];
+        let quote = behind.chars().next().filter(|it| "'\"`".contains(*it));
+        let is_quoted = quote.is_some_and(|quote| before.contains(quote));
+        (opens.is_match(behind) && !is_quoted).then(|| Self {
+            lines: KEY_LINES,
+            column: before.len(),
+            has_body: false,
+            short_lines: 0,
+        })
+    }
+
+    /// Whether the next line, which is not its last, may be one of its lines.
+    fn goes_on(&mut self, line: &str) -> bool {
+        self.lines -= 1;
+        let behind_prefix = line.get(self.column..).unwrap_or_default();
+        let (Some(whole), Some(part)) = (Body::of(line), Body::of(behind_prefix)) else {
+            // An empty line stands between headers and body.
+            return true;
+        };
+        let [.., header, _] = &*KEY_FORMS;
+        if !self.has_body && header.is_match(line) {
+            return true;
+        }
+        if whole.letters >= KEY_LETTERS {
+            self.has_body = true;
+            return true;
+        }
+        self.short_lines += 1;
+        (whole.is_alone || part.is_alone) && self.short_lines <= SHORT_LINES
+    }
+}
+
+/// What of a line may be the body of a key.
+#[derive(Debug, Clone, Copy)]
+struct Body {
+    letters: usize,
+    /// Whether the line has nothing else.
+    is_alone: bool,
+}
+
+impl Body {
+    fn of(line: &str) -> Option<Self> {
+        let [.., body] = &*KEY_FORMS;
+        let found = body.captures(line)?.get(1)?;
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+        Some(Self {
+            letters: found.len(),
+            is_alone: !line[..found.start()].bytes().any(is_letter),
+        })
     }
 }
 
@@ -194,8 +276,84 @@ mod tests {
         // One that does not end hides no whole log.
         let mut key = KeyBlock::default();
         assert_eq!(key.masked(&begin), mask);
-        let shown = (0..1000).filter(|_| key.masked("MIIEpAIB") != mask);
+        let shown = (0..1000).filter(|_| key.masked("MIIEpAIBAAKCAQEA") != mask);
         assert_eq!(shown.count(), 1000 - KEY_LINES);
+    }
+
+    #[test]
+    fn the_lines_of_a_key_are_masked_however_it_is_written() {
+        let edge = |which: &str, what: &str| format!("-----{which} {what}PRIVATE KEY-----");
+        let (begin, end) = (edge("BEGIN", "RSA "), edge("END", "RSA "));
+        let body = "aB3/".repeat(16);
+        // With headers and another program's prefix, the last line short.
+        let text = [
+            begin.as_str(),
+            "Proc-Type: 4,ENCRYPTED",
+            "DEK-Info: AES-128-CBC,0A1B",
+            "",
+            body.as_str(),
+            "mQ==",
+            end.as_str(),
+            "b",
+        ];
+        let prefixed: Vec<_> = text.iter().map(|line| format!("12:01 | {line}")).collect();
+        for lines in [text, std::array::from_fn(|at| prefixed[at].as_str())] {
+            let mut key = KeyBlock::default();
+            let masked: Vec<_> = lines.iter().map(|line| key.masked(line)).collect();
+            assert!(masked[0].ends_with(MASK), "{masked:?}");
+            assert!(masked[1..7].iter().all(|line| line == MASK), "{masked:?}");
+            assert_eq!(masked[7], lines[7]);
+        }
+        // As strings of a program.
+        let first = format!(r#"char key[] = "{begin}\n""#);
+        let second = format!(r#"    "{body}\n""#);
+        let last = format!(r#"    "{end}\n";"#);
+        check_key(
+            &[&first, &second, &second, r#"    "mQ==\n""#, &last],
+            &[
+                r#"char key[] = "[redacted]"#,
+                MASK,
+                MASK,
+                MASK,
+                r#"[redacted]\n";"#,
+            ],
+        );
+        // The checksum of PGP is a short line behind a short line.
+        let edge = |which: &str| format!("-----{which} PGP PRIVATE KEY BLOCK-----");
+        let (begin, end) = (edge("BEGIN"), edge("END"));
+        check_key(
+            &[&begin, "", &body, "mQ==", "=njUN", &end, "b"],
+            &[MASK, MASK, MASK, MASK, MASK, MASK, "b"],
+        );
+    }
+
+    #[test]
+    fn a_line_that_names_the_mark_of_a_key_hides_no_others() {
+        let begin = format!("-----BEGIN {}PRIVATE KEY-----", "OPENSSH ");
+        for (line, shown) in [
+            (format!("+ grep -q '{begin}' f"), "+ grep -q '[redacted]"),
+            (format!("+ grep -q '{begin}'"), "+ grep -q '[redacted]"),
+            (format!("no {begin} in f"), "no [redacted]"),
+        ] {
+            let others = ["error: x", "", "make: *** [Makefile:3: all] Error 1"];
+            check_key(
+                &[&line, others[0], others[1], others[2]],
+                &[shown, others[0], others[1], others[2]],
+            );
+        }
+        // Nor does one that looks like the first line of a key, once a line is none of a key's.
+        let body = "aB3/".repeat(16);
+        let other = "x.cu(3): error: no";
+        check_key(&[&begin, &body, other, &body], &[MASK, MASK, other, &body]);
+        check_key(
+            &[&begin, "Entering 1 of 2", "b"],
+            &[MASK, "Entering 1 of 2", "b"],
+        );
+        let word = ["one", "two", "three"];
+        check_key(
+            &[&begin, word[0], word[1], word[2]],
+            &[MASK, MASK, MASK, word[2]],
+        );
     }
 
     #[test]
