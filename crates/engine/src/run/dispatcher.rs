@@ -647,7 +647,7 @@ impl<'a, E: Engine> Dispatcher<'a, E> {
         let mut again = self.may_start().then(|| self.again(&running, &failure));
         if let Some(Err(NoMore { kind, detail, hint })) = &again {
             if let Some(kind) = kind {
-                failure.kind = *kind;
+                failure.kind = kind.clone();
             }
             if let Some(detail) = detail {
                 failure.detail = format!("{}; {detail}", failure.detail);
