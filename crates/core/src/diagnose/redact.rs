@@ -104,7 +104,7 @@ impl OpenKey {
         let behind = &rest[begins.find(rest)?.end()..];
         let quote = behind.chars().next().filter(|it| "'\"`".contains(*it));
         let is_quoted = quote.is_some_and(|quote| before.contains(quote));
-        (opens.is_match(behind) && !is_quoted).then(|| Self {
+        (opens.is_match(behind) && !is_quoted).then_some(Self {
             lines: KEY_LINES,
             column: before.len(),
             has_body: false,
